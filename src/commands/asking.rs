@@ -91,7 +91,7 @@ impl Asking {
     pub(super) async fn agrees(&self, question: &str) -> Result<Option<bool>, RpcError> {
         let line = match self {
             Self::Stdin if io::stdin().is_terminal() && io::stderr().is_terminal() => {
-                yes_or_no(question).map_err(unreadable)?
+                yes_or_no(question).map_err(|cause| unreadable(&cause))?
             }
             Self::Console(_) => self.line(question, Echo::Visible).await?.to_string(),
             Self::Stdin | Self::Nobody => return Ok(None),
@@ -100,7 +100,7 @@ impl Asking {
     }
 }
 
-fn unreadable(cause: io::Error) -> RpcError {
+fn unreadable(cause: &io::Error) -> RpcError {
     RpcError::new("input", format!("nothing was typed: {cause}"))
 }
 
@@ -129,7 +129,7 @@ fn typed(prompt: &str, echo: Echo) -> Result<Zeroizing<String>, RpcError> {
     match typed {
         // Ctrl-D at an empty prompt.
         Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => Ok(Zeroizing::default()),
-        typed => typed.map_err(unreadable),
+        typed => typed.map_err(|cause| unreadable(&cause)),
     }
 }
 

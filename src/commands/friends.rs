@@ -21,9 +21,10 @@ pub(super) async fn accept_friend(
     let accepted = session.client.accept_friend(friend).await?;
     let peer = accepted.peer_id.to_string();
     // Lines that came before the acceptance are in the history from now on.
-    let before = match session.answer.json {
-        true => None,
-        false => session.client.history(Some(peer), Some(EARLIER_LINES), None, None).await.ok(),
+    let before = if session.answer.json {
+        None
+    } else {
+        session.client.history(Some(peer), Some(EARLIER_LINES), None, None).await.ok()
     };
     let is_received = |message: &ChatMessage| message.state == ChatState::Received;
     let before = before.filter(|history| history.messages.iter().any(is_received));

@@ -576,6 +576,12 @@ mod tests {
         };
         assert_eq!(event_line(&chat(true)), "yzw: Good morning");
         assert_eq!(event_line(&chat(false)), "yzw to all: Good morning");
+        let mined = |was_void| {
+            let (txid, block) = (TxId([0x5f; 32]), BlockHash::ZERO);
+            event_line(&ConsoleEvent::TradeMined { txid, block, height: 7, was_void })
+        };
+        assert_eq!(mined(false), "* your trade 5f5f5f5f5f5f is in block 7");
+        assert!(mined(true).contains("was void, and is in block 7 all the same"));
     }
 
     #[test]

@@ -80,7 +80,7 @@ pub(crate) async fn run(
     signals: &mut Signals,
     keyboard: &mut Keyboard,
 ) -> Result<Ended, CommandError> {
-    let mut console = Console::open(client, &options, keyboard).await?;
+    let mut console = Console::open(client, &options, keyboard)?;
     console.greet(&options).await?;
     let ended = console.talk(signals).await;
     console.screen.flush();
@@ -127,7 +127,7 @@ struct Console {
 }
 
 impl Console {
-    async fn open(
+    fn open(
         client: Client,
         options: &ConsoleOptions,
         keyboard: &mut Keyboard,
