@@ -254,7 +254,7 @@ impl Console {
                 }
                 Step::Heard(None) => self.deaf = true,
                 Step::Asked(question) => {
-                    self.screen.print(&broken(&self.questions.open(question)))?
+                    self.screen.print(&broken(&self.questions.open(question)))?;
                 }
                 Step::Due => self.screen.print(&self.view.gathered())?,
                 Step::Slow => self.say_delay()?,
