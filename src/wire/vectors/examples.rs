@@ -219,7 +219,7 @@ impl World {
         let (hash, waiting) = (self.header.hash(), self.waiting.txid());
         let ask = |request: SyncRequest| Message::Request(Request::Sync(request));
         let blocks = |locator: Vec<BlockHash>, limit| {
-            ask(SyncRequest::GetBlocks(GetBlocks { locator, limit }))
+            ask(SyncRequest::GetBlocks(GetBlocks { locator, limit, skip: 0 }))
         };
         let parts = GetBlockTrades { block: hash, positions: vec![1, 2] };
         vec![

@@ -140,7 +140,7 @@ fn a_probe_has_the_layout_of_its_table() {
 #[test]
 fn get_blocks_with_limit_0_brings_no_headers() {
     says("`limit` may be 0. The answer is then an empty Inv, which says nothing.");
-    let get = GetBlocks { locator: vec![], limit: 0 };
+    let get = GetBlocks { locator: vec![], limit: 0, skip: 0 };
     let request = Request::Sync(SyncRequest::GetBlocks(get));
     let bytes = request.encode().expect("within the limits");
     assert_eq!(Protocol::Sync.decode_request(&bytes), Ok(request));
