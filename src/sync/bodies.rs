@@ -286,6 +286,12 @@ impl Bodies {
             .collect()
     }
 
+    /// Returns the number of blocks that the chain has not replied for.
+    #[cfg(test)]
+    pub(super) fn handed(&self) -> usize {
+        self.handed.len()
+    }
+
     /// Returns each requested block with the number of requests that it is part of.
     #[cfg(test)]
     pub(super) fn asked(&self) -> impl Iterator<Item = (BlockRef, usize)> {

@@ -410,7 +410,7 @@ fn readers_see_what_is_committed_and_no_more() {
     chain.chain.commit().expect("a commit");
     let missing = chain.chain.missing_bodies(2);
     assert_eq!(missing, vec![(blocks[0].hash(), 1), (blocks[1].hash(), 2)]);
-    assert_eq!(reader.headers_after(&[], 9), vec![]);
+    assert_eq!(reader.headers_after(&[], 0, 9), vec![]);
     chain.connect(&blocks[..30]);
     chain.chain.commit().expect("a commit");
     assert_eq!(chain.chain.missing_bodies(1), vec![(blocks[30].hash(), 31)]);
@@ -421,9 +421,9 @@ fn readers_see_what_is_committed_and_no_more() {
     assert_eq!(locator.last(), Some(&network().id));
     assert!(locator.len() < 16);
 
-    assert_eq!(reader.headers_after(&[], 100), headers[..30]);
+    assert_eq!(reader.headers_after(&[], 0, 100), headers[..30]);
     assert_eq!(
-        reader.headers_after(&[blocks[35].hash(), blocks[4].hash(), network().id], 3),
+        reader.headers_after(&[blocks[35].hash(), blocks[4].hash(), network().id], 0, 3),
         headers[5..8]
     );
     assert_eq!(reader.header(&blocks[2].hash()), Some((headers[2], true)));

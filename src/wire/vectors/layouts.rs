@@ -148,8 +148,8 @@ fn get_blocks_with_limit_0_brings_no_headers() {
     chain.mine(owner(&key(1)));
     chain.chain.commit().expect("a commit");
     let reader = chain.chain.reader();
-    assert_eq!(reader.headers_after(&[], 0), []);
-    assert_eq!(reader.headers_after(&[], 2_000).len(), 1, "an empty locator is the genesis");
+    assert_eq!(reader.headers_after(&[], 0, 0), []);
+    assert_eq!(reader.headers_after(&[], 0, 2_000).len(), 1, "an empty locator is the genesis");
 }
 
 #[test]
