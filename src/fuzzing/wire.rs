@@ -272,6 +272,7 @@ fn request(choices: &mut Choices<'_>) -> Request {
             Request::Sync(SyncRequest::GetBlocks(GetBlocks {
                 locator,
                 limit: u32::try_from(limit).expect("small"),
+                skip: choices.number() as u32,
             }))
         }
         5 => Request::Sync(SyncRequest::GetMempool),

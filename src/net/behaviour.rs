@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     NetError,
+    arrival::Arrival,
     codec::WireCodec,
     dial_gate::DialGate,
     gate::Gate,
@@ -111,8 +112,8 @@ fn stream_protocol(name: String) -> Result<StreamProtocol, NetError> {
 pub(super) const fn request_timeout(protocol: Protocol) -> Duration {
     match protocol {
         Protocol::Hello | Protocol::Friends | Protocol::Chat => Duration::from_secs(10),
-        // The response may have megabytes and come over a slow line.
-        Protocol::Sync => Duration::from_secs(30),
+        // The largest answer over the slowest line. An answer that stands still ends before it.
+        Protocol::Sync => Duration::from_secs(300),
     }
 }
 
@@ -132,7 +133,12 @@ impl Behaviour {
                 .with_request_timeout(request_timeout(protocol))
                 .with_max_concurrent_streams(MAX_STREAMS);
             let supported = [(id, request_response::ProtocolSupport::Full)];
-            let codec = WireCodec { protocol, large: Arc::clone(&large), metrics: metrics.clone() };
+            let codec = WireCodec {
+                protocol,
+                large: Arc::clone(&large),
+                metrics: metrics.clone(),
+                arrival: Arrival::default(),
+            };
             Ok::<_, NetError>(request_response::Behaviour::with_codec(codec, supported, settings))
         };
         Ok(Self {

@@ -36,6 +36,13 @@ pub(crate) enum NetEvent {
         /// The response, on the protocol of the request.
         result: Result<Response, RequestError>,
     },
+    /// More of an answer has arrived, which is not complete yet.
+    ResponseGrows {
+        /// The number that the node chose for the request.
+        id: u64,
+        /// The bytes so far.
+        bytes: usize,
+    },
     /// A gossip message arrived. It is forwarded only after an accepting
     /// [`NetHandle::verdict`](super::NetHandle::verdict).
     GossipReceived {

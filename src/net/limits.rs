@@ -16,20 +16,20 @@ pub(super) const ANSWER_QUEUE: usize = MAX_INBOUND + MAX_PENDING_VERDICTS;
 
 /// Requests in flight to one peer, on all protocols. A peer allows a stranger
 /// [`STRANGER_STREAMS`] streams, and both ends send requests.
-pub(super) const MAX_IN_FLIGHT_PER_PEER: usize = 8;
-/// Requests of these on `sync`. Its answers are large, so the rest is kept for the other protocols:
+pub(super) const MAX_IN_FLIGHT_PER_PEER: usize = 10;
+/// Requests of these on `sync`: four for bodies and four for headers. The rest is kept for the other protocols:
 /// a line or a hello does not wait behind blocks.
-pub(super) const MAX_SYNC_IN_FLIGHT: usize = 5;
+pub(super) const MAX_SYNC_IN_FLIGHT: usize = 8;
 /// Requests to one peer that wait until fewer are in flight. A request to a peer with more fails.
 pub(super) const MAX_WAITING_PER_PEER: usize = 256;
-/// Streams of one protocol on one connection, both ways: 8 of each end, and 8 to spare.
+/// Streams of one protocol on one connection, both ways: 10 of each end, and 8 to spare.
 pub(super) const MAX_STREAMS: usize = 2 * MAX_IN_FLIGHT_PER_PEER + 8;
 /// Time that a request waits to be sent before it ends as timed out.
 pub(super) const MAX_WAITING_TIME: Duration = Duration::from_secs(30);
 
 /// Requests of all peers that wait for the node's response. Any further request is answered Busy.
 pub(super) const MAX_INBOUND: usize = 512;
-/// Requests of one peer that wait for the node's response: the 8 that an honest peer keeps in
+/// Requests of one peer that wait for the node's response: the 10 that an honest peer keeps in
 /// flight, and as many again.
 pub(super) const MAX_INBOUND_PER_PEER: usize = 2 * MAX_IN_FLIGHT_PER_PEER;
 /// Requests of all peers that are no friends, of those that wait for the node's response. The rest
@@ -54,6 +54,12 @@ pub(super) const MAX_SENDING_STRANGERS: usize = 32 << 20;
 /// Size of a response, in bytes, that any peer without an unsent one may get: hello, profiles of
 /// a few, headers of a short walk, and Busy.
 pub(super) const SMALL_RESPONSE: usize = 64 * 1024;
+/// Time without a byte after which an answer counts as lost, and in which a message of no size must
+/// have passed.
+pub(super) const ANSWER_TIME: Duration = Duration::from_secs(20);
+/// Bytes a second that a message needs beyond [`ANSWER_TIME`], so that who reads slowly does not hold
+/// it for ever.
+pub(super) const SLOWEST_RATE: u64 = 16 * 1024;
 /// Size of a request, in bytes, that is read without a permit. Only the longest lists of positions
 /// are larger.
 pub(super) const SMALL_REQUEST: usize = 8 * 1024;
@@ -103,7 +109,7 @@ pub(super) const EVENTS_PER_CONNECTION: usize = 2;
 /// Bytes that the far end of a stream may send before they are read: the window of yamux.
 pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
 /// Streams on a stranger's connection, of both ends together. A peer that opens more is closed.
-/// Honest nodes need 28: [`MAX_IN_FLIGHT_PER_PEER`] requests of each end and [`OTHER_STREAMS`].
+/// Honest nodes need 32: [`MAX_IN_FLIGHT_PER_PEER`] requests of each end and [`OTHER_STREAMS`].
 pub(super) const STRANGER_STREAMS: usize = 48;
 /// Streams on a friend's connection, likewise.
 pub(super) const FRIEND_STREAMS: usize = 128;

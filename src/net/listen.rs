@@ -126,6 +126,9 @@ pub(super) fn build_swarm(
                 .map_err(|error| failed("behaviour")(error.to_string()))?
                 .with_swarm_config(|config| {
                     config
+                        // The name of the protocol travels with the first message, which
+                        // saves a round trip for each request.
+                        .with_substream_upgrade_protocol_override(Version::V1Lazy)
                         .with_idle_connection_timeout(IDLE_TIME)
                         .with_max_negotiating_inbound_streams(STRANGER_STREAMS)
                         .with_per_connection_event_buffer_size(EVENTS_PER_CONNECTION)

@@ -31,6 +31,7 @@
 
 mod address;
 mod address_book;
+mod arrival;
 mod behaviour;
 mod codec;
 mod copies;

@@ -14,6 +14,7 @@ use std::{
 use tokio::sync::mpsc::OwnedPermit;
 
 use super::{
+    arrival::Arrival,
     event::{NetEvent, ReplyId, RequestError},
     limits::{
         MAX_IN_FLIGHT_PER_PEER, MAX_INBOUND, MAX_INBOUND_BYTES, MAX_INBOUND_BYTES_STRANGERS,
@@ -37,11 +38,15 @@ pub(super) struct Ticket {
     id: u64,
     slot: Option<OwnedPermit<NetEvent>>,
     meter: Meter,
+    /// What has arrived of the answer.
+    pub(super) arrival: Arrival,
+    /// The bytes that the node was told of.
+    told: usize,
 }
 
 impl Ticket {
     pub(super) fn new(peer: PeerId, id: u64, slot: OwnedPermit<NetEvent>, meter: Meter) -> Self {
-        Self { peer, id, slot: Some(slot), meter }
+        Self { peer, id, slot: Some(slot), meter, arrival: Arrival::default(), told: 0 }
     }
 
     pub(super) fn end(mut self, result: Result<Response, RequestError>) {
@@ -135,6 +140,19 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
 
     pub(super) fn sent(&mut self, key: Key, ticket: Ticket, now: Instant) {
         self.flying.insert(key, (ticket, now));
+    }
+
+    /// Returns the answers that have grown since the last call: id of the request, and bytes.
+    pub(super) fn growing(&mut self) -> Vec<(u64, usize)> {
+        let mut growing = Vec::new();
+        for (ticket, _) in self.flying.values_mut() {
+            let bytes = ticket.arrival.len();
+            if bytes > ticket.told {
+                ticket.told = bytes;
+                growing.push((ticket.id, bytes));
+            }
+        }
+        growing
     }
 
     /// Records that a request has ended on the wire. Returns its ticket if it had not ended before.

@@ -6,12 +6,14 @@ use super::{
     limits::{
         LINE_ID_BYTES, MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BLOCK_BYTES, MAX_BLOCK_TRADES,
         MAX_GET_DATA, MAX_GET_LINES, MAX_INV_HEADERS, MAX_LINE_BYTES, MAX_LINE_IDS, MAX_LOCATOR,
-        MAX_MEMPOOL_IDS, MAX_NAME_BYTES, MAX_PROFILES, MAX_SHORT_IDS, MAX_TRANSACTION_BYTES,
+        MAX_MEMPOOL_IDS, MAX_NAME_BYTES, MAX_PROFILES, MAX_RANGE_BLOCKS, MAX_RANGE_BYTES,
+        MAX_SHORT_IDS, MAX_TRANSACTION_BYTES,
     },
     messages::{
         BlockGossip, ChatGossip, ChatRequest, ChatResponse, CompactBlock, FriendsRequest,
-        FriendsResponse, HelloRequest, HelloResponse, Item, LineIds, SignedLine, SignedProfile,
-        SignedQuit, Status, SyncRequest, SyncResponse, TradeAnnouncement, TradeGossip,
+        FriendsResponse, GetRange, HelloRequest, HelloResponse, Item, LineIds, SignedLine,
+        SignedProfile, SignedQuit, Status, SyncRequest, SyncResponse, TradeAnnouncement,
+        TradeGossip,
     },
 };
 use crate::primitives::HEADER_BYTES;
@@ -189,6 +191,12 @@ impl Bounded for SyncRequest {
                 )
             }
             Self::GetMempool => Ok(()),
+            Self::GetRange(GetRange { first: _, count, bytes }) => {
+                let (count, bytes) = (usize::try_from(*count), usize::try_from(*bytes));
+                let (count, bytes) = (count.unwrap_or(usize::MAX), bytes.unwrap_or(usize::MAX));
+                at_most("blocks asked for", count, MAX_RANGE_BLOCKS)?;
+                at_most("bytes asked for", bytes, MAX_RANGE_BYTES)
+            }
             Self::GetData(ids) if ids.is_empty() => {
                 Err(CodecError::Empty { what: "ids in GetData" })
             }
@@ -231,6 +239,7 @@ impl Bounded for SyncResponse {
                     at_most("bytes of a trade", trade.len(), MAX_TRANSACTION_BYTES)
                 })
             }
+            Self::Blocks(bytes) => at_most("bytes of blocks", bytes.len(), MAX_RANGE_BYTES),
             Self::NotYet | Self::NotFound | Self::Refused(_) | Self::Busy => Ok(()),
         }
     }

@@ -8,6 +8,7 @@
 //! - [`decode`] accepts everything that [`encode_checked`] returns.
 
 use serde::{Serialize, de::DeserializeOwned};
+use serde_bytes::ByteBuf;
 
 use super::{
     bounds::{Bounded, at_most},
@@ -18,9 +19,14 @@ use super::{
         MAX_GET_DATA, MAX_GOSSIP_BYTES, MAX_HELLO_BYTES, MAX_SYNC_REQUEST_BYTES,
         MAX_SYNC_RESPONSE_BYTES, MAX_TRANSACTION_BYTES,
     },
-    messages::{Gossip, Request, Response},
+    messages::{Gossip, Request, Response, SyncResponse},
 };
-use crate::primitives::NetworkId;
+use crate::primitives::{Block, Decode, NetworkId, encoding::Reader};
+
+/// The head of an array of two: the number of a variant, and its content.
+const ARRAY_OF_2: u8 = 0x82;
+/// The number of [`SyncResponse::Blocks`].
+const BLOCKS: u8 = 8;
 
 /// The maximum nesting of arrays. The deepest message, an answer of profiles with addresses, has 5.
 const MAX_DEPTH: usize = 8;
@@ -193,7 +199,7 @@ impl Protocol {
             Self::Hello => "/friendchain/hello/1".to_owned(),
             Self::Friends => format!("/friendchain/friends/1/{}", network_tag(network)),
             Self::Chat => format!("/friendchain/chat/2/{}", network_tag(network)),
-            Self::Sync => format!("/friendchain/sync/1/{}", network_tag(network)),
+            Self::Sync => format!("/friendchain/sync/2/{}", network_tag(network)),
         }
     }
 
@@ -228,6 +234,22 @@ impl Protocol {
             Self::Chat => decode(bytes, limit).map(Request::Chat),
             Self::Sync => decode(bytes, limit).map(Request::Sync),
         }
+    }
+
+    /// Decodes the whole blocks of an answer of which only a part arrived. `None` if there are none.
+    pub fn decode_part(self, bytes: &[u8]) -> Option<Response> {
+        let (Self::Sync, Some((&[ARRAY_OF_2, BLOCKS], rest))) = (self, bytes.split_first_chunk())
+        else {
+            return None;
+        };
+        let (2, _, blocks) = head(rest).ok()? else { return None };
+        let mut reader = Reader::new(blocks);
+        let mut whole = 0;
+        while reader.remaining() > 0 && Block::decode(&mut reader).is_ok() {
+            whole = blocks.len().saturating_sub(reader.remaining());
+        }
+        let whole = blocks.get(..whole).filter(|blocks| !blocks.is_empty())?;
+        Some(Response::Sync(SyncResponse::Blocks(ByteBuf::from(whole))))
     }
 
     /// Decodes a response that arrived on this protocol.

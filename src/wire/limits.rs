@@ -20,6 +20,10 @@ pub(crate) const MAX_MEMPOOL_IDS: usize = 10_000;
 /// The size of items in bytes beyond which an answer to `GetData` gets no further item. An answer
 /// always has one item.
 pub(crate) const GET_DATA_BUDGET: usize = 2 * 1024 * 1024;
+/// The maximum number of blocks in one `GetRange`, and in its answer.
+pub(crate) const MAX_RANGE_BLOCKS: usize = 2_000;
+/// The maximum size of the blocks in one answer to `GetRange`, in bytes. The largest block fits.
+pub(crate) const MAX_RANGE_BYTES: usize = MAX_BLOCK_BYTES;
 /// The size of the smallest transaction in bytes: 10 bytes of frame and one input of 132.
 const MIN_TRADE_BYTES: usize = 142;
 /// The maximum number of positions in one `GetBlockTrades`. No block has more transactions.
@@ -68,6 +72,7 @@ pub(crate) const MAX_PROBE_BYTES: usize = 128;
 
 const _: () = {
     assert!(MAX_INV_HEADERS * HEADER_BYTES + 1_024 <= MAX_SYNC_RESPONSE_BYTES);
+    assert!(MAX_RANGE_BYTES + 64 <= MAX_SYNC_RESPONSE_BYTES);
     assert!(MAX_MEMPOOL_IDS * 34 + 1_024 <= MAX_SYNC_RESPONSE_BYTES);
     assert!(MAX_GET_DATA * 36 + 1_024 <= MAX_SYNC_REQUEST_BYTES);
     assert!(MAX_BLOCK_TRADES * 5 + 1_024 <= MAX_SYNC_REQUEST_BYTES);

@@ -94,6 +94,18 @@ wire_struct! {
         pub locator: Vec<BlockHash>,
         /// The maximum number of headers in the answer.
         pub limit: u32,
+        /// The number of headers to leave out first. It lets several requests be on their way.
+        pub skip: u32,
+    }
+
+    /// A request for a block and those above it on the answerer's best chain.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct GetRange {
+        pub first: BlockHash,
+        /// The maximum number of blocks in the answer.
+        pub count: u32,
+        /// The maximum size of the answer's blocks in bytes. The first block may be larger.
+        pub bytes: u32,
     }
 
     /// A request for some transactions of a block.
@@ -190,6 +202,8 @@ wire_enum! {
         2 = GetData(Vec<ItemId>),
         /// A request for some transactions of a block.
         3 = GetBlockTrades(GetBlockTrades),
+        /// A request for blocks that follow each other.
+        4 = GetRange(GetRange),
     }
 
     /// A response on `sync`.
@@ -209,6 +223,8 @@ wire_enum! {
         5 = NotFound,
         6 = Refused(Refusal),
         7 = Busy,
+        /// The answer to `GetRange`: the canonical bytes of blocks, one block after the other.
+        8 = Blocks(ByteBuf),
     }
 
     /// The kind and id of an item to fetch.

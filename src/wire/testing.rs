@@ -101,9 +101,12 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
         (1..=32_usize)
             .prop_flat_map(|count| bytes(count * 16))
             .prop_map(|ids| Request::Chat(ChatRequest::GetLines(ids))),
-        (vec(hash(), 0..=64), 0..=2_000_u32).prop_map(|(locator, limit)| Request::Sync(
-            SyncRequest::GetBlocks(GetBlocks { locator, limit })
-        )),
+        (vec(hash(), 0..=64), 0..=2_000_u32, any::<u32>()).prop_map(|(locator, limit, skip)| {
+            Request::Sync(SyncRequest::GetBlocks(GetBlocks { locator, limit, skip }))
+        }),
+        (hash(), 0..=2_000_u32, 0..=2_097_152_u32).prop_map(|(first, count, bytes)| {
+            Request::Sync(SyncRequest::GetRange(GetRange { first, count, bytes }))
+        }),
         Just(Request::Sync(SyncRequest::GetMempool)),
         vec(id, 1..=128).prop_map(|ids| Request::Sync(SyncRequest::GetData(ids))),
         (hash(), positions).prop_map(|(block, positions)| Request::Sync(

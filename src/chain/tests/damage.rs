@@ -438,7 +438,7 @@ fn a_damaged_body_is_named_forgotten_and_fetched_again() {
     let audit = chain.reindex(NOW, &mut |_, _| true).expect("rebuilt");
     assert_eq!(audit.height, 2);
     assert!(audit.problem.is_some_and(|problem| problem.contains("fetched again")));
-    assert!(chain.reader().missing_bodies(1) == vec![(hash, height)], "it is asked for");
+    assert!(chain.missing_bodies(1) == vec![(hash, height)], "it is asked for");
     for block in &sample.blocks {
         drop(chain.accept_block(block.clone(), PEER, NOW));
     }

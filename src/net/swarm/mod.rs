@@ -401,6 +401,9 @@ impl Network {
         self.dial_due(now);
         self.look_for_copies(now);
         self.outbound.expire(now, request_timeout(Protocol::Sync) + FLIGHT_GRACE);
+        for (id, bytes) in self.outbound.growing() {
+            self.emit_if_room(NetEvent::ResponseGrows { id, bytes });
+        }
         self.inbound.sweep(|(_, channel)| channel.is_open());
         for (message, topic) in self.pending.expire(now) {
             self.decided(&message, topic, Verdict::Ignore);

@@ -1,6 +1,6 @@
 //! Requests and responses on the wire, in both directions.
 
-use std::time::Instant;
+use std::{io, time::Instant};
 
 use libp2p::request_response::{
     self, InboundRequestId, Message, OutboundFailure, OutboundRequestId, ResponseChannel,
@@ -13,6 +13,7 @@ use crate::{
         codec::Frame,
         event::{NetEvent, NetOffence, ReplyId, RequestError},
         gossip_score::MUTED_SCORE,
+        limits::ANSWER_TIME,
         peer::{from_libp2p, to_libp2p},
         requests::Job,
     },
@@ -40,7 +41,7 @@ impl Network {
                 .swarm
                 .behaviour_mut()
                 .requests(protocol)
-                .send_request(&id, Frame::Outgoing(bytes));
+                .send_request(&id, Frame::Asking(bytes, ticket.arrival.clone()));
             self.outbound.sent((protocol, request), ticket, Instant::now());
         }
     }
@@ -204,7 +205,7 @@ impl Network {
                 self.misbehaved(peer, NetOffence::MalformedResponse, &error);
                 ticket.end(Err(RequestError::Malformed { peer, source: error }));
             }
-            Frame::Outgoing(_) => {
+            Frame::Outgoing(_) | Frame::Asking(..) => {
                 ticket.end(Err(RequestError::NoAnswer { peer, reason: "none came".to_owned() }));
             }
         }
@@ -214,6 +215,11 @@ impl Network {
     fn on_request_failed(&mut self, key: FlightKey, error: &OutboundFailure) {
         let Some(ticket) = self.outbound.landed(key) else { return };
         let peer = ticket.peer;
+        if let Some(response) = key.0.decode_part(&ticket.arrival.take()) {
+            tracing::debug!(%peer, %error, "an answer ended early: its whole blocks count");
+            ticket.end(Ok(response));
+            return self.pump(&peer);
+        }
         let error = match error {
             OutboundFailure::DialFailure => RequestError::NotConnected(peer),
             OutboundFailure::Timeout => {
@@ -221,6 +227,9 @@ impl Network {
             }
             OutboundFailure::ConnectionClosed => RequestError::Disconnected(peer),
             OutboundFailure::UnsupportedProtocols => RequestError::Unsupported(peer),
+            OutboundFailure::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
+                RequestError::TimedOut { peer, limit: ANSWER_TIME }
+            }
             OutboundFailure::Io(error) => {
                 RequestError::NoAnswer { peer, reason: error.to_string() }
             }

@@ -32,6 +32,11 @@ impl Router {
             NetEvent::RequestReceived { peer, reply, request } => {
                 self.on_request(peer, reply, request);
             }
+            NetEvent::ResponseGrows { id, bytes } => {
+                if sync::owns_request(id) {
+                    self.sync(SyncEvent::Grows { id, bytes });
+                }
+            }
             NetEvent::ResponseReceived { peer, id, result } => self.on_response(peer, id, result),
             NetEvent::GossipReceived {
                 message,

@@ -19,7 +19,7 @@ use crate::{
     consensus::{Blame, wins_tie},
     peers::Offence,
     primitives::TxId,
-    wire::{Item, RequestFailure, SyncResponse},
+    wire::{RequestFailure, SyncResponse},
 };
 
 #[test]
@@ -377,14 +377,18 @@ proptest! {
                 3 => SyncEvent::Response { id, result: Err(RequestFailure::TimedOut) },
                 4 => SyncEvent::Response { id, result: Ok(SyncResponse::Busy) },
                 5 => {
-                    let items = vec![Item::NotFound; from];
-                    SyncEvent::Response { id, result: Ok(SyncResponse::Data(items)) }
+                    let bytes = ByteBuf::from(vec![0; from]);
+                    SyncEvent::Response { id, result: Ok(SyncResponse::Blocks(bytes)) }
                 }
                 6 => SyncEvent::Locator { peer, hashes: vec![hash] },
                 7 => SyncEvent::Missing { read: u64::from(number), blocks: vec![(hash, height)] },
-                8 => SyncEvent::HeadersDone { peer, result: Err(refused(Blame::Nobody)) },
-                9 => SyncEvent::BlockDone { hash, result: Err(refused(Blame::Nobody)) },
-                10 => SyncEvent::BlockDone { hash, result: Ok(BlockAccepted::Waiting) },
+                8 => SyncEvent::HeadersDone {
+                    peer,
+                    walk: id,
+                    result: Err(refused(Blame::Nobody)),
+                },
+                9 => SyncEvent::BlocksDone { results: vec![(hash, Err(refused(Blame::Nobody)))] },
+                10 => SyncEvent::BlocksDone { results: vec![(hash, Ok(BlockAccepted::Waiting))] },
                 11 => SyncEvent::UnknownTrades { peer, ids: vec![TxId::ZERO] },
                 12 => SyncEvent::SyncNow { ticket: 1, peer: Some(peer) },
                 13 => SyncEvent::HeaderContext { peer, context: None },

@@ -14,11 +14,10 @@ use crate::{
     peers::{Offence, Trust},
     primitives::{BlockHash, Encode, Moment, PeerId, PublicKey},
     sync::{
-        MAX_BODY_REQUESTS, MAX_HANDED, MAX_REQUESTS_PER_PEER, MAX_SETTLING, Phase, Sync,
-        SyncAction, SyncConfig, SyncEvent, SyncReport, bodies::BlockRef, owns_request,
-        requests::Purpose,
+        MAX_BODY_REQUESTS, MAX_HANDED, MAX_REQUESTS_PER_PEER, Phase, Sync, SyncAction, SyncConfig,
+        SyncEvent, SyncReport, bodies::BlockRef, owns_request, requests::Purpose,
     },
-    wire::{Item, ItemId, PROTOCOL_VERSION, RequestFailure, Status, SyncRequest, SyncResponse},
+    wire::{PROTOCOL_VERSION, RequestFailure, Status, SyncRequest, SyncResponse},
 };
 
 /// The time between two ticks of a node, in ms.
@@ -251,7 +250,7 @@ impl Network {
         }
         for (id, peer) in &sync.peers {
             let count = of_peer.get(id).copied().unwrap_or_default();
-            assert_eq!(peer.requests, count);
+            assert_eq!(peer.pipe.requests(), count);
             assert!(count <= MAX_REQUESTS_PER_PEER);
         }
         let fresh = sync.requests.values().filter(|request| !request.is_late(self.now));
@@ -264,8 +263,7 @@ impl Network {
                 "the number of requests for a block is wrong"
             );
         }
-        let handed = sync.bodies.unsettled();
-        assert!(handed <= MAX_HANDED + MAX_SETTLING);
+        assert!(sync.bodies.handed() <= MAX_HANDED);
     }
 
     fn act(&mut self, node: usize, action: SyncAction) {
@@ -291,10 +289,10 @@ impl Network {
                 let ids = ids.into_iter().filter(|id| !mempool.contains_key(id)).collect();
                 self.push(1, Delivery::Event(node, SyncEvent::UnknownTrades { peer, ids }));
             }
-            SyncAction::AcceptHeaders { peer, headers, shown } => {
+            SyncAction::AcceptHeaders { peer, walk, headers, shown } => {
                 self.headers_handed += headers.len();
                 let result = self.nodes[node].chain.accept_headers(&headers, shown);
-                self.push(1, Delivery::Event(node, SyncEvent::HeadersDone { peer, result }));
+                self.push(1, Delivery::Event(node, SyncEvent::HeadersDone { peer, walk, result }));
                 self.summarise(node);
             }
             SyncAction::HeaderContext { peer, hash } => {
@@ -314,11 +312,14 @@ impl Network {
                 self.dropped.push((node, index(peer)));
                 self.disconnect(node, index(peer));
             }
-            SyncAction::AcceptBlock { block, .. } => {
-                let hash = block.hash();
-                self.nodes[node].bodies_received += 1;
-                let result = self.nodes[node].chain.accept_block(*block);
-                self.push(2, Delivery::Event(node, SyncEvent::BlockDone { hash, result }));
+            SyncAction::AcceptBlocks { blocks } => {
+                let mut results = Vec::new();
+                for (_, block) in blocks {
+                    self.nodes[node].bodies_received += 1;
+                    let hash = block.hash();
+                    results.push((hash, self.nodes[node].chain.accept_block(*block)));
+                }
+                self.push(2, Delivery::Event(node, SyncEvent::BlocksDone { results }));
                 self.summarise(node);
             }
             SyncAction::AcceptTrade { transaction, .. } => {
@@ -364,20 +365,16 @@ impl Network {
                 let header = toy::block(BlockHash([3; 32]), 77, 1).header;
                 SyncResponse::Inv(ByteBuf::from(header.to_bytes()))
             }
-            (Manner::Garbage, SyncRequest::GetData(ids)) => {
+            (Manner::Garbage, SyncRequest::GetRange(_)) => {
                 let mut bytes = vec![0; 300];
                 self.rng.fill_bytes(&mut bytes);
-                SyncResponse::Data(vec![Item::Block(ByteBuf::from(bytes)); ids.len()])
+                SyncResponse::Blocks(ByteBuf::from(bytes))
             }
-            (Manner::WrongBlock, SyncRequest::GetData(ids)) => {
+            (Manner::WrongBlock, SyncRequest::GetRange(_)) => {
                 let other = toy::block(BlockHash([4; 32]), 5, 5).to_bytes();
-                SyncResponse::Data(vec![Item::Block(ByteBuf::from(other)); ids.len()])
+                SyncResponse::Blocks(ByteBuf::from(other))
             }
-            (Manner::Withholding, SyncRequest::GetData(ids))
-                if matches!(ids[0], ItemId::Block(_)) =>
-            {
-                SyncResponse::Data(vec![Item::NotFound; ids.len()])
-            }
+            (Manner::Withholding, SyncRequest::GetRange(_)) => SyncResponse::NotFound,
             _ => honest,
         })
     }

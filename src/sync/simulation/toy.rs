@@ -436,8 +436,8 @@ impl ToyChain {
                     return SyncResponse::NotFound;
                 };
                 let limit = (ask.limit as usize).min(MAX_INV_HEADERS);
-                let after =
-                    self.best.iter().skip(self.headers[known].height as usize + 1).take(limit);
+                let start = self.headers[known].height as usize + 1 + ask.skip as usize;
+                let after = self.best.iter().skip(start).take(limit);
                 SyncResponse::Inv(ByteBuf::from(
                     after.flat_map(|hash| self.headers[hash].to_bytes()).collect::<Vec<u8>>(),
                 ))
@@ -447,6 +447,23 @@ impl ToyChain {
             }
             SyncRequest::GetData(ids) => {
                 SyncResponse::Data(ids.iter().map(|id| self.item(id)).collect())
+            }
+            SyncRequest::GetRange(ask) => {
+                let above = self.headers.get(&ask.first).map(|header| header.height as usize);
+                let bodies: Vec<u8> = above
+                    .filter(|height| self.best.get(*height) == Some(&ask.first))
+                    .into_iter()
+                    .flat_map(|height| &self.best[height..])
+                    .take(ask.count as usize)
+                    .flat_map(|hash| self.bodies[hash].to_bytes())
+                    .collect();
+                match self.bodies.get(&ask.first) {
+                    Some(block) if bodies.is_empty() => {
+                        SyncResponse::Blocks(ByteBuf::from(block.to_bytes()))
+                    }
+                    Some(_) => SyncResponse::Blocks(ByteBuf::from(bodies)),
+                    None => SyncResponse::NotFound,
+                }
             }
             SyncRequest::GetBlockTrades(_) => SyncResponse::NotFound,
         }

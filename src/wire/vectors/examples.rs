@@ -17,7 +17,7 @@ use crate::{
     },
     wire::{
         BlockGossip, ChatGossip, ChatRequest, ChatResponse, CodecError, CompactBlock,
-        FriendsRequest, FriendsResponse, GetBlockTrades, GetBlocks, Gossip, HelloRequest,
+        FriendsRequest, FriendsResponse, GetBlockTrades, GetBlocks, GetRange, Gossip, HelloRequest,
         HelloResponse, Item, ItemId, LineIds, Protocol, Refusal, Request, Response, SignedLine,
         SignedProfile, SignedQuit, Status, SyncRequest, SyncResponse, Topic, TradeAnnouncement,
         TradeGossip,
@@ -219,9 +219,10 @@ impl World {
         let (hash, waiting) = (self.header.hash(), self.waiting.txid());
         let ask = |request: SyncRequest| Message::Request(Request::Sync(request));
         let blocks = |locator: Vec<BlockHash>, limit| {
-            ask(SyncRequest::GetBlocks(GetBlocks { locator, limit }))
+            ask(SyncRequest::GetBlocks(GetBlocks { locator, limit, skip: 0 }))
         };
         let parts = GetBlockTrades { block: hash, positions: vec![1, 2] };
+        let range = GetRange { first: hash, count: 200, bytes: 65_536 };
         vec![
             ("what comes after the genesis?", blocks(vec![self.network.id], 2_000)),
             ("what comes after the first block?", blocks(vec![hash, self.network.id], 2_000)),
@@ -233,12 +234,14 @@ impl World {
                 ask(SyncRequest::GetData(vec![ItemId::Block(hash), ItemId::Trade(waiting)])),
             ),
             ("its second and third transactions", ask(SyncRequest::GetBlockTrades(parts))),
+            ("the first block and those above it", ask(SyncRequest::GetRange(range))),
         ]
     }
 
     fn sync_responses(&self) -> Vec<Example> {
         let answer = |response: SyncResponse| Message::Response(Response::Sync(response));
         let block = ByteBuf::from(self.block.to_bytes());
+        let range = block.clone();
         vec![
             ("one header", answer(SyncResponse::Inv(self.header_bytes()))),
             ("nothing newer", answer(SyncResponse::Inv(ByteBuf::new()))),
@@ -255,6 +258,7 @@ impl World {
                 "the second and third transactions",
                 answer(SyncResponse::BlockTrades(vec![self.transaction(1), self.transaction(2)])),
             ),
+            ("the only block from there on", answer(SyncResponse::Blocks(range))),
             ("a block that is on its way", answer(SyncResponse::NotYet)),
             ("an unknown block", answer(SyncResponse::NotFound)),
             ("over a limit", answer(SyncResponse::Refused(Refusal::OverLimit))),
@@ -418,10 +422,12 @@ impl Message {
             Self::Request(Request::Sync(SyncRequest::GetMempool)) => "GetMempool",
             Self::Request(Request::Sync(SyncRequest::GetData(_))) => "GetData",
             Self::Request(Request::Sync(SyncRequest::GetBlockTrades(_))) => "GetBlockTrades",
+            Self::Request(Request::Sync(SyncRequest::GetRange(_))) => "GetRange",
             Self::Response(Response::Sync(SyncResponse::Inv(_))) => "Inv",
             Self::Response(Response::Sync(SyncResponse::MempoolIds(_))) => "MempoolIds",
             Self::Response(Response::Sync(SyncResponse::Data(_))) => "Data",
             Self::Response(Response::Sync(SyncResponse::BlockTrades(_))) => "BlockTrades",
+            Self::Response(Response::Sync(SyncResponse::Blocks(_))) => "Blocks",
             Self::Response(Response::Sync(SyncResponse::NotYet)) => "NotYet",
             Self::Response(Response::Sync(SyncResponse::NotFound)) => "NotFound",
             Self::Gossip(Gossip::Chat(ChatGossip::Line(_))) => "Line",

@@ -140,7 +140,7 @@ fn a_probe_has_the_layout_of_its_table() {
 #[test]
 fn get_blocks_with_limit_0_brings_no_headers() {
     says("`limit` may be 0. The answer is then an empty Inv, which says nothing.");
-    let get = GetBlocks { locator: vec![], limit: 0 };
+    let get = GetBlocks { locator: vec![], limit: 0, skip: 0 };
     let request = Request::Sync(SyncRequest::GetBlocks(get));
     let bytes = request.encode().expect("within the limits");
     assert_eq!(Protocol::Sync.decode_request(&bytes), Ok(request));
@@ -148,8 +148,8 @@ fn get_blocks_with_limit_0_brings_no_headers() {
     chain.mine(owner(&key(1)));
     chain.chain.commit().expect("a commit");
     let reader = chain.chain.reader();
-    assert_eq!(reader.headers_after(&[], 0), []);
-    assert_eq!(reader.headers_after(&[], 2_000).len(), 1, "an empty locator is the genesis");
+    assert_eq!(reader.headers_after(&[], 0, 0), []);
+    assert_eq!(reader.headers_after(&[], 0, 2_000).len(), 1, "an empty locator is the genesis");
 }
 
 #[test]

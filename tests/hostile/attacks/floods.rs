@@ -33,7 +33,11 @@ pub(crate) fn request_flood(arena: &Arena) -> Running {
                     let locator = vec![network];
                     let requests = [
                         Request::Sync(SyncRequest::GetMempool),
-                        Request::Sync(SyncRequest::GetBlocks(GetBlocks { locator, limit: 2_000 })),
+                        Request::Sync(SyncRequest::GetBlocks(GetBlocks {
+                            locator,
+                            limit: 2_000,
+                            skip: 0,
+                        })),
                         Request::Sync(SyncRequest::GetData(vec![ItemId::Block(network); 128])),
                         Request::Sync(SyncRequest::GetData(vec![ItemId::Block(network)])),
                         Request::Friends(FriendsRequest::Explore),
