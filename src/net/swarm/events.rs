@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use libp2p::{
-    Multiaddr, identify, mdns, ping,
+    Multiaddr, identify, mdns, ping, relay,
     swarm::{ListenError, SwarmEvent},
 };
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     net::{
-        address::{ip, is_dialable, scope, without_peer},
+        address::{ip, is_dialable, is_relayed, scope, without_peer},
         address_book::Word,
         behaviour::BehaviourEvent,
         copies::End,
@@ -33,6 +33,10 @@ impl Network {
     pub(super) fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         let for_node = match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour_event(event),
+            SwarmEvent::NewListenAddr { listener_id, address } if is_relayed(&address) => {
+                self.relay_granted(listener_id, &address);
+                None
+            }
             SwarmEvent::NewListenAddr { address, .. } => {
                 self.listening.insert(address.clone());
                 self.own_address_changed(&address);
@@ -43,6 +47,7 @@ impl Network {
                 self.own_address_changed(&address);
                 None
             }
+            SwarmEvent::ListenerClosed { listener_id, .. } if self.relay_ended(listener_id) => None,
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
                 if let Err(error) = reason {
                     tracing::warn!(?addresses, %error, "no longer listening");
@@ -60,6 +65,14 @@ impl Network {
             } => self.on_closed(peer_id, connection_id, num_established, cause.as_ref()),
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
                 self.on_dial_error(connection_id, &error);
+                None
+            }
+            SwarmEvent::ExternalAddrConfirmed { address } => {
+                self.confirmed(&address);
+                None
+            }
+            SwarmEvent::ExternalAddrExpired { address } => {
+                self.expired(&address);
                 None
             }
             SwarmEvent::ListenerError { error, .. } => {
@@ -103,6 +116,15 @@ impl Network {
             BehaviourEvent::Friends(event) => self.on_request_response(Protocol::Friends, event),
             BehaviourEvent::Chat(event) => self.on_request_response(Protocol::Chat, event),
             BehaviourEvent::Sync(event) => self.on_request_response(Protocol::Sync, event),
+            BehaviourEvent::Circuits(event) => self.on_circuits(&event),
+            BehaviourEvent::Relay(event) => self.on_relay(&event),
+            BehaviourEvent::Punch(event) => self.on_punch(&event),
+            BehaviourEvent::Mapping(event) => self.on_mapping(&event),
+            BehaviourEvent::Asking(event) => {
+                tracing::debug!(address = %event.tested_addr, result = ?event.result, "tested");
+                None
+            }
+            BehaviourEvent::DialingBack(_) => None,
         }
     }
 
@@ -121,6 +143,8 @@ impl Network {
         }
         let from = || entry.connections.iter().map(|connection| &connection.address);
         self.book.announced(&peer, &info.listen_addrs, Word::of(peer, from(), true));
+        let relays = info.protocols.contains(&relay::HOP_PROTOCOL_NAME);
+        self.reach.offers(peer, relays, &info.listen_addrs);
         if walks {
             // Others are told only addresses of the machine that the peer is connected from. So
             // this node passes on no lies about other machines.
@@ -130,7 +154,10 @@ impl Network {
                 .listen_addrs
                 .iter()
                 .map(without_peer)
-                .filter(|address| ip(address).is_some() && there.contains(&ip(address)))
+                .filter(|address| {
+                    ip(address).is_some()
+                        && (there.contains(&ip(address)) || self.reach.is_relay_of(address))
+                })
                 .chain(proven.map(|connection| connection.address.clone()))
                 .filter(|address| is_dialable(address, false))
                 .take(MAX_KNOWN_ADDRESSES)
@@ -259,6 +286,7 @@ impl Network {
             self.swarm.close_connection(id);
         }
         self.next_walk = now;
+        self.moved(wake == Wake::Moved);
         let away = match wake {
             Wake::Slept { .. } => self.wakes.slept(),
             Wake::Moved => Duration::ZERO,

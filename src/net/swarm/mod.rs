@@ -11,12 +11,14 @@
 //! | `peers` | connections, their ends, snapshots |
 //! | `dial` | dials and their failures |
 //! | `gossip` | publishing, receiving, verdicts, probes |
+//! | `reach` | how others reach this node: relays, confirmed addresses, and the way to each peer |
 //! | `requests` | requests and responses |
 
 mod dial;
 mod events;
 mod gossip;
 mod peers;
+mod reach;
 mod requests;
 
 use std::{
@@ -33,6 +35,7 @@ use libp2p::{
 };
 use peers::{Leaving, Peer};
 use prometheus_client::registry::Registry;
+use reach::Reach;
 use requests::{FlightKey, ReplyChannel};
 use tokio::{
     sync::{mpsc, watch},
@@ -41,7 +44,7 @@ use tokio::{
 
 use super::{
     NetConfig, NetError, Tuning,
-    address::{offered, parse, parse_listen, without_peer},
+    address::{parse, parse_listen, without_peer},
     address_book::{AddressBook, Word},
     behaviour::{Behaviour, BehaviourConfig, BehaviourEvent, Names, request_timeout},
     copies::Copies,
@@ -75,7 +78,7 @@ pub(super) struct Network {
     private_only: bool,
     target_peers: usize,
     trust: Trust,
-    external: Vec<Multiaddr>,
+    reach: Reach,
     tuning: Tuning,
 
     events: mpsc::Sender<NetEvent>,
@@ -148,14 +151,17 @@ impl Network {
             ping_interval: config.tuning.ping_interval,
             max_gossip_frame: config.tuning.max_gossip_frame,
             trust: trust.clone(),
+            port_mapping: config.port_mapping,
         };
         let keypair = config.identity.keypair();
-        let behaviour = Behaviour::new(&keypair, &settings, &names, registry, &metrics)?;
-        let mut swarm = build_swarm(&config.identity, behaviour, trust.clone())?;
+        let mut swarm = build_swarm(&config.identity, trust.clone(), |circuits| {
+            Behaviour::new(&keypair, &settings, &names, circuits, registry, &metrics)
+        })?;
         listen(&mut swarm, &listens)?;
         for address in &external {
             swarm.add_external_address(address.clone());
         }
+        let reach = Reach::new(external, config.relays, config.private_only, config.port_mapping);
         Ok(Self {
             swarm,
             names,
@@ -165,7 +171,7 @@ impl Network {
             budgets: Budgets::new(trust.clone()),
             muted: HashSet::new(),
             trust,
-            external,
+            reach,
             events,
             backlog: VecDeque::new(),
             commands,
@@ -356,7 +362,7 @@ impl Network {
                 let _ = reply.send(self.snapshot(now));
             }
             NetCommand::Addresses(reply) => {
-                let own = offered(self.listening.iter().cloned(), &self.external);
+                let own = self.own_addresses();
                 let _ = reply.send(own.iter().map(ToString::to_string).collect());
             }
         }
@@ -415,6 +421,7 @@ impl Network {
         for peer in liveness.silent(now, is_graylisted) {
             self.reconnect(&peer);
         }
+        self.keep_reachable(now);
         self.leave_those_due(now);
         self.unmute(now);
         if self.next_probe <= now {
