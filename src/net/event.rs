@@ -113,8 +113,11 @@ pub(crate) struct ReachSnapshot {
     pub(crate) relays: Vec<PeerId>,
     /// True if this node relays for friends.
     pub(crate) relaying: bool,
-    /// The answer of the router to a request for a mapped port, if there was one.
+    /// The state of a request for a mapped port: `asking`, `mapped`, `expired`, `none` if no router
+    /// answers, or `not_public`. None if ports are not mapped.
     pub(crate) router: Option<&'static str>,
+    /// True if the node keeps to private addresses.
+    pub(crate) private_only: bool,
 }
 
 /// A rule of the wire that a peer broke.

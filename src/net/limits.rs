@@ -141,8 +141,8 @@ pub(super) const MAX_HELD_BY_STRANGERS: usize = 48 << 20;
 /// GiB. The other bounds keep a node far below it.
 pub(super) const MAX_PROCESS_BYTES: usize = 1 << 30;
 
-/// Connections to one peer: one through a relay, one of each end that dials at once, and one by which
-/// a friend is dialed back.
+/// Connections to one peer: one through a relay, one of each end that dials at once, and one by
+/// which a friend is dialed back.
 pub(super) const MAX_CONNECTIONS_PER_PEER: u32 = 4;
 /// Friends at which this node has a reservation at once. The second takes over where one lies or
 /// ends, and each costs a stream an hour.
@@ -326,3 +326,30 @@ const _: () = {
     assert!(MAX_CONNECTIONS as usize >= 2 * (MAX_CONNECTED + MAX_SECOND_CONNECTIONS));
     assert!(MAX_INBOUND_STRANGERS < MAX_INBOUND && MAX_SENDING_STRANGERS < MAX_SENDING);
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documents_rows_on_relays_are_these() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/proto/README.md");
+        let document = std::fs::read_to_string(path).expect("proto/README.md").replace(',', "");
+        let count = |count: usize| count as u64;
+        for (name, value) in [
+            ("MAX_CONNECTIONS_PER_PEER", u64::from(MAX_CONNECTIONS_PER_PEER)),
+            ("MAX_RESERVATIONS", count(MAX_RESERVATIONS)),
+            ("MAX_RESERVATIONS_PER_PEER", count(MAX_RESERVATIONS_PER_PEER)),
+            ("RESERVATION_TIME", RESERVATION_TIME.as_secs()),
+            ("MAX_CIRCUITS", count(MAX_CIRCUITS)),
+            ("MAX_CIRCUITS_PER_PEER", count(MAX_CIRCUITS_PER_PEER)),
+            ("MAX_CIRCUIT_BYTES", MAX_CIRCUIT_BYTES),
+            ("MAX_CIRCUIT_TIME", MAX_CIRCUIT_TIME.as_secs()),
+            ("MAX_RELAYS", count(MAX_RELAYS)),
+            ("RELAYED_SYNC_RATE", RELAYED_SYNC_RATE),
+            ("MAX_GUEST_DIALS", count(MAX_GUEST_DIALS)),
+        ] {
+            assert!(document.contains(&format!("| `{name}` | {value} |")), "{name} is {value}");
+        }
+    }
+}

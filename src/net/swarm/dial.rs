@@ -36,7 +36,7 @@ pub(super) enum Dialing {
     /// The user asked for the address and waits for the outcome.
     Asked(Multiaddr, oneshot::Sender<Result<PeerId, DialError>>),
     /// The peer is behind a relay, and may be reached without it.
-    Direct(PeerId),
+    Direct,
 }
 
 impl Network {
@@ -104,7 +104,7 @@ impl Network {
         let options = options.build();
         let dial = options.connection_id();
         if self.dial(options).is_ok() {
-            self.dials.insert(dial, Dialing::Direct(peer));
+            self.dials.insert(dial, Dialing::Direct);
         }
     }
 
@@ -151,7 +151,7 @@ impl Network {
                 let expected = peer_of(&address);
                 let _ = reply.send(Err(dial_error(&address, expected, error)));
             }
-            Some(Dialing::Copy(_) | Dialing::Direct(_)) | None => {}
+            Some(Dialing::Copy(_) | Dialing::Direct) | None => {}
         }
     }
 

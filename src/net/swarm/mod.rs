@@ -108,6 +108,12 @@ pub(super) struct Network {
     wakes: Wakes,
 }
 
+/// Parses addresses at which others reach this node.
+fn parsed(texts: &[String]) -> Result<Vec<Multiaddr>, NetError> {
+    let address = |text: &String| Ok(without_peer(&parse(text)?));
+    texts.iter().map(address).collect()
+}
+
 /// One thing to handle.
 enum Turn {
     Swarm(Box<SwarmEvent<BehaviourEvent>>),
@@ -134,11 +140,7 @@ impl Network {
         let names = Names::new(&config.network)?;
         let listens: Vec<_> =
             config.listen.iter().map(|text| parse_listen(text)).collect::<Result<_, _>>()?;
-        let external: Vec<_> = config
-            .external
-            .iter()
-            .map(|text| parse(text).map(|address| without_peer(&address)))
-            .collect::<Result<_, _>>()?;
+        let external = parsed(&config.external)?;
         let (me, back_off) = (config.identity.peer_id(), config.tuning.back_off);
         let (trust, seed) = (config.trust, rand::random());
         let mut book = AddressBook::new(me, config.private_only, back_off, trust.clone(), seed);

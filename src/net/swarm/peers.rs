@@ -91,6 +91,27 @@ impl Leaving {
     }
 }
 
+/// Returns the address of the far end of a connection, or of its relay.
+fn address_of(endpoint: &ConnectedPoint) -> Multiaddr {
+    match endpoint {
+        ConnectedPoint::Listener { local_addr, send_back_addr } => {
+            far_end(send_back_addr, local_addr)
+        }
+        ConnectedPoint::Dialer { address, .. } => without_peer(address),
+    }
+}
+
+/// Returns the address of this machine's end of a connection.
+fn local_of(endpoint: &ConnectedPoint, far: &Multiaddr) -> Option<IpAddr> {
+    match endpoint {
+        ConnectedPoint::Listener { .. } if is_relayed(far) => None,
+        ConnectedPoint::Listener { local_addr, .. } => socket(local_addr).map(|(it, _)| it.ip()),
+        ConnectedPoint::Dialer { .. } => {
+            socket(far).and_then(|(remote, _)| wake::source_of(remote))
+        }
+    }
+}
+
 impl Network {
     /// Accepts a connected peer that the user has named, by its key or by its address. Which end
     /// dialed makes no difference.
@@ -110,12 +131,7 @@ impl Network {
         let peer = from_libp2p(&peer_id)?;
         let now = Instant::now();
         self.forget_evicted();
-        let address = match endpoint {
-            ConnectedPoint::Listener { local_addr, send_back_addr } => {
-                far_end(send_back_addr, local_addr)
-            }
-            ConnectedPoint::Dialer { address, .. } => without_peer(address),
-        };
+        let address = address_of(endpoint);
         let (inbound, relayed) = (endpoint.is_listener(), is_relayed(&address));
         match self.dials.remove(&id) {
             Some(Dialing::Book(Dial::Seed(seed))) => {
@@ -126,22 +142,14 @@ impl Network {
                 let _ = reply.send(Ok(peer));
             }
             Some(Dialing::Copy(claimed)) => self.copies.unfounded(&claimed),
-            Some(Dialing::Book(Dial::Peer(..) | Dial::Hint(..)) | Dialing::Direct(_)) | None => {}
+            Some(Dialing::Book(Dial::Peer(..) | Dial::Hint(..)) | Dialing::Direct) | None => {}
         }
         self.accept_named(peer);
         if is_nearby(&address) {
             self.trust.met_nearby(peer);
         }
         self.book.connected(peer, (!inbound).then_some(&address), now);
-        let local = match endpoint {
-            ConnectedPoint::Listener { .. } if relayed => None,
-            ConnectedPoint::Listener { local_addr, .. } => {
-                socket(local_addr).map(|(it, _)| it.ip())
-            }
-            ConnectedPoint::Dialer { .. } => {
-                socket(&address).and_then(|(remote, _)| wake::source_of(remote))
-            }
-        };
+        let local = local_of(endpoint, &address);
         let connection = Connection {
             id,
             address: address.clone(),

@@ -509,6 +509,7 @@ impl Network {
             relays: relays.into_iter().collect(),
             relaying: self.reach.relaying,
             router: self.reach.router,
+            private_only: self.private_only,
         };
         if self.reach.told.as_ref() != Some(&snapshot) {
             self.reach.told = Some(snapshot.clone());
@@ -531,5 +532,73 @@ impl Network {
     /// True if the peer may be asked on `sync` now.
     pub(super) fn may_sync(&self, peer: &PeerId, now: Instant) -> bool {
         self.peers.get(peer).is_none_or(|it| it.path.told.is_none() || it.path.sync_from <= now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::primitives::PublicKey;
+
+    fn peer(number: u8) -> PeerId {
+        PeerId(PublicKey([number; 32]))
+    }
+
+    fn reach(friends: u8) -> (Reach, Vec<PeerId>) {
+        let mut reach = Reach::new(Vec::new(), false, false, false);
+        let friends: Vec<_> = (1..=friends).map(peer).collect();
+        for friend in &friends {
+            reach.offers(*friend, true, &[]);
+        }
+        (reach, friends)
+    }
+
+    #[test]
+    fn a_node_that_nobody_reaches_asks_few_friends_and_others_instead_of_those_that_fail() {
+        let now = Instant::now();
+        let (mut reach, friends) = reach(5);
+        assert_eq!(reach.wanted(&friends, now), friends[..MAX_RELAYS]);
+        reach.pause(friends[0], now);
+        assert_eq!(reach.wanted(&friends, now), friends[1..=MAX_RELAYS]);
+        assert_eq!(reach.wanted(&friends, now + RELAY_PAUSE), friends[..MAX_RELAYS]);
+        reach.pause(friends[0], now);
+        assert!(!reach.wanted(&friends, now + RELAY_PAUSE).contains(&friends[0]), "it doubles");
+        assert!(reach.wanted(&[peer(9)], now).is_empty(), "it does not offer to relay");
+    }
+
+    #[test]
+    fn a_node_that_others_reach_asks_nobody_and_neither_does_one_of_a_private_network() {
+        let now = Instant::now();
+        let address: Multiaddr = "/ip4/8.8.8.8/tcp/1".parse().unwrap();
+        let (mut public, friends) = reach(3);
+        public.confirmed.insert(address.clone(), Origin::Mapped);
+        assert!(public.wanted(&friends, now).is_empty() && public.way() == ReachWay::Mapped);
+        public.confirmed.insert(address, Origin::Tested(now));
+        assert_eq!(public.way(), ReachWay::Public);
+        let (mut private, friends) = reach(3);
+        private.private_only = true;
+        assert!(private.wanted(&friends, now).is_empty());
+        assert_eq!(private.way(), ReachWay::Nowhere);
+    }
+
+    #[test]
+    fn a_relay_names_no_address_but_its_own() {
+        let (reach, friends) = reach(1);
+        let relay = friends[0];
+        let good = through(&"/ip4/8.8.8.8/tcp/1".parse().unwrap(), &relay);
+        assert_eq!(reach.checked(&relay, &good), Some(good.clone()));
+        assert_eq!(reach.checked(&peer(2), &good), None, "another relay's");
+        let nowhere = through(&"/ip4/0.0.0.0/tcp/1".parse().unwrap(), &relay);
+        assert_eq!(reach.checked(&relay, &nowhere), None);
+        assert_eq!(reach.checked(&relay, &"/ip4/8.8.8.8/tcp/1".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn pauses_are_bounded() {
+        let (mut reach, _) = reach(0);
+        for number in 0..=u8::MAX {
+            reach.pause(peer(number), Instant::now());
+        }
+        assert_eq!(reach.pauses.len(), MAX_RELAY_PAUSES);
     }
 }

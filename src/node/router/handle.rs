@@ -114,8 +114,8 @@ pub(crate) struct PeerRow {
     /// Height of its tip in its last Status. None before its hello.
     pub(crate) height: Option<Height>,
     pub(crate) connected_at: UnixMillis,
-    /// The friend that relays, if it is known. None inside: an unknown one.
-    pub(crate) relay: Option<Option<PeerId>>,
+    /// The peer that relays, if there is one and it is known.
+    pub(crate) relay: Option<PeerId>,
 }
 
 /// The end of a line's way.

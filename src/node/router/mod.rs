@@ -56,7 +56,6 @@ use missed::{Asked, Held};
 use network::log_unsent;
 pub(crate) use news::{News, NewsSink, TradeSink};
 use reach::ReachState;
-pub(crate) use reach::way_name;
 use serve::Arrived;
 use turns::Turns;
 

@@ -29,9 +29,9 @@ impl ReachState {
         self.paths.clone()
     }
 
-    /// Returns the relay of a peer behind one; none inside if it is not known.
-    pub(super) fn relay_of(&self, peer: &PeerId) -> Option<Option<PeerId>> {
-        self.paths.get(peer).copied()
+    /// Returns the relay of a peer behind one, if it is known.
+    pub(super) fn relay_of(&self, peer: &PeerId) -> Option<PeerId> {
+        self.paths.get(peer).copied().flatten()
     }
 
     /// Forgets a peer that is gone.
@@ -41,7 +41,7 @@ impl ReachState {
 }
 
 /// Returns the name of a way in logs, metrics and answers.
-pub(crate) const fn way_name(way: ReachWay) -> &'static str {
+const fn way_name(way: ReachWay) -> &'static str {
     match way {
         ReachWay::Public => "public",
         ReachWay::Mapped => "mapped",
