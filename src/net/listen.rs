@@ -16,6 +16,7 @@ use super::{
     NetError,
     address::socket,
     behaviour::Behaviour,
+    copies::OwnCalls,
     dial_cause::Shown,
     guard::Guarded,
     handshakes::bounded,
@@ -34,11 +35,12 @@ use crate::peers::Trust;
 type Secured<S> = Guarded<Muxer<Negotiated<noise::Output<Negotiated<S>>>>>;
 
 /// Adds Noise and yamux to a transport of plain sockets: TCP, or circuits through a relay. `pool`
-/// bounds what the connections hold.
+/// bounds what the connections hold. `calls` counts the callers that have this node's own key.
 fn secured<T, S>(
     transport: T,
     keypair: &identity::Keypair,
     pool: &Pool,
+    calls: OwnCalls,
 ) -> Result<
     impl Transport<
         Output = (PeerId, Secured<S>),
@@ -59,7 +61,11 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (multiplexed, watched) = (pool.clone(), pool.clone());
-    let yamux = move |peer: &PeerId, _: &ConnectedPoint| {
+    let me = keypair.public().to_peer_id();
+    let yamux = move |peer: &PeerId, end: &ConnectedPoint| {
+        if *peer == me && end.is_listener() {
+            calls.note();
+        }
         let peer = from_libp2p(peer);
         Yamux { pool: multiplexed.clone(), peer }
     };
@@ -104,6 +110,7 @@ fn quic_transport(
 pub(super) fn build_swarm(
     identity: &Identity,
     trust: Trust,
+    calls: &OwnCalls,
     behaviour: impl FnOnce(relay::client::Behaviour) -> Result<Behaviour, NetError>,
 ) -> Result<Swarm<Behaviour>, NetError> {
     let failed = |part: &'static str| move |reason: String| NetError::Setup { part, reason };
@@ -111,9 +118,9 @@ pub(super) fn build_swarm(
     let transports = |circuits| {
         let keypair = identity.keypair();
         let noise = |error: noise::Error| failed("Noise")(error.to_string());
-        let circuits = secured(circuits, &keypair, &pool).map_err(noise)?;
+        let circuits = secured(circuits, &keypair, &pool, calls.clone()).map_err(noise)?;
         let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
-        let tcp = secured(tcp, &keypair, &pool).map_err(noise)?;
+        let tcp = secured(tcp, &keypair, &pool, calls.clone()).map_err(noise)?;
         let quic = quic_transport(&keypair, &pool);
         let tcp = tcp.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
         let quic = quic.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));

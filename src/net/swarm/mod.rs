@@ -108,6 +108,11 @@ pub(super) struct Network {
     wakes: Wakes,
 }
 
+/// Parses addresses to listen on.
+fn listen_addresses(texts: &[String]) -> Result<Vec<Multiaddr>, NetError> {
+    texts.iter().map(|text| Ok(parse_listen(text)?)).collect()
+}
+
 /// Parses addresses at which others reach this node.
 fn parsed(texts: &[String]) -> Result<Vec<Multiaddr>, NetError> {
     let address = |text: &String| Ok(without_peer(&parse(text)?));
@@ -138,11 +143,10 @@ impl Network {
     ) -> Result<Self, NetError> {
         let now = Instant::now();
         let names = Names::new(&config.network)?;
-        let listens: Vec<_> =
-            config.listen.iter().map(|text| parse_listen(text)).collect::<Result<_, _>>()?;
+        let listens = listen_addresses(&config.listen)?;
         let external = parsed(&config.external)?;
         let (me, back_off) = (config.identity.peer_id(), config.tuning.back_off);
-        let (trust, seed) = (config.trust, rand::random());
+        let (trust, seed, copies) = (config.trust, rand::random(), Copies::default());
         let mut book = AddressBook::new(me, config.private_only, back_off, trust.clone(), seed);
         for text in &config.peers {
             book.add_seed(parse(text)?, now);
@@ -156,7 +160,7 @@ impl Network {
             port_mapping: config.port_mapping,
         };
         let keypair = config.identity.keypair();
-        let mut swarm = build_swarm(&config.identity, trust.clone(), |circuits| {
+        let mut swarm = build_swarm(&config.identity, trust.clone(), copies.calls(), |circuits| {
             Behaviour::new(&keypair, &settings, &names, circuits, registry, &metrics)
         })?;
         listen(&mut swarm, &listens)?;
@@ -181,7 +185,7 @@ impl Network {
             peers: HashMap::new(),
             listening: BTreeSet::new(),
             book,
-            copies: Copies::default(),
+            copies,
             dials: HashMap::new(),
             outbound: Outbound::new(),
             inbound: Inbound::new(),
