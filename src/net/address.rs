@@ -179,6 +179,15 @@ pub(super) fn is_far(address: &Multiaddr) -> bool {
     matches!(scope(address), Scope::Public | Scope::Documentation | Scope::Shared | Scope::Name)
 }
 
+/// True if the address is this machine's by its name.
+pub(super) fn is_this_machine(address: &Multiaddr) -> bool {
+    matches!(
+        address.iter().next(),
+        Some(Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name))
+            if name.eq_ignore_ascii_case("localhost")
+    )
+}
+
 /// True if the address is a loopback or private one: of this machine, or of its local network. A
 /// peer behind a relay is somewhere else, wherever its relay is.
 pub(super) fn is_nearby(address: &Multiaddr) -> bool {

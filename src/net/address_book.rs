@@ -441,6 +441,17 @@ impl AddressBook {
         self.peers.get(peer).is_some_and(Known::is_users)
     }
 
+    /// Returns any friend who is not connected.
+    pub(super) fn absent_friend(&mut self) -> Option<PeerId> {
+        let Self { peers, present, trust, random, .. } = self;
+        let away: Vec<PeerId> = peers
+            .keys()
+            .filter(|peer| !present.contains_key(*peer) && trust.is_friend(peer))
+            .copied()
+            .collect();
+        away.get(random.random_range(0..away.len().max(1))).copied()
+    }
+
     /// Returns the addresses at which a peer may be reached without a relay: proven ones, and what
     /// it announced or somebody told.
     pub(super) fn direct(&self, peer: &PeerId) -> Vec<Multiaddr> {

@@ -227,6 +227,9 @@ pub(super) const EVICTED_PAUSE: Duration = Duration::from_mins(2);
 pub(super) const NO_HELLO_PAUSE: Duration = Duration::from_mins(1);
 /// Failed pings in a row after which a connection is closed.
 pub(super) const MAX_PING_FAILURES: u32 = 3;
+/// Time for a dial and its handshake: 8 s. A friend who asks to be dialed back waits for 10 s, and
+/// asks again for ever if no answer comes by then.
+pub(super) const CONNECT_TIME: Duration = Duration::from_secs(8);
 /// Idle time after which libp2p closes a connection: never, in effect. Pings detect dead ones.
 pub(super) const IDLE_TIME: Duration = Duration::from_hours(365 * 24);
 

@@ -22,8 +22,8 @@ use super::{
     handshakes::bounded,
     identity::Identity,
     limits::{
-        EVENTS_PER_CONNECTION, IDLE_TIME, MAX_HELD_BY_STRANGERS, QUIC_STREAMS, QUIC_WINDOW,
-        STRANGER_STREAMS, STREAM_WINDOW,
+        CONNECT_TIME, EVENTS_PER_CONNECTION, IDLE_TIME, MAX_HELD_BY_STRANGERS, QUIC_STREAMS,
+        QUIC_WINDOW, STRANGER_STREAMS, STREAM_WINDOW,
     },
     mux::{Muxer, Yamux},
     peer::from_libp2p,
@@ -145,6 +145,7 @@ pub(super) fn build_swarm(
                         .with_max_negotiating_inbound_streams(STRANGER_STREAMS)
                         .with_per_connection_event_buffer_size(EVENTS_PER_CONNECTION)
                 })
+                .with_connection_timeout(CONNECT_TIME)
                 .build())
         }};
     }

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::Network;
 use crate::{
     net::{
-        address::{is_far, peer_of, with_peer, without_peer},
+        address::{is_far, is_this_machine, peer_of, with_peer, without_peer},
         address_book::Dial,
         copies::End,
         dial_cause::DialCause,
@@ -218,7 +218,7 @@ fn dial_options(peer: Option<PeerId>, addresses: Vec<Multiaddr>) -> DialOpts {
     // On one network, the dial uses a fresh port. Two nodes that dial each other at once from the
     // ports that they listen on would share one TCP connection without a listener. Further away the
     // port that listens is used, since the routers between let others in at that port alone.
-    let is_far = addresses.iter().any(is_far);
+    let is_far = addresses.iter().any(|address| is_far(address) && !is_this_machine(address));
     if let Some((peer, id)) = peer.and_then(|peer| to_libp2p(&peer).map(|id| (peer, id))) {
         let addresses = addresses.iter().map(|address| with_peer(address, &peer)).collect();
         // A dial in progress does not prevent another one, since its address may be wrong.

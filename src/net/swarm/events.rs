@@ -40,11 +40,15 @@ impl Network {
             SwarmEvent::NewListenAddr { address, .. } => {
                 self.listening.insert(address.clone());
                 self.own_address_changed(&address);
+                self.tell_reach();
                 Some(NetEvent::Listening { address: address.to_string() })
             }
+            // The end of its listener says so too.
+            SwarmEvent::ExpiredListenAddr { address, .. } if is_relayed(&address) => None,
             SwarmEvent::ExpiredListenAddr { address, .. } => {
                 self.listening.remove(&address);
                 self.own_address_changed(&address);
+                self.tell_reach();
                 None
             }
             SwarmEvent::ListenerClosed { listener_id, .. } if self.relay_ended(listener_id) => None,

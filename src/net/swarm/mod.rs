@@ -105,6 +105,8 @@ pub(super) struct Network {
     libp2p_metrics: Libp2pMetrics,
     next_probe: Instant,
     next_walk: Instant,
+    /// True if the last walk looked for a friend.
+    walks_for_friend: bool,
     wakes: Wakes,
 }
 
@@ -197,6 +199,7 @@ impl Network {
             libp2p_metrics: Libp2pMetrics::new(registry),
             next_probe: now,
             next_walk: now,
+            walks_for_friend: false,
             wakes: Wakes::new(now, wake::suspended()),
             tuning: config.tuning,
         })
@@ -447,7 +450,15 @@ impl Network {
             return;
         }
         self.next_walk = now + self.tuning.walk_interval;
-        let target: [u8; 32] = rand::random();
-        self.swarm.behaviour_mut().kad.get_closest_peers(target.to_vec());
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        // Every other walk looks for a friend who is away.
+        self.walks_for_friend = !self.walks_for_friend;
+        let friend = self.book.absent_friend().filter(|_| self.walks_for_friend);
+        if let Some(friend) = friend.and_then(|friend| to_libp2p(&friend)) {
+            kad.get_closest_peers(friend);
+        } else {
+            let target: [u8; 32] = rand::random();
+            kad.get_closest_peers(target.to_vec());
+        }
     }
 }

@@ -489,7 +489,7 @@ impl Network {
     }
 
     /// Tells the node how others reach it, if that has changed.
-    fn tell_reach(&mut self) {
+    pub(super) fn tell_reach(&mut self) {
         let texts = |all: &mut dyn Iterator<Item = &Multiaddr>| -> Vec<String> {
             all.map(ToString::to_string).collect()
         };

@@ -105,7 +105,8 @@ async fn a_stranger_gets_no_reservation_and_no_circuit() {
         }
     };
     relay.until(of_stranger("refused")).await;
-    let asked = two.handle.dial(&format!("{address}/p2p/{first}"));
+    let address = format!("{address}/p2p/{first}");
+    let asked = two.handle.dial(&address);
     let (dialed, ()) = tokio::join!(asked, relay.until(of_stranger("circuit_refused")));
     assert!(dialed.is_err(), "{dialed:?}");
 }

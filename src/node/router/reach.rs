@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use super::Router;
 use crate::{
     net::{ReachSnapshot, ReachWay},
-    primitives::PeerId,
+    primitives::{PeerId, UnixMillis},
     telemetry::{events, metrics::EventMetrics},
+    wire::SignedProfile,
 };
 
 /// What the network has said last.
@@ -16,6 +17,8 @@ pub(super) struct ReachState {
     pub(super) now: Option<ReachSnapshot>,
     /// The peers behind relays, and the relay of each if it is known.
     paths: HashMap<PeerId, Option<PeerId>>,
+    /// The sequence of the profile of each connected friend.
+    sequences: HashMap<PeerId, UnixMillis>,
 }
 
 impl ReachState {
@@ -37,6 +40,12 @@ impl ReachState {
     /// Forgets a peer that is gone.
     pub(super) fn gone(&mut self, peer: &PeerId) {
         self.paths.remove(peer);
+        self.sequences.remove(peer);
+    }
+
+    /// True if a connected friend's profile is another one than before.
+    pub(super) fn is_new(&mut self, profile: &SignedProfile) -> bool {
+        self.sequences.insert(profile.peer, profile.sequence) != Some(profile.sequence)
     }
 }
 
