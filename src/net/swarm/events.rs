@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     net::{
-        address::{ip, is_dialable, is_relayed, scope, without_peer},
+        address::{ip, is_dialable, scope, without_peer},
         address_book::Word,
         behaviour::BehaviourEvent,
         copies::End,
@@ -31,27 +31,23 @@ use crate::{
 
 impl Network {
     pub(super) fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        if self.on_reach_event(&event) {
+            return;
+        }
         let for_node = match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour_event(event),
-            SwarmEvent::NewListenAddr { listener_id, address } if is_relayed(&address) => {
-                self.relay_granted(listener_id, &address);
-                None
-            }
             SwarmEvent::NewListenAddr { address, .. } => {
                 self.listening.insert(address.clone());
                 self.own_address_changed(&address);
                 self.tell_reach();
                 Some(NetEvent::Listening { address: address.to_string() })
             }
-            // The end of its listener says so too.
-            SwarmEvent::ExpiredListenAddr { address, .. } if is_relayed(&address) => None,
             SwarmEvent::ExpiredListenAddr { address, .. } => {
                 self.listening.remove(&address);
                 self.own_address_changed(&address);
                 self.tell_reach();
                 None
             }
-            SwarmEvent::ListenerClosed { listener_id, .. } if self.relay_ended(listener_id) => None,
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
                 if let Err(error) = reason {
                     tracing::warn!(?addresses, %error, "no longer listening");
@@ -69,14 +65,6 @@ impl Network {
             } => self.on_closed(peer_id, connection_id, num_established, cause.as_ref()),
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
                 self.on_dial_error(connection_id, &error);
-                None
-            }
-            SwarmEvent::ExternalAddrConfirmed { address } => {
-                self.confirmed(&address);
-                None
-            }
-            SwarmEvent::ExternalAddrExpired { address } => {
-                self.expired(&address);
                 None
             }
             SwarmEvent::ListenerError { error, .. } => {

@@ -18,7 +18,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use libp2p::{Multiaddr, core::transport::ListenerId, dcutr, relay, swarm::ConnectionId, upnp};
+use libp2p::{
+    Multiaddr,
+    core::transport::ListenerId,
+    dcutr, relay,
+    swarm::{ConnectionId, SwarmEvent},
+    upnp,
+};
 
 use super::Network;
 use crate::{
@@ -26,6 +32,7 @@ use crate::{
         address::{
             is_dialable, is_far, is_nearby, is_relayed, offered, split_relay, through, without_peer,
         },
+        behaviour::BehaviourEvent,
         event::{NetEvent, ReachSnapshot, ReachWay},
         limits::{
             DIRECT_WAIT, LONGEST_DIRECT_WAIT, LONGEST_RELAY_PAUSE, MAX_KNOWN_ADDRESSES,
@@ -211,8 +218,26 @@ impl Network {
         offered(self.listening.iter().cloned(), &self.reach.external(), near)
     }
 
+    /// Handles events about relays and external addresses. Returns false for others.
+    pub(super) fn on_reach_event(&mut self, event: &SwarmEvent<BehaviourEvent>) -> bool {
+        match event {
+            SwarmEvent::NewListenAddr { listener_id, address } if is_relayed(address) => {
+                self.relay_granted(*listener_id, address);
+            }
+            // The end of its listener says so too.
+            SwarmEvent::ExpiredListenAddr { address, .. } => return is_relayed(address),
+            SwarmEvent::ListenerClosed { listener_id, .. } => {
+                return self.relay_ended(*listener_id);
+            }
+            SwarmEvent::ExternalAddrConfirmed { address } => self.confirmed(address),
+            SwarmEvent::ExternalAddrExpired { address } => self.expired(address),
+            _ => return false,
+        }
+        true
+    }
+
     /// Records the addresses at which a friend relays for this node.
-    pub(super) fn relay_granted(&mut self, listener: ListenerId, address: &Multiaddr) {
+    fn relay_granted(&mut self, listener: ListenerId, address: &Multiaddr) {
         let found = self.reach.reservations.iter().find(|(_, it)| it.listener == listener);
         let Some(relay) = found.map(|(relay, _)| *relay) else { return };
         let Some(address) = self.reach.checked(&relay, address) else {
@@ -229,7 +254,7 @@ impl Network {
     }
 
     /// Ends a reservation. Returns false if the listener was none.
-    pub(super) fn relay_ended(&mut self, listener: ListenerId) -> bool {
+    fn relay_ended(&mut self, listener: ListenerId) -> bool {
         let found = self.reach.reservations.iter().find(|(_, it)| it.listener == listener);
         let Some(relay) = found.map(|(relay, _)| *relay) else { return false };
         self.reach.reservations.remove(&relay);
@@ -242,7 +267,7 @@ impl Network {
     }
 
     /// Records an address that libp2p's protocols have confirmed.
-    pub(super) fn confirmed(&mut self, address: &Multiaddr) {
+    fn confirmed(&mut self, address: &Multiaddr) {
         let address = without_peer(address);
         if !is_relayed(&address) && !self.reach.users.contains(&address) {
             let tested = Origin::Tested(Instant::now());
@@ -251,7 +276,7 @@ impl Network {
         }
     }
 
-    pub(super) fn expired(&mut self, address: &Multiaddr) {
+    fn expired(&mut self, address: &Multiaddr) {
         self.reach.confirmed.remove(&without_peer(address));
         self.tell_reach();
     }

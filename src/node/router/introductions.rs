@@ -241,8 +241,8 @@ impl Router {
         });
     }
 
-    /// Lets connected friends ask for profiles again, since that of a friend has changed. They have no
-    /// other way to learn where somebody behind a router is now.
+    /// Lets connected friends ask for profiles again, since that of a friend has changed. They have
+    /// no other way to learn where somebody behind a router is now.
     fn tell_friends_of(&mut self, changed: PeerId) {
         let Some(profile) = self.profile.clone() else { return };
         let is_told = |peer: &PeerId, state: &Connected| {
