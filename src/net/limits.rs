@@ -147,8 +147,69 @@ pub(super) const MAX_HELD_BY_STRANGERS: usize = 48 << 20;
 /// GiB. The other bounds keep a node far below it.
 pub(super) const MAX_PROCESS_BYTES: usize = 1 << 30;
 
-/// Connections to one peer. Both ends may dial at once.
-pub(super) const MAX_CONNECTIONS_PER_PEER: u32 = 2;
+/// Connections to one peer: one through a relay, one of each end that dials at once, and one by
+/// which a friend is dialed back.
+pub(super) const MAX_CONNECTIONS_PER_PEER: u32 = 4;
+/// Friends at which this node has a reservation at once. The second takes over where one lies or
+/// ends, and each costs a stream an hour.
+pub(super) const MAX_RELAYS: usize = 2;
+/// Addresses of one relay at which this node says that it is reached.
+pub(super) const MAX_RELAY_ADDRESSES: usize = 2;
+/// Time in which a friend has to grant a reservation.
+pub(super) const RESERVE_TIME: Duration = Duration::from_secs(10);
+/// Time for which a friend that granted none, or ended one, is not asked again. It doubles with
+/// each failure, up to [`LONGEST_RELAY_PAUSE`].
+pub(super) const RELAY_PAUSE: Duration = Duration::from_secs(30);
+/// The longest of these pauses.
+pub(super) const LONGEST_RELAY_PAUSE: Duration = Duration::from_hours(1);
+/// Friends whose pauses are remembered. The one that ends first is forgotten first.
+pub(super) const MAX_RELAY_PAUSES: usize = 64;
+/// Time for which a relayed connection stays beside a direct one, so that its answers arrive.
+pub(super) const RELAYED_GRACE: Duration = Duration::from_secs(2);
+/// First wait before a friend behind a relay is dialed directly again. It doubles up to
+/// [`LONGEST_DIRECT_WAIT`].
+pub(super) const DIRECT_WAIT: Duration = Duration::from_secs(15);
+/// The longest of these waits.
+pub(super) const LONGEST_DIRECT_WAIT: Duration = Duration::from_mins(15);
+/// Bytes a second of answers on `sync` that this node takes through a relay: 256 KiB. Lines and
+/// news pass beside them.
+pub(super) const RELAYED_SYNC_RATE: u64 = 256 * 1024;
+
+/// Reservations that this node grants, all to friends.
+pub(super) const MAX_RESERVATIONS: usize = 64;
+/// Reservations of one friend: one, and one on a connection that is about to end.
+pub(super) const MAX_RESERVATIONS_PER_PEER: usize = 2;
+/// Time for which a reservation holds. Its owner renews it.
+pub(super) const RESERVATION_TIME: Duration = Duration::from_hours(1);
+/// Circuits that this node relays at once.
+pub(super) const MAX_CIRCUITS: usize = 64;
+/// Circuits that one friend opens at once.
+pub(super) const MAX_CIRCUITS_PER_PEER: usize = 8;
+/// Bytes of one circuit, in each direction: 32 MiB. Then it ends, and its friends open another.
+pub(super) const MAX_CIRCUIT_BYTES: u64 = 32 << 20;
+/// Time for which one circuit lasts.
+pub(super) const MAX_CIRCUIT_TIME: Duration = Duration::from_hours(2);
+/// Reservations that one friend asks for at once; one more comes every [`RELAY_REFILL`].
+pub(super) const RESERVATIONS_AT_ONCE: u32 = 16;
+/// Circuits that one friend opens in a row; one more comes every [`RELAY_REFILL`]. So one friend
+/// moves 3.4 MB/s at most in the long run, by [`MAX_CIRCUIT_BYTES`].
+pub(super) const CIRCUITS_AT_ONCE: u32 = 32;
+/// Time in which one reservation and one circuit more may be asked for.
+pub(super) const RELAY_REFILL: Duration = Duration::from_secs(10);
+
+/// Dials at once that follow from a peer's word: to relays, for hole punching, and back.
+pub(super) const MAX_GUEST_DIALS: usize = 32;
+/// Addresses that a peer may name for one hole punching. libp2p keeps 20 candidates.
+pub(super) const MAX_GUEST_ADDRESSES: usize = 20;
+/// Addresses of this node that friends see, and that are tested between two changes of network.
+pub(super) const MAX_CANDIDATES: usize = 16;
+/// Interval of the looks for addresses that wait for their test.
+pub(super) const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// Least time between two dials back to one friend.
+pub(super) const DIAL_BACK_PAUSE: Duration = Duration::from_millis(500);
+/// Time for which a confirmed address is kept that no friend sees any more.
+pub(super) const UNSEEN_TIME: Duration = Duration::from_mins(5);
+
 /// Connections that are the second one to their peer. Further ones are refused.
 pub(super) const MAX_SECOND_CONNECTIONS: usize = 64;
 /// Connections to all peers: one for each of [`MAX_CONNECTED`], the second ones, and as many again
@@ -172,6 +233,9 @@ pub(super) const EVICTED_PAUSE: Duration = Duration::from_mins(2);
 pub(super) const NO_HELLO_PAUSE: Duration = Duration::from_mins(1);
 /// Failed pings in a row after which a connection is closed.
 pub(super) const MAX_PING_FAILURES: u32 = 3;
+/// Time for a dial and its handshake: 8 s. A friend who asks to be dialed back waits for 10 s, and
+/// asks again for ever if no answer comes by then.
+pub(super) const CONNECT_TIME: Duration = Duration::from_secs(8);
 /// Idle time after which libp2p closes a connection: never, in effect. Pings detect dead ones.
 pub(super) const IDLE_TIME: Duration = Duration::from_hours(365 * 24);
 
@@ -271,3 +335,30 @@ const _: () = {
     assert!(MAX_CONNECTIONS as usize >= 2 * (MAX_CONNECTED + MAX_SECOND_CONNECTIONS));
     assert!(MAX_INBOUND_STRANGERS < MAX_INBOUND && MAX_SENDING_STRANGERS < MAX_SENDING);
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documents_rows_on_relays_are_these() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/proto/README.md");
+        let document = std::fs::read_to_string(path).expect("proto/README.md").replace(',', "");
+        let count = |count: usize| count as u64;
+        for (name, value) in [
+            ("MAX_CONNECTIONS_PER_PEER", u64::from(MAX_CONNECTIONS_PER_PEER)),
+            ("MAX_RESERVATIONS", count(MAX_RESERVATIONS)),
+            ("MAX_RESERVATIONS_PER_PEER", count(MAX_RESERVATIONS_PER_PEER)),
+            ("RESERVATION_TIME", RESERVATION_TIME.as_secs()),
+            ("MAX_CIRCUITS", count(MAX_CIRCUITS)),
+            ("MAX_CIRCUITS_PER_PEER", count(MAX_CIRCUITS_PER_PEER)),
+            ("MAX_CIRCUIT_BYTES", MAX_CIRCUIT_BYTES),
+            ("MAX_CIRCUIT_TIME", MAX_CIRCUIT_TIME.as_secs()),
+            ("MAX_RELAYS", count(MAX_RELAYS)),
+            ("RELAYED_SYNC_RATE", RELAYED_SYNC_RATE),
+            ("MAX_GUEST_DIALS", count(MAX_GUEST_DIALS)),
+        ] {
+            assert!(document.contains(&format!("| `{name}` | {value} |")), "{name} is {value}");
+        }
+    }
+}

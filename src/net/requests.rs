@@ -114,13 +114,13 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
     }
 
     /// Returns the next request to the peer if one may be sent now. The caller sends it and calls
-    /// [`Outbound::sent`].
-    pub(super) fn next(&mut self, peer: &PeerId) -> Option<Job> {
+    /// [`Outbound::sent`]. Without `may_sync`, requests on `sync` wait.
+    pub(super) fn next(&mut self, peer: &PeerId, may_sync: bool) -> Option<Job> {
         let lane = self.lanes.get_mut(peer)?;
         if lane.in_flight >= MAX_IN_FLIGHT_PER_PEER {
             return None;
         }
-        let sync_may = lane.on_sync < MAX_SYNC_IN_FLIGHT;
+        let sync_may = may_sync && lane.on_sync < MAX_SYNC_IN_FLIGHT;
         let place = lane.waiting.iter().position(|job| sync_may || job.protocol != Protocol::Sync);
         let job = place.and_then(|place| lane.waiting.remove(place));
         match &job {
@@ -130,7 +130,7 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
                     lane.on_sync = lane.on_sync.saturating_add(1);
                 }
             }
-            None if lane.in_flight == 0 => {
+            None if lane.in_flight == 0 && lane.waiting.is_empty() => {
                 self.lanes.remove(peer);
             }
             None => {}
@@ -420,13 +420,13 @@ mod tests {
         }
         assert_eq!(ended(&mut receiver).len(), 10, "the queue is bounded");
         let mut key = 0_u64;
-        while let Some(job) = outbound.next(&peer(1)) {
+        while let Some(job) = outbound.next(&peer(1), true) {
             outbound.sent(key, job.ticket, now);
             key += 1;
         }
         assert_eq!(key, MAX_SYNC_IN_FLIGHT as u64);
         outbound.landed(0).unwrap().end(Err(RequestError::Unsupported(peer(1))));
-        assert!(outbound.next(&peer(1)).is_some(), "an ended request makes room");
+        assert!(outbound.next(&peer(1), true).is_some(), "an ended request makes room");
         assert!(outbound.landed(0).is_none(), "a request ends once");
     }
 
@@ -448,7 +448,7 @@ mod tests {
         let mut outbound = Outbound::<u64>::new();
         outbound.push(job(&events, 1, 1, now));
         outbound.push(job(&events, 1, 2, now));
-        let flying = outbound.next(&peer(1)).unwrap();
+        let flying = outbound.next(&peer(1), true).unwrap();
         outbound.sent(1, flying.ticket, now);
         outbound.end_all();
         outbound.expire(now + Duration::from_hours(1), Duration::from_mins(1));
@@ -465,7 +465,7 @@ mod tests {
         let mut outbound = Outbound::<u64>::new();
         outbound.push(job(&events, 1, 1, now));
         outbound.push(job(&events, 1, 2, now));
-        let flying = outbound.next(&peer(1)).unwrap();
+        let flying = outbound.next(&peer(1), true).unwrap();
         outbound.sent(1, flying.ticket, now);
         outbound.expire(now, Duration::from_mins(1));
         assert!(ended(&mut receiver).is_empty());
@@ -570,7 +570,7 @@ mod tests {
                         ids += 1;
                     }
                     1 => {
-                        while let Some(job) = outbound.next(&peer(to)) {
+                        while let Some(job) = outbound.next(&peer(to), true) {
                             outbound.sent(keys, job.ticket, now);
                             keys += 1;
                         }

@@ -493,6 +493,16 @@ events! {
     WARN GossipDeaf = "gossip_deaf" of PEERS {
         peer: PeerId,
     }
+    /// How others reach this node has changed: `public`, `mapped`, `relayed` or `nowhere`.
+    INFO ReachChanged = "reach_changed" of PEERS {
+        way: &'static str,
+    }
+    /// The way to a connected peer has changed; `relay` relays it, unless it is direct.
+    INFO PeerPath = "peer_path" of PEERS { peer: PeerId, relay: Option<PeerId>, }
+    /// A peer asked this node to relay, or a circuit ended; `what` says which.
+    INFO Relaying = "relaying" of PEERS { peer: PeerId, what: &'static str, }
+    /// An attempt to reach a peer without its relay has ended.
+    INFO HolePunched = "hole_punched" of PEERS { peer: PeerId, direct: bool, }
 }
 
 #[cfg(test)]

@@ -133,6 +133,15 @@ metrics! {
         trades_dropped: Counters<1>,
         /// Penalties of peers that broke a rule.
         peer_penalties: Counters<1>,
+        /// Reservations and circuits that peers asked of this node; what is reserved, refused,
+        /// circuit, `circuit_refused` or `circuit_closed`.
+        relay_requests: Counters<1>,
+        /// Attempts to reach a peer without its relay; outcome is direct or failed.
+        hole_punches: Counters<1>,
+        /// 1 for the way in which others reach this node, 0 for the others.
+        reach: Gauges<1>,
+        /// Connected peers behind relays.
+        relayed_peers: Gauge,
     }
 
     /// State of the node, read each time the metrics are requested.

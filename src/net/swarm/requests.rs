@@ -36,7 +36,8 @@ impl Network {
     /// Sends the queued requests to a peer that may be sent now.
     pub(super) fn pump(&mut self, peer: &PeerId) {
         let Some(id) = to_libp2p(peer) else { return };
-        while let Some(Job { ticket, protocol, bytes, .. }) = self.outbound.next(peer) {
+        let may_sync = self.may_sync(peer, Instant::now());
+        while let Some(Job { ticket, protocol, bytes, .. }) = self.outbound.next(peer, may_sync) {
             let request = self
                 .swarm
                 .behaviour_mut()
@@ -199,6 +200,9 @@ impl Network {
     fn on_response(&mut self, key: FlightKey, response: Frame<Response>) {
         let Some(ticket) = self.outbound.landed(key) else { return };
         let peer = ticket.peer;
+        if let (Protocol::Sync, Frame::Incoming { size, .. }) = (key.0, &response) {
+            self.slow_down(&peer, *size, Instant::now());
+        }
         match response {
             Frame::Incoming { message: Ok(response), .. } => ticket.end(Ok(response)),
             Frame::Incoming { message: Err(error), .. } => {

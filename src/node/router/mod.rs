@@ -25,6 +25,7 @@ mod missed;
 mod network;
 mod news;
 mod people;
+mod reach;
 mod serve;
 mod turns;
 
@@ -54,6 +55,7 @@ pub(crate) use handle::{
 use missed::{Asked, Held};
 use network::log_unsent;
 pub(crate) use news::{News, NewsSink, TradeSink};
+use reach::ReachState;
 use serve::Arrived;
 use turns::Turns;
 
@@ -276,8 +278,8 @@ pub(crate) struct Router {
     /// A wake from sleep that is not yet news.
     back: Option<Back>,
     profile: Option<SignedProfile>,
-    /// Multiaddrs on which the node accepts connections.
-    listen: Vec<String>,
+    /// How others reach the node, and the way to each peer.
+    reach: ReachState,
     done: mpsc::Sender<Done>,
     turns: Turns<Arrived<SyncRequest>>,
     serving: Arc<Semaphore>,
@@ -322,6 +324,7 @@ pub(crate) enum Ended {
 /// of a kind would not show as a rise.
 pub(crate) fn event_metrics() -> EventMetrics {
     let metrics = EventMetrics::default();
+    reach::count_from_zero(&metrics);
     for origin in ["local", "peer"] {
         drop(metrics.trades_accepted.get_or_create(&[("origin", origin)]));
     }
@@ -386,7 +389,7 @@ impl Router {
             held: Vec::new(),
             back: None,
             profile: None,
-            listen: Vec::new(),
+            reach: ReachState::default(),
             done,
             serving: Arc::new(Semaphore::new(SERVING)),
             serving_friends: Arc::new(Semaphore::new(SERVING)),

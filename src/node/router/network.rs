@@ -24,7 +24,13 @@ const OWN_REQUESTS: u64 = (1 << 56) - 1;
 impl Router {
     pub(super) fn on_net(&mut self, event: NetEvent) {
         match event {
-            NetEvent::Listening { address } => self.on_address(address),
+            NetEvent::Listening { address } => events::Listening { address }.emit(),
+            NetEvent::Reach(reach) => self.on_reach(*reach),
+            NetEvent::PathChanged { peer, relay, address } => {
+                self.path_changed(peer, relay, address);
+            }
+            NetEvent::Relaying { peer, what } => self.on_relaying(peer, what),
+            NetEvent::Punched { peer, direct } => self.on_punched(peer, direct),
             NetEvent::PeerConnected { peer, address, inbound } => {
                 self.peer_connected(peer, address, inbound);
             }
@@ -84,14 +90,6 @@ impl Router {
         }
     }
 
-    fn on_address(&mut self, address: String) {
-        events::Listening { address: address.clone() }.emit();
-        if !self.listen.contains(&address) {
-            self.listen.push(address);
-            self.sign_profile();
-        }
-    }
-
     fn peer_connected(&mut self, peer: PeerId, address: String, inbound: bool) {
         events::PeerConnected { peer, address: address.clone(), inbound }.emit();
         self.attempts.answered(&address, &peer);
@@ -125,6 +123,7 @@ impl Router {
     fn peer_disconnected(&mut self, peer: PeerId, reason: String) {
         events::PeerDisconnected { peer, reason }.emit();
         self.connected.remove(&peer);
+        self.reach.gone(&peer);
         self.turns.gone(&peer);
         self.couriers.gone(&peer);
         self.sync(SyncEvent::PeerGone { peer });

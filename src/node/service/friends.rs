@@ -24,6 +24,9 @@ pub(super) fn friend_view(friend: FriendInfo) -> FriendView {
         online: friend.online,
         address: friend.address,
         last_seen: if friend.online { Some(now()) } else { friend.last_seen },
+        path: None,
+        through: None,
+        why: None,
     }
 }
 

@@ -77,6 +77,7 @@ impl Service {
             metrics: self.metrics,
             diverged: summary.diverged.map(Into::into),
             data_dir: self.datadir.path().display().to_string(),
+            reach: self.reach_of(live.as_ref()).await,
             only_this_machine: live.as_ref().is_some_and(|live| only_this_machine(&live.listen)),
             copy: live
                 .as_ref()
@@ -95,6 +96,7 @@ pub(super) fn peer_list(table: PeerTable) -> PeerList {
         name: row.name,
         address: row.address,
         inbound: row.inbound,
+        relay: row.relay,
         score: row.score,
         height: row.height,
         connected_at: Some(row.connected_at),
