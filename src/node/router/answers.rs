@@ -44,6 +44,7 @@ impl Router {
         let _ = reply.send(LiveStatus {
             progress: self.sync.progress(),
             peers: u32::try_from(self.connected.len()).unwrap_or(u32::MAX),
+            kept_lines: self.friends.kept(),
             listen: self.listen.clone(),
             clock_offset_ms: self.clock_offset(),
             copy: self.copy(),

@@ -72,6 +72,8 @@ pub(crate) struct LiveStatus {
     pub(crate) progress: Progress,
     /// Number of connected peers.
     pub(crate) peers: u32,
+    /// Number of sealed lines that are kept for friends who are away.
+    pub(crate) kept_lines: u64,
     /// Multiaddrs on which the node accepts connections.
     pub(crate) listen: Vec<String>,
     /// Our clock less the median of the connected peers' clocks, in ms. None before the first
