@@ -4,7 +4,7 @@
 # bench, and an hour of chaos in Docker. Prints one line for each bar and attack; the full output is
 # in target/long-run/.
 #   tests/long-run.sh            all parts: about five hours on two cores of an idle machine
-#   tests/long-run.sh PART...    some: model crash kill clock halves hostile benches fuzz
+#   tests/long-run.sh PART...    some: model crash kill clock halves walk hostile benches fuzz
 #                                packages deploy
 # The part packages needs cargo-deb. The part deploy needs cargo-deny and a Docker engine (.ci/engine.sh makes one) that has the
 # Dockerfile's base image or can pull it. Fuzzing needs the nightly toolchain and cargo-fuzz
@@ -12,7 +12,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 2
 parts=("$@")
-((${#parts[@]})) || parts=(model crash kill clock halves hostile benches fuzz packages deploy)
+((${#parts[@]})) || parts=(model crash kill clock halves walk hostile benches fuzz packages deploy)
 logs=target/long-run
 mkdir -p "$logs"
 missed=0
@@ -64,6 +64,11 @@ clock() {
 halves() {
   check halves env FRIENDCHAIN_HALVES=200000 \
     cargo test --locked --test it two_halves_that_were_apart -- --nocapture
+}
+
+# The README, walked by newcomers on terminals of 80 columns.
+walk() {
+  check walk tests/walk.sh --out "$logs/walk-screens"
 }
 
 # Every attack of a hostile peer, one after the other: each prints a line with its figures.
@@ -137,11 +142,11 @@ deploy() {
 
 for part in "${parts[@]}"; do
   case $part in
-    model | crash | clock | halves | hostile | benches | fuzz | packages | deploy) "$part" ;;
+    model | crash | clock | halves | walk | hostile | benches | fuzz | packages | deploy) "$part" ;;
     kill) kill_nodes ;;
     *)
       echo "there is no part '$part':" \
-        "model, crash, kill, clock, halves, hostile, benches, fuzz, packages or deploy" >&2
+        "model, crash, kill, clock, halves, walk, hostile, benches, fuzz, packages or deploy" >&2
       exit 2
       ;;
   esac
