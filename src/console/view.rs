@@ -43,6 +43,9 @@ const CLOCK_COLUMNS: usize = 6;
 /// The beginning of a sequence that styles text. It ends with an `m`.
 const STYLE: &str = "\u{1b}[";
 
+/// The texts of own lines, as far as they are known.
+type Texts = Vec<Option<String>>;
+
 /// The presence of a friend that changed while events are gathered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Presence {
@@ -279,8 +282,8 @@ impl View {
 
     /// Returns the gathered lines that friends keep, by receiver and number of friends, with the
     /// texts that are known.
-    fn left(&mut self) -> Vec<((String, u32), Vec<Option<String>>)> {
-        let mut all: Vec<((String, u32), Vec<Option<String>>)> = Vec::new();
+    fn left(&mut self) -> Vec<((String, u32), Texts)> {
+        let mut all: Vec<((String, u32), Texts)> = Vec::new();
         for (to, id, friends) in std::mem::take(&mut self.left) {
             let text = self.text_of(&id);
             if self.told_left.len() >= REMEMBERED {

@@ -246,8 +246,7 @@ impl Router {
         let is_final = match response {
             ChatResponse::Delivered => true,
             // It may accept us later, or have room.
-            ChatResponse::Refused(Refusal::NotMine | Refusal::RateLimited) => false,
-            ChatResponse::Refused(_) => true,
+            ChatResponse::Refused(why) => !matches!(why, Refusal::NotMine | Refusal::RateLimited),
             _ => false,
         };
         if !is_final {
