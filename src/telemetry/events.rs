@@ -472,6 +472,22 @@ events! {
         /// The receiver's peer id.
         to: PeerId,
     }
+    /// Friends keep a direct chat line of this node for its receiver, who is away.
+    INFO LineLeft = "line_left" {
+        /// Id of the line.
+        id: String,
+        /// The receiver's peer id.
+        to: PeerId,
+        /// Number of friends who keep it.
+        friends: u32,
+    }
+    /// A friend has left a sealed chat line for another friend, who is away.
+    INFO LineKept = "line_kept" of PEERS {
+        /// Peer id of the friend that left it.
+        from: PeerId,
+        /// The receiver's peer id.
+        to: PeerId,
+    }
     /// A chat line arrived.
     INFO ChatReceived = "chat_received" of PEERS {
         /// Id of the line.

@@ -177,6 +177,8 @@ metrics! {
         mempool_fee_floor_units: Gauge,
         /// Number of connected peers.
         peers: Gauge,
+        /// Sealed chat lines that this node keeps for friends who are away.
+        kept_lines: Gauge,
         /// Open connections; direction is inbound or outbound, transport is tcp or quic.
         connections: Gauges<2>,
         /// Our clock minus the median of the friends' clocks at hello; 0 without friends.

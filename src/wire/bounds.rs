@@ -7,11 +7,11 @@ use super::{
         LINE_ID_BYTES, MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BLOCK_BYTES, MAX_BLOCK_TRADES,
         MAX_GET_DATA, MAX_GET_LINES, MAX_INV_HEADERS, MAX_LINE_BYTES, MAX_LINE_IDS, MAX_LOCATOR,
         MAX_MEMPOOL_IDS, MAX_NAME_BYTES, MAX_PROFILES, MAX_RANGE_BLOCKS, MAX_RANGE_BYTES,
-        MAX_SHORT_IDS, MAX_TRANSACTION_BYTES,
+        MAX_SEALED_BYTES, MAX_SHORT_IDS, MAX_TRANSACTION_BYTES,
     },
     messages::{
         BlockGossip, ChatGossip, ChatRequest, ChatResponse, CompactBlock, FriendsRequest,
-        FriendsResponse, GetRange, HelloRequest, HelloResponse, Item, LineIds, SignedLine,
+        FriendsResponse, GetRange, HelloRequest, HelloResponse, Item, LineIds, SealedLine, SignedLine,
         SignedProfile, SignedQuit, Status, SyncRequest, SyncResponse, TradeAnnouncement,
         TradeGossip,
     },
@@ -89,6 +89,19 @@ impl Bounded for SignedLine {
     }
 }
 
+impl Bounded for SealedLine {
+    const MAX_ITEMS: usize = FLAT_ITEMS;
+
+    fn check_bounds(&self) -> Result<(), CodecError> {
+        let length = self.sealed.len();
+        at_most("bytes of a sealed line", length, MAX_SEALED_BYTES)?;
+        if Self::may_have(length) {
+            return Ok(());
+        }
+        Err(CodecError::WrongLength { what: "a sealed line", length, unit: MAX_SEALED_BYTES })
+    }
+}
+
 impl Bounded for SignedQuit {
     const MAX_ITEMS: usize = FLAT_ITEMS;
 
@@ -153,6 +166,7 @@ impl Bounded for ChatRequest {
                 Err(CodecError::Empty { what: "ids in GetLines" })
             }
             Self::GetLines(ids) => check_line_ids(ids, MAX_GET_LINES),
+            Self::Sealed(line) => line.check_bounds(),
         }
     }
 }

@@ -172,7 +172,7 @@ pub enum Protocol {
     Hello,
     /// Exchange of profiles.
     Friends,
-    /// Delivery of direct lines, and exchange of lines to all that a peer missed.
+    /// Delivery of direct lines, sealed or not, and exchange of lines to all that a peer missed.
     Chat,
     /// Exchange of headers, blocks, and transactions.
     Sync,
@@ -198,7 +198,7 @@ impl Protocol {
         match self {
             Self::Hello => "/friendchain/hello/1".to_owned(),
             Self::Friends => format!("/friendchain/friends/1/{}", network_tag(network)),
-            Self::Chat => format!("/friendchain/chat/2/{}", network_tag(network)),
+            Self::Chat => format!("/friendchain/chat/3/{}", network_tag(network)),
             Self::Sync => format!("/friendchain/sync/2/{}", network_tag(network)),
         }
     }

@@ -47,13 +47,18 @@ pub(crate) const MAX_LINE_IDS: usize = 1_024;
 /// The maximum number of ids in one `GetLines`, and of lines in its answer.
 pub(crate) const MAX_GET_LINES: usize = 32;
 
+/// The size of a sealed line beside its content, in bytes: version, ephemeral key and tag.
+pub(crate) const SEAL_BYTES: usize = 49;
+/// The maximum size of a sealed line, in bytes: the largest content, and its seal.
+pub(crate) const MAX_SEALED_BYTES: usize = 4_657;
+
 /// The maximum size of a request or response on `hello`, in bytes.
 pub(crate) const MAX_HELLO_BYTES: usize = 1_024;
 /// The maximum size of a request on `friends`, in bytes: one profile.
 pub(crate) const MAX_FRIENDS_REQUEST_BYTES: usize = 4_096;
 /// The maximum size of a response on `friends`, in bytes: `MAX_PROFILES` profiles.
 pub(crate) const MAX_FRIENDS_RESPONSE_BYTES: usize = 256 * 1024;
-/// The maximum size of a request on `chat`, in bytes: one line.
+/// The maximum size of a request on `chat`, in bytes: one line, sealed or not.
 pub(crate) const MAX_CHAT_REQUEST_BYTES: usize = 8_192;
 /// The maximum size of a response on `chat`, in bytes: `MAX_GET_LINES` lines.
 pub(crate) const MAX_CHAT_RESPONSE_BYTES: usize = 160 * 1024;
@@ -83,6 +88,7 @@ const _: () = {
     );
     assert!(MAX_PROFILES * (MAX_FRIENDS_REQUEST_BYTES - 512) <= MAX_FRIENDS_RESPONSE_BYTES);
     assert!(MAX_LINE_BYTES + 512 <= MAX_CHAT_REQUEST_BYTES);
+    assert!(MAX_SEALED_BYTES + 512 <= MAX_CHAT_REQUEST_BYTES);
     assert!(MAX_GET_LINES * LINE_ID_BYTES + 512 <= MAX_CHAT_REQUEST_BYTES);
     assert!(MAX_LINE_IDS * LINE_ID_BYTES + 512 <= MAX_CHAT_RESPONSE_BYTES);
     assert!(MAX_GET_LINES * (MAX_LINE_BYTES + 512) <= MAX_CHAT_RESPONSE_BYTES);

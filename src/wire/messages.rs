@@ -64,6 +64,15 @@ wire_struct! {
         pub signature: Signature,
     }
 
+    /// A direct line that a friend of both ends keeps until its receiver is back.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct SealedLine {
+        /// The only one who can open it.
+        pub to: PeerId,
+        /// The box with the line in it, see [`SealedLine::seal`].
+        pub sealed: ByteBuf,
+    }
+
     /// A goodbye, signed by the peer that leaves.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct SignedQuit {
@@ -176,6 +185,8 @@ wire_enum! {
         1 = GetLineIds(u64),
         /// A request for lines to all by their ids, 16 bytes each.
         2 = GetLines(ByteBuf),
+        /// A sealed line: for the receiver, or to be kept for a friend who is away.
+        3 = Sealed(SealedLine),
     }
 
     /// A response on `chat`.
@@ -256,7 +267,7 @@ wire_enum! {
         2 = NotYours,
         /// The answerer is not the receiver.
         3 = NotMine,
-        /// A newer one is known.
+        /// The time of a sealed line is too far from the answerer's clock.
         4 = Stale,
         /// The sender sends too many of these.
         5 = RateLimited,

@@ -67,6 +67,12 @@ fn line() -> impl Strategy<Value = SignedLine> {
     )
 }
 
+fn sealed() -> impl Strategy<Value = SealedLine> {
+    let sizes = vec![305_usize, 561, 1_073, 2_097, 4_657];
+    let boxes = prop::sample::select(sizes).prop_flat_map(bytes);
+    (peer(), boxes).prop_map(|(to, sealed)| SealedLine { to, sealed })
+}
+
 fn quit() -> impl Strategy<Value = SignedQuit> {
     (peer(), any::<(u64, u64)>(), signature()).prop_map(|(author, (time, counter), signature)| {
         SignedQuit { author, time, counter, signature }
@@ -101,6 +107,7 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
         (1..=32_usize)
             .prop_flat_map(|count| bytes(count * 16))
             .prop_map(|ids| Request::Chat(ChatRequest::GetLines(ids))),
+        sealed().prop_map(|line| Request::Chat(ChatRequest::Sealed(line))),
         (vec(hash(), 0..=64), 0..=2_000_u32, any::<u32>()).prop_map(|(locator, limit, skip)| {
             Request::Sync(SyncRequest::GetBlocks(GetBlocks { locator, limit, skip }))
         }),

@@ -44,6 +44,7 @@ impl Router {
         let _ = reply.send(LiveStatus {
             progress: self.sync.progress(),
             peers: u32::try_from(self.connected.len()).unwrap_or(u32::MAX),
+            kept_lines: self.friends.kept(),
             listen: self.reach.listening(),
             reach: self.reach.now.clone(),
             paths: self.reach.paths(),

@@ -74,6 +74,8 @@ pub(crate) struct LiveStatus {
     pub(crate) progress: Progress,
     /// Number of connected peers.
     pub(crate) peers: u32,
+    /// Number of sealed lines that are kept for friends who are away.
+    pub(crate) kept_lines: u64,
     /// Multiaddrs on which the node accepts connections.
     pub(crate) listen: Vec<String>,
     /// How others reach the node. None until the network has said so.

@@ -64,6 +64,7 @@ impl Router {
         }
         self.send_explore(peer);
         self.send_outbox(peer);
+        self.bring_kept(peer);
         self.ask_missed(peer);
     }
 
@@ -214,6 +215,7 @@ impl Router {
 
     /// Stores the profiles that a peer knows, up to the first one that its owner did not sign.
     pub(super) fn on_profiles(&mut self, peer: PeerId, profiles: Vec<SignedProfile>) {
+        self.knows(peer, &profiles);
         let friends = self.friends.clone();
         let done = self.done.clone();
         self.spawn_work(async move {

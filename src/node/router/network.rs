@@ -126,9 +126,13 @@ impl Router {
         self.reach.gone(&peer);
         self.turns.gone(&peer);
         self.couriers.gone(&peer);
+        self.carrying.gone(&peer);
         self.sync(SyncEvent::PeerGone { peer });
         self.relay(RelayEvent::PeerGone { peer });
         self.set_offline(peer);
+        if self.trust.is_friend(&peer) {
+            self.leave_lines(peer);
+        }
     }
 
     /// Records that a friend is no longer connected.
@@ -188,6 +192,9 @@ impl Router {
             (Purpose::Line { id }, Ok(Response::Chat(response))) => {
                 self.on_line_response(peer, id, &response);
             }
+            (Purpose::Carry(errand), Ok(Response::Chat(response))) => {
+                self.on_errand_response(peer, errand, &response);
+            }
             (Purpose::LineIds { place }, Ok(Response::Chat(ChatResponse::LineIds(page)))) => {
                 self.on_line_ids(peer, place, page);
             }
@@ -209,6 +216,9 @@ impl Router {
             // The line stays in the outbox, which sends it again when its receiver is back.
             Some((peer, Purpose::Line { id })) => {
                 self.on_line_response(peer, id, &ChatResponse::Busy);
+            }
+            Some((peer, Purpose::Carry(errand))) => {
+                self.on_errand_response(peer, errand, &ChatResponse::Busy);
             }
             Some((peer, Purpose::LineIds { .. } | Purpose::Lines { .. })) => {
                 self.end_asking(peer, false);

@@ -2,6 +2,7 @@
 
 use super::{Service, reach::try_view};
 use crate::{
+    friends::FriendsHandle,
     node::{
         blocking::blocking,
         clock::{is_far_off, now},
@@ -54,6 +55,7 @@ impl Service {
                 .map_or(0, |progress| u32::try_from(progress.confirmed).unwrap_or(u32::MAX)),
             tip_age_ms: now().saturating_sub(summary.tip.time),
             obstacle: progress.and_then(|progress| progress.obstacle),
+            kept_lines: self.friends.as_ref().map_or(0, FriendsHandle::kept),
             mempool: u32::try_from(summary.mempool).unwrap_or(u32::MAX),
             mempool_bytes: summary.mempool_bytes,
             fee_floor: Coins(floor),

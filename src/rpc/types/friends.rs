@@ -120,6 +120,14 @@ pub(crate) struct ChatMessage {
     /// The author's timestamp, in unix ms.
     pub time: UnixMillis,
     pub state: ChatState,
+    /// The number of mutual friends who keep a queued line for its receiver, sealed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_with: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The reply of `history`, oldest line first.

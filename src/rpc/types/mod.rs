@@ -215,9 +215,12 @@ mod tests {
             to: None,
             text: "hi".to_owned(),
             time: 1,
-            state: ChatState::Received,
+            state: ChatState::Queued,
+            left_with: 0,
         };
         assert_fields(&message, &["id", "from", "to", "text", "time", "state"]);
+        let left = ChatMessage { left_with: 2, ..message };
+        assert_fields(&left, &["id", "from", "to", "text", "time", "state", "left_with"]);
     }
 
     #[test]

@@ -39,6 +39,9 @@ pub(crate) struct StatusReport {
     /// The reason for which a better chain does not come; present in phase `stalled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub obstacle: Option<Obstacle>,
+    /// The number of sealed chat lines that this node keeps for friends who are away.
+    #[serde(default)]
+    pub kept_lines: u64,
     /// The number of mempool entries.
     pub mempool: u32,
     /// The memory that mempool entries take.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_bytes::ByteBuf;
 
 use super::{
-    examples::{friend, signer},
+    examples::{agreer, friend, signer},
     page::{source, strings, table},
 };
 use crate::{
@@ -328,6 +328,7 @@ fn an_answer_of_another_kind_costs_what_the_readme_says() {
         strings(&["Explore", "Profiles", "0", "0", "-", "0", "0"]),
         strings(&["Introduce", "Welcome", "0", "0", "-", "0", "0"]),
         strings(&["Direct", "Delivered", "0", "0", "-", "-", "0"]),
+        strings(&["Sealed", "Delivered", "0", "0", "-", "-", "0"]),
         row("GetBlocks", "Inv", Question::Headers, 0),
         row("GetMempool", "MempoolIds", Question::MempoolIds, 1),
         row("GetRange", "Blocks", Question::Bodies, 4),
@@ -336,7 +337,7 @@ fn an_answer_of_another_kind_costs_what_the_readme_says() {
         row("GetData of an announced block", "Data", Question::Whole, 2),
     ];
     assert_eq!(table(&["question", "right answer"]), expected);
-    // The first four questions are the router's. It charges nothing for their answers, apart from
+    // The first five questions are the router's. It charges nothing for their answers, apart from
     // profiles, which have their own rows.
     let router = source("node/router");
     let (_, on_response) = router.split_once("fn on_response(").expect("the place");
@@ -470,6 +471,7 @@ fn wrong_profiles() -> Vec<Charges> {
         me: friend(1),
         network,
         signer: Box::new(move |bytes| sign(bytes)),
+        agree: Box::new(agreer(1)),
         trust: Trust::default(),
         clock: Box::new(|| 1_000),
     };

@@ -18,9 +18,9 @@ use crate::{
     wire::{
         BlockGossip, ChatGossip, ChatRequest, ChatResponse, CodecError, CompactBlock,
         FriendsRequest, FriendsResponse, GetBlockTrades, GetBlocks, GetRange, Gossip, HelloRequest,
-        HelloResponse, Item, ItemId, LineIds, Protocol, Refusal, Request, Response, SignedLine,
-        SignedProfile, SignedQuit, Status, SyncRequest, SyncResponse, Topic, TradeAnnouncement,
-        TradeGossip,
+        HelloResponse, Item, ItemId, LineIds, Protocol, Refusal, Request, Response, SealedLine,
+        Secret, SignedLine, SignedProfile, SignedQuit, Status, SyncRequest, SyncResponse, Topic,
+        TradeAnnouncement, TradeGossip, agree,
     },
 };
 
@@ -38,6 +38,15 @@ pub(super) fn signer(number: usize) -> impl Fn(&[u8]) -> Signature {
     let key = key(FRIENDS[number].1);
     move |bytes| Signature(key.sign(bytes).to_bytes())
 }
+
+/// Returns a function that agrees on secrets by the friend's key.
+pub(super) fn agreer(number: usize) -> impl Fn(&[u8; 32]) -> Secret {
+    let key = key(FRIENDS[number].1);
+    move |theirs| agree(&key, theirs)
+}
+
+/// The secret ephemeral key of the example of a sealed line.
+pub(super) const EPHEMERAL: [u8; 32] = [21; 32];
 
 /// The network, its first block, and a transaction for the second.
 pub(super) struct World {
@@ -118,6 +127,12 @@ impl World {
         let text = if direct { "Good morning to you" } else { "good night, 朋友们" };
         let (time, counter) = (testing::GENESIS_TIME + 3_000, if direct { 1 } else { 2 });
         SignedLine::sign(&self.network.id, friend(0), to, time, counter, text, &signer(0))
+            .expect("within the limits")
+    }
+
+    /// Returns the line to the second friend, sealed.
+    pub(super) fn sealed(&self) -> SealedLine {
+        SealedLine::seal(&self.network.id, &self.line(true), &Secret::new(EPHEMERAL))
             .expect("within the limits")
     }
 
@@ -212,6 +227,10 @@ impl World {
             ("that line", Message::Request(Request::Chat(ChatRequest::GetLines(ids)))),
             ("here it is", answer(ChatResponse::Lines(vec![self.line(false)]))),
             ("it is kept no longer", answer(ChatResponse::Lines(vec![]))),
+            (
+                "yzw to yjf, sealed, for sr to keep",
+                Message::Request(Request::Chat(ChatRequest::Sealed(self.sealed()))),
+            ),
         ]
     }
 
@@ -417,6 +436,7 @@ impl Message {
             Self::Request(Request::Chat(ChatRequest::GetLineIds(_))) => "GetLineIds",
             Self::Response(Response::Chat(ChatResponse::LineIds(_))) => "LineIds",
             Self::Request(Request::Chat(ChatRequest::GetLines(_))) => "GetLines",
+            Self::Request(Request::Chat(ChatRequest::Sealed(_))) => "Sealed",
             Self::Response(Response::Chat(ChatResponse::Lines(_))) => "Lines",
             Self::Request(Request::Sync(SyncRequest::GetBlocks(_))) => "GetBlocks",
             Self::Request(Request::Sync(SyncRequest::GetMempool)) => "GetMempool",

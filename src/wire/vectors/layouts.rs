@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use data_encoding::BASE64URL_NOPAD;
 
 use super::{
-    examples::{World, friend},
+    examples::{EPHEMERAL, World, friend},
     page::{number, says, source, table},
 };
 use crate::{
@@ -123,6 +123,26 @@ fn a_proof_has_the_layout_of_its_table() {
         ("the first 4 bytes of SHA-256d", checksum(&bytes)),
     ];
     assert_fields(&found, &expected);
+}
+
+#[test]
+fn a_sealed_line_has_the_layout_of_its_tables() {
+    let world = World::new();
+    let sealed = world.sealed().sealed;
+    let size = sealed.len() - limits::SEAL_BYTES;
+    let lengths = BTreeMap::from([("c", size)]);
+    let found = fields(&table(&["sealed at", "bytes"]), &lengths, &sealed);
+    let public = x25519_dalek::x25519(EPHEMERAL, x25519_dalek::X25519_BASEPOINT_BYTES);
+    let expected = [
+        ("version u8 = 1", vec![1]),
+        ("ephemeral public key", public.to_vec()),
+        ("the content", sealed[33..33 + size].to_vec()),
+        ("tag of Poly1305", sealed[33 + size..].to_vec()),
+    ];
+    assert_fields(&found, &expected);
+    says("*c* is the size of the content: the smallest of 256, 512, 1,024, 2,048 and 4,608");
+    assert_eq!(crate::wire::SEALED_SIZES, [256, 512, 1_024, 2_048, 4_608]);
+    assert_eq!(size, 256);
 }
 
 #[test]
