@@ -25,7 +25,7 @@ mod missed;
 mod network;
 mod news;
 mod people;
-mod serve;
+pub(crate) mod serve;
 mod turns;
 
 use std::{
