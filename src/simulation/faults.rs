@@ -19,7 +19,7 @@ impl Plan {
     pub(crate) const ALL: Self =
         Self { crashes: true, splits: true, cuts: true, slow: true, clocks: true };
 
-    const fn is_empty(&self) -> bool {
+    const fn is_empty(self) -> bool {
         !(self.crashes || self.splits || self.cuts || self.slow || self.clocks)
     }
 }
@@ -30,6 +30,11 @@ pub(super) enum Fault {
     /// The next commit of the node is its last: power or process ends somewhere in it.
     Crash {
         node: usize,
+    },
+    /// The process is killed, with nothing to write.
+    Kill {
+        node: usize,
+        for_us: u64,
     },
     /// The network falls into two parts.
     Split {
@@ -129,6 +134,10 @@ impl World {
     pub(super) fn play_fault(&mut self, fault: Fault) {
         match fault {
             Fault::Crash { node } => self.nodes[node].crashes = true,
+            Fault::Kill { node, for_us } => {
+                self.stop(node);
+                self.push(for_us, Event::Start { node });
+            }
             Fault::Split { part } => {
                 self.sides = part.into_iter().map(|node| (node, 1)).collect();
                 for (a, b) in self.links.pairs() {

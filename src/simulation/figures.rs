@@ -31,8 +31,8 @@ pub(crate) struct Figures {
     pub(crate) bans: Vec<(usize, usize, String)>,
     /// Headers that were left aside for want of bodies.
     pub(crate) withheld: u64,
-    /// Bodies that were handed to chains.
-    pub(crate) bodies: u64,
+    /// Headers that were handed to chains, and those that were checked without storing them.
+    pub(crate) headers: (usize, usize),
     /// Rests of miners for a better branch.
     pub(crate) rests: u64,
     /// The hashes of all miners.

@@ -38,7 +38,10 @@ impl World {
     pub(super) fn sync(&mut self, node: usize, event: SyncEvent) {
         let now = self.moment();
         let Some(run) = self.run(node) else { return };
-        for action in run.sync.handle(event, now) {
+        let actions = run.sync.handle(event, now);
+        #[cfg(test)]
+        run.sync.assert_sound(now);
+        for action in actions {
             self.sync_action(node, action);
         }
     }
@@ -82,6 +85,7 @@ impl World {
             }
             SyncAction::CheckHeaders { peer, context, headers } => {
                 let wall = self.wall(node);
+                self.figures.headers.1 += headers.len();
                 let result = check_branch(&self.history.network, *context, &headers, wall);
                 let result = result.map(Box::new).map_err(Into::into);
                 self.later(node, Reply::Sync(SyncEvent::HeadersChecked { peer, result }));
@@ -184,6 +188,7 @@ impl World {
     ) -> Option<Result<crate::chain::api::HeadersAccepted, AcceptHeadersError>> {
         let wall = self.wall(node);
         let origin = Origin::Peer(from);
+        self.figures.headers.0 += headers.len();
         let result = self.run(node)?.chain.accept_shown_headers(headers, origin, shown, wall);
         if let Err(AcceptHeadersError::Fault(fault)) = &result {
             self.fault(node, fault);
@@ -199,7 +204,7 @@ impl World {
         block: Block,
     ) -> Option<Result<crate::chain::api::BlockAccepted, AcceptBlockError>> {
         let wall = self.wall(node);
-        self.figures.bodies += 1;
+        self.nodes[node].bodies += 1;
         let result = self.run(node)?.chain.accept_block(block, Origin::Peer(from), wall);
         if let Err(AcceptBlockError::Fault(fault)) = &result {
             self.fault(node, fault);

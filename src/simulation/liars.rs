@@ -1,7 +1,7 @@
 //! Nodes that lie, each in one way: every kind of stranger that issue 12 names and that sync, relay
 //! or chain can meet.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use rand::{Rng as _, RngExt};
 use serde_bytes::ByteBuf;
@@ -12,14 +12,15 @@ use super::{
     world::World,
 };
 use crate::{
-    consensus::{SUBSIDY, Work},
+    chain::{Chain, api::HeaderContext},
+    consensus::{Network, SUBSIDY, Work, check_header, min_time, next_bits},
     primitives::{
-        Block, BlockHash, Encode as _, Header, MerkleRoot, Transaction, TxOutput, coinbase_memo,
-        encoding::from_bytes,
+        Amount, Block, BlockHash, Encode as _, Header, MerkleRoot, Transaction, TxOutput,
+        coinbase_memo, encoding::from_bytes,
     },
     wire::{
         BlockGossip, CompactBlock, Gossip, Item, ItemId, Status, SyncRequest, SyncResponse,
-        gossip_id,
+        gossip_id, limits::MAX_INV_HEADERS,
     },
 };
 
@@ -55,6 +56,76 @@ pub(crate) enum Manner {
     Orphans,
     /// Sends old announcements again.
     Stale,
+    /// Serves a branch of valid headers with an invalid block in it.
+    Invalid,
+}
+
+/// A branch of a liar's own making, which no chain would store.
+#[derive(Debug, Clone)]
+pub(crate) struct Forged {
+    /// The last block of its chain below the branch.
+    base: BlockHash,
+    headers: Vec<Header>,
+    bodies: BTreeMap<BlockHash, Block>,
+    /// The work of the branch, the chain below included.
+    work: Work,
+}
+
+impl Forged {
+    /// Forges blocks on the chain of a node. The first of them mints too much.
+    pub(crate) fn new(chain: &mut Chain, network: &Network, count: u32) -> Option<Self> {
+        let HeaderContext { tip, mut window } = chain.header_context(&chain.tip().hash).ok()??;
+        let mut forged =
+            Self { base: tip.hash, headers: Vec::new(), bodies: BTreeMap::new(), work: tip.work };
+        for number in 0..count {
+            let time = min_time(&window).max(window.parent_time() + network.params.spacing_ms);
+            let height = window.parent_height() + 1;
+            let extra = if number == 0 { SUBSIDY } else { Amount::ZERO };
+            let value = SUBSIDY.saturating_add(extra);
+            let owner = owner_of(&wallet_key(6_000));
+            let coinbase = Transaction {
+                inputs: Vec::new(),
+                outputs: vec![TxOutput { value, owner }],
+                memo: coinbase_memo(height, b"forged"),
+            };
+            let bits = next_bits(network, &window, time);
+            let (previous, merkle_root) = (window.parent(), MerkleRoot::ZERO);
+            let header = Header { previous, merkle_root, height, time, bits, nonce: 0 };
+            let mut block = Block { header, transactions: vec![coinbase] };
+            block.header.merkle_root = block.computed_merkle_root();
+            solve(&mut block);
+            let checked = check_header(&block.header, network, &window, time).ok()?;
+            forged.work = forged.work.checked_add(checked.work())?;
+            window.push(&checked);
+            forged.headers.push(block.header);
+            forged.bodies.insert(block.hash(), block);
+        }
+        Some(forged)
+    }
+
+    /// Makes a Status claim the branch.
+    pub(super) fn claim(&self, status: &mut Status) {
+        if let Some(last) = self.headers.last() {
+            status.tip = last.hash();
+            status.height = last.height;
+            status.work = self.work.to_be_bytes().to_vec().into();
+        }
+    }
+
+    /// Returns the headers after the newest block of a locator. `honest` are those of the chain.
+    fn inv(&self, locator: &[BlockHash], honest: Vec<Header>) -> Vec<Header> {
+        let known = self.headers.iter().rposition(|header| locator.contains(&header.hash()));
+        if let Some(known) = known {
+            return self.headers.iter().skip(known + 1).copied().collect();
+        }
+        let reaches = honest.last().is_none_or(|last| last.hash() == self.base);
+        let mut all = honest;
+        if reaches {
+            all.extend(&self.headers);
+        }
+        all.truncate(MAX_INV_HEADERS);
+        all
+    }
 }
 
 /// The answer of a node to a request.
@@ -74,7 +145,7 @@ const STALE: (usize, usize) = (200, 20);
 
 impl Manner {
     /// All ways to lie.
-    pub(crate) const LIARS: [Self; 14] = [
+    pub(crate) const LIARS: [Self; 15] = [
         Self::Silent,
         Self::Mute,
         Self::Boasting,
@@ -89,6 +160,7 @@ impl Manner {
         Self::Confused,
         Self::Orphans,
         Self::Stale,
+        Self::Invalid,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -108,6 +180,7 @@ impl Manner {
             Self::Confused => "confused",
             Self::Orphans => "orphans",
             Self::Stale => "stale",
+            Self::Invalid => "invalid",
         }
     }
 
@@ -118,7 +191,7 @@ impl Manner {
 
     /// Returns true if the node follows no other chain than its own.
     pub(super) const fn is_deaf(self) -> bool {
-        matches!(self, Self::Cheap)
+        matches!(self, Self::Cheap | Self::Invalid)
     }
 
     /// Returns the Status that the node tells.
@@ -188,8 +261,44 @@ impl World {
             {
                 SyncResponse::NotFound
             }
+            (Manner::Invalid, _) => return Answered::With(self.forge(node, request, honest)),
             _ => honest,
         })
+    }
+
+    /// Lets a node serve a forged branch on its present chain.
+    pub(super) fn make_forged(&mut self, node: usize, count: u32) {
+        let network = Arc::clone(&self.history.network);
+        let Some(run) = self.run(node) else { return };
+        let forged = Forged::new(&mut run.chain, &network, count);
+        self.nodes[node].forged = forged;
+    }
+
+    /// Answers with the forged branch where the request asks for it.
+    fn forge(&mut self, node: usize, request: &SyncRequest, honest: SyncResponse) -> SyncResponse {
+        let Some(forged) = self.nodes[node].forged.clone() else { return honest };
+        match (request, honest) {
+            (SyncRequest::GetBlocks(asked), _) => {
+                let Some(run) = self.run(node) else { return SyncResponse::Busy };
+                let own = run.reader.headers_after(&asked.locator, MAX_INV_HEADERS);
+                let all = forged.inv(&asked.locator, own);
+                let limit = usize::try_from(asked.limit).unwrap_or(usize::MAX);
+                let bytes: Vec<u8> =
+                    all.iter().take(limit).flat_map(crate::primitives::Encode::to_bytes).collect();
+                SyncResponse::Inv(ByteBuf::from(bytes))
+            }
+            (SyncRequest::GetData(items), SyncResponse::Data(found)) => {
+                let all = items.iter().zip(found).map(|(asked, item)| match asked {
+                    ItemId::Block(hash) => forged
+                        .bodies
+                        .get(hash)
+                        .map_or(item, |block| Item::Block(ByteBuf::from(block.to_bytes()))),
+                    ItemId::Trade(_) => item,
+                });
+                SyncResponse::Data(all.collect())
+            }
+            (_, honest) => honest,
+        }
     }
 
     /// Takes a miner's own blocks out of its answer.

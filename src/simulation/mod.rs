@@ -19,10 +19,12 @@
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::missing_panics_doc,
+    clippy::struct_excessive_bools,
     reason = "virtual times and figures are far below these bounds; a panic ends a test"
 )]
 
 mod checks;
+mod command;
 mod faults;
 mod figures;
 mod glue;
@@ -33,7 +35,11 @@ mod mining;
 mod node;
 mod payments;
 mod peers;
+mod plot;
 mod queue;
+mod scenario;
 #[cfg(test)]
 mod tests;
 mod world;
+
+pub use command::main;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     history::{self, History, Lottery},
-    liars::Manner,
+    liars::{Forged, Manner},
     queue::{Packet, Reply},
 };
 use crate::{
@@ -168,6 +168,10 @@ pub(crate) struct Node {
     pub(super) mined: Vec<BlockHash>,
     /// Payments that this node acknowledged to its user.
     pub(super) acknowledged: Vec<TxId>,
+    /// The branch that a liar made up.
+    pub(super) forged: Option<Forged>,
+    /// The bodies that were handed to its chain.
+    pub(super) bodies: u64,
     /// True if the next commit is the last of the run.
     pub(super) crashes: bool,
 }
@@ -194,6 +198,8 @@ impl Node {
             sent: Sent::default(),
             mined: Vec::new(),
             acknowledged: Vec::new(),
+            forged: None,
+            bodies: 0,
             crashes: false,
         }
     }

@@ -37,7 +37,10 @@ impl World {
     }
 
     fn status(&self, node: usize) -> Option<Status> {
-        let status = self.true_status(node)?;
+        let mut status = self.true_status(node)?;
+        if let Some(forged) = &self.nodes[node].forged {
+            forged.claim(&mut status);
+        }
         Some(self.nodes[node].manner.status(status))
     }
 
@@ -145,7 +148,9 @@ impl World {
 
     /// Publishes a message of a node's own to all neighbours, as gossipsub does.
     pub(super) fn publish(&mut self, node: usize, gossip: Gossip) {
-        if !self.nodes[node].manner.publishes(&gossip, &self.nodes[node].mined) {
+        if self.without_gossip
+            || !self.nodes[node].manner.publishes(&gossip, &self.nodes[node].mined)
+        {
             return;
         }
         let Ok(payload) = gossip.encode() else { return };

@@ -75,6 +75,8 @@ pub(crate) struct World {
     pub(super) course: u64,
     /// The mean time between two payments, in µs; 0 for none.
     pub(super) pay_every_us: u64,
+    /// True if nothing is published: only requests bring news.
+    pub(super) without_gossip: bool,
     /// Old announcements, for liars.
     pub(super) stale: Vec<Arc<Packet>>,
     /// The side of each node while the network is split.
@@ -98,6 +100,7 @@ impl World {
             violations: Vec::new(),
             course: 0xcbf2_9ce4_8422_2325,
             pay_every_us: 0,
+            without_gossip: false,
             stale: Vec::new(),
             sides: BTreeMap::new(),
         }
