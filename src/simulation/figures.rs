@@ -15,7 +15,6 @@ const NEVER: u32 = u32::MAX;
 pub(super) struct Born {
     /// The time in µs.
     pub(super) at: u64,
-    pub(super) miner: usize,
     pub(super) is_honest: bool,
     /// The time in ms until each node connected it.
     reached: Vec<u32>,
@@ -50,8 +49,8 @@ pub(crate) struct Figures {
 
 impl Figures {
     /// Records a block that was just mined.
-    pub(super) fn created(&mut self, hash: BlockHash, miner: usize, is_honest: bool, now: u64) {
-        self.blocks.insert(hash, Born { at: now, miner, is_honest, reached: Vec::new() });
+    pub(super) fn created(&mut self, hash: BlockHash, is_honest: bool, now: u64) {
+        self.blocks.insert(hash, Born { at: now, is_honest, reached: Vec::new() });
     }
 
     /// Records that a node connected blocks.

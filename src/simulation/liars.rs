@@ -163,27 +163,6 @@ impl Manner {
         Self::Invalid,
     ];
 
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Honest => "honest",
-            Self::Silent => "silent",
-            Self::Mute => "mute",
-            Self::Boasting => "boasting",
-            Self::Garbage => "garbage",
-            Self::Garbled => "garbled",
-            Self::WrongBlock => "wrong-block",
-            Self::Withholding => "withholding",
-            Self::Selfish => "selfish",
-            Self::LooseHeaders => "loose-headers",
-            Self::Cheap => "cheap",
-            Self::Busy => "busy",
-            Self::Confused => "confused",
-            Self::Orphans => "orphans",
-            Self::Stale => "stale",
-            Self::Invalid => "invalid",
-        }
-    }
-
     /// Returns true if the node does something by itself.
     pub(super) const fn acts(self) -> bool {
         matches!(self, Self::Silent | Self::Orphans | Self::Stale)

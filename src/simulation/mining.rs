@@ -145,7 +145,7 @@ impl World {
         solve(&mut block);
         let (hash, wall) = (block.hash(), self.wall(node));
         let is_honest = self.nodes[node].is_honest();
-        self.figures.created(hash, node, is_honest, self.now);
+        self.figures.created(hash, is_honest, self.now);
         self.nodes[node].mined.push(hash);
         self.relay(node, RelayEvent::Solved { header: Box::new(block.header) });
         let Some(run) = self.run(node) else { return };

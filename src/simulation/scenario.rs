@@ -106,7 +106,7 @@ impl Outcome {
         format!(
             "{} blocks ({:.1} % stale), to all in {median} ms (p90 {p90}, p99 {p99}, most {most}), \
              {:.0} kB a node and minute ({:.0} % gossip), {payments} payments ({void} void), {} \
-             crashes, {} bans, {} diverged, {:.1} s",
+             crashes, {} bans, {} diverged, course {:016x}, {:.1} s",
             self.honest.0,
             100.0 * self.stale(),
             self.bytes_a_minute / 1e3,
@@ -114,6 +114,7 @@ impl Outcome {
             self.crashes,
             self.bans,
             self.diverged,
+            self.course,
             self.took.as_secs_f64(),
         )
     }

@@ -147,6 +147,7 @@ impl World {
     }
 
     /// Ends a connection for good.
+    #[cfg(test)]
     pub(crate) fn disconnect(&mut self, a: usize, b: usize) {
         self.links.want(a, b, false);
         self.cut(a, b);

@@ -2,9 +2,9 @@
 //! left.
 //!
 //! Used by the crash tests of the chain and of the friends' store, and by the simulation. The model
-//! is a disk with a write cache and sectors of 512 bytes: what was written before the last completed
-//! sync is there; of what was written after it, any subset of sectors, in any order; the file's
-//! length is one of those it had since.
+//! is a disk with a write cache and sectors of 512 bytes: what was written before the last
+//! completed sync is there; of what was written after it, any subset of sectors, in any order; the
+//! file's length is one of those it had since.
 
 use std::{
     io,

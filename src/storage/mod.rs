@@ -1,5 +1,5 @@
-//! Keeps files safe for the rooms above: private files, bundles of them, read-only databases, panics
-//! of a damaged database, and a disk in memory that crashes.
+//! Keeps files safe for the rooms above: private files, bundles of them, read-only databases,
+//! panics of a damaged database, and a disk in memory that crashes.
 
 pub(crate) mod bundle;
 mod contain;
