@@ -4,15 +4,15 @@
 # bench, and an hour of chaos in Docker. Prints one line for each bar and attack; the full output is
 # in target/long-run/.
 #   tests/long-run.sh            all parts: about five hours on two cores of an idle machine
-#   tests/long-run.sh PART...    some: model crash kill clock halves simulation hostile benches
-#                                fuzz packages deploy
+#   tests/long-run.sh PART...    some: model crash kill clock halves walk simulation hostile
+#                                benches fuzz packages deploy
 # The part packages needs cargo-deb. The part deploy needs cargo-deny and a Docker engine (.ci/engine.sh makes one) that has the
 # Dockerfile's base image or can pull it. Fuzzing needs the nightly toolchain and cargo-fuzz
 # (fuzz/README.md shows how to install them).
 set -u
 cd "$(dirname "$0")/.." || exit 2
 parts=("$@")
-((${#parts[@]})) || parts=(model crash kill clock halves simulation hostile benches fuzz packages deploy)
+((${#parts[@]})) || parts=(model crash kill clock halves walk simulation hostile benches fuzz packages deploy)
 logs=target/long-run
 mkdir -p "$logs"
 missed=0
@@ -81,6 +81,11 @@ simulation() {
 # simulate NAME OPTION...: one run of the simulation, which prints a bar of that name.
 simulate() {
   check "$1" cargo run --locked --release --example simulate -- --bar "$@"
+}
+
+# The README, walked by newcomers on terminals of 80 columns.
+walk() {
+  check walk tests/walk.sh --out "$logs/walk-screens"
 }
 
 # Every attack of a hostile peer, one after the other: each prints a line with its figures.
@@ -154,11 +159,11 @@ deploy() {
 
 for part in "${parts[@]}"; do
   case $part in
-    model | crash | clock | halves | simulation | hostile | benches | fuzz | packages | deploy) "$part" ;;
+    model | crash | clock | halves | walk | simulation | hostile | benches | fuzz | packages | deploy) "$part" ;;
     kill) kill_nodes ;;
     *)
       echo "there is no part '$part':" \
-        "model, crash, kill, clock, halves, simulation, hostile, benches, fuzz, packages or deploy" >&2
+        "model, crash, kill, clock, halves, walk, simulation, hostile, benches, fuzz, packages or deploy" >&2
       exit 2
       ;;
   esac
