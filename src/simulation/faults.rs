@@ -150,8 +150,10 @@ impl World {
             Fault::Cut { a, b } => self.cut(a, b),
             Fault::Stall { a, b, for_us } => self.links.stall(a, b, self.now + for_us),
             Fault::Slow { node, factor } => {
-                for other in self.links.neighbours(node) {
-                    self.links.slow(node, other, factor);
+                for (a, b) in self.links.pairs() {
+                    if a == node || b == node {
+                        self.links.slow(a, b, factor);
+                    }
                 }
                 if factor > 1.0 {
                     let end = Event::Fault(Fault::Slow { node, factor: 1.0 });
