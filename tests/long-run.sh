@@ -4,15 +4,15 @@
 # bench, and an hour of chaos in Docker. Prints one line for each bar and attack; the full output is
 # in target/long-run/.
 #   tests/long-run.sh            all parts: about five hours on two cores of an idle machine
-#   tests/long-run.sh PART...    some: model crash kill clock halves walk hostile benches fuzz
-#                                packages deploy
+#   tests/long-run.sh PART...    some: model crash kill clock halves walk simulation hostile
+#                                benches fuzz packages deploy
 # The part packages needs cargo-deb. The part deploy needs cargo-deny and a Docker engine (.ci/engine.sh makes one) that has the
 # Dockerfile's base image or can pull it. Fuzzing needs the nightly toolchain and cargo-fuzz
 # (fuzz/README.md shows how to install them).
 set -u
 cd "$(dirname "$0")/.." || exit 2
 parts=("$@")
-((${#parts[@]})) || parts=(model crash kill clock halves walk hostile benches fuzz packages deploy)
+((${#parts[@]})) || parts=(model crash kill clock halves walk simulation hostile benches fuzz packages deploy)
 logs=target/long-run
 mkdir -p "$logs"
 missed=0
@@ -64,6 +64,23 @@ clock() {
 halves() {
   check halves env FRIENDCHAIN_HALVES=200000 \
     cargo test --locked --test it two_halves_that_were_apart -- --nocapture
+}
+
+# The whole network in virtual time: benches/simulation.md. A fault prints the way to repeat it.
+# SIMULATION_SEEDS and SIMULATION_DAY_MINUTES make it shorter.
+simulation() {
+  local seeds=${SIMULATION_SEEDS:-100}
+  check simulation-presync cargo test --locked --lib two_halves_far_apart -- --ignored
+  simulate simulation-hour --nodes 100 --minutes 60 --seeds "$seeds" --faults --liars 7
+  simulate simulation-day --nodes 200 --minutes "${SIMULATION_DAY_MINUTES:-1440}" --faults --liars 7
+  simulate withheld-bodies --nodes 30 --minutes 60 --seeds "$((seeds / 10 + 1))" --withhold 0.25
+  simulate sync-among-faults --sync 3000 --seeds 50
+  simulate halves-simulated --halves 200000
+}
+
+# simulate NAME OPTION...: one run of the simulation, which prints a bar of that name.
+simulate() {
+  check "$1" cargo run --locked --release --example simulate -- --bar "$@"
 }
 
 # The README, walked by newcomers on terminals of 80 columns.
@@ -142,11 +159,11 @@ deploy() {
 
 for part in "${parts[@]}"; do
   case $part in
-    model | crash | clock | halves | walk | hostile | benches | fuzz | packages | deploy) "$part" ;;
+    model | crash | clock | halves | walk | simulation | hostile | benches | fuzz | packages | deploy) "$part" ;;
     kill) kill_nodes ;;
     *)
       echo "there is no part '$part':" \
-        "model, crash, kill, clock, halves, walk, hostile, benches, fuzz, packages or deploy" >&2
+        "model, crash, kill, clock, halves, walk, simulation, hostile, benches, fuzz, packages or deploy" >&2
       exit 2
       ;;
   esac

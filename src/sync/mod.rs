@@ -50,7 +50,7 @@ mod presync;
 mod ranks;
 mod requests;
 #[cfg(test)]
-mod simulation;
+mod soundness;
 mod ticket;
 mod trades;
 mod twice;

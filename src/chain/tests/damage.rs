@@ -14,11 +14,11 @@ use crate::{
         Chain, ChainFault, OpenError, Origin, TxState,
         repair::salvage::salvage,
         store::tables::{WriteTables, block_key},
-        testing::{Branch, NOW, PEER, crash::CrashDisk, key, network, options, owner},
+        testing::{Branch, NOW, PEER, key, network, options, owner},
     },
     consensus::Network,
     primitives::{Amount, Block, BlockHash, Height, TxId},
-    storage::contain,
+    storage::{contain, crash::CrashDisk},
 };
 
 /// A chain in a file, what led to it, and what is true of it.

@@ -1,5 +1,6 @@
 //! The metrics that the router counts as events reach it.
 
+use super::reach;
 use crate::{chain::DropReason, peers::Offence, telemetry::metrics::EventMetrics};
 
 /// Creates the metrics that the router counts, each series at zero. Without that the first event

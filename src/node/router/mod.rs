@@ -29,7 +29,7 @@ mod news;
 mod people;
 mod reach;
 mod sealed;
-mod serve;
+pub(crate) mod serve;
 mod turns;
 
 use std::{

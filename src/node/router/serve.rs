@@ -209,7 +209,7 @@ async fn waiting_trades(chain: &ChainHandle, items: &[ItemId]) -> Vec<Option<Arc
 }
 
 /// Returns the headers after the newest block of the locator that is on our best chain.
-fn inv(reader: &ChainReader, request: &GetBlocks) -> (SyncResponse, usize) {
+pub(crate) fn inv(reader: &ChainReader, request: &GetBlocks) -> (SyncResponse, usize) {
     let limit = usize::try_from(request.limit).unwrap_or(usize::MAX).min(MAX_INV_HEADERS);
     let headers = reader.headers_after(&request.locator, request.skip, limit);
     let bytes: Vec<u8> = headers.iter().flat_map(Encode::to_bytes).collect();
@@ -228,14 +228,14 @@ fn range(reader: &ChainReader, request: &GetRange) -> (SyncResponse, usize) {
 }
 
 /// Returns the ids of the mempool's trades, parents first.
-fn mempool_ids(entries: &[MempoolEntry]) -> SyncResponse {
+pub(crate) fn mempool_ids(entries: &[MempoolEntry]) -> SyncResponse {
     SyncResponse::MempoolIds(entries.iter().take(MAX_MEMPOOL_IDS).map(|entry| entry.txid).collect())
 }
 
 /// Returns items in the order of the request until the byte budget is spent, but at least one, and
 /// the number of blocks among them. `trades` are the mempool's transactions for the trades in
 /// `items`, in the same order.
-fn data(
+pub(crate) fn data(
     reader: &ChainReader,
     items: &[ItemId],
     trades: &[Option<Arc<Transaction>>],
@@ -267,7 +267,7 @@ fn data(
 }
 
 /// Returns the requested transactions of a block.
-fn block_trades(reader: &ChainReader, request: &GetBlockTrades) -> SyncResponse {
+pub(crate) fn block_trades(reader: &ChainReader, request: &GetBlockTrades) -> SyncResponse {
     let Some(block) = reader.stored_block(&request.block) else {
         return match reader.header(&request.block) {
             Some(_) => SyncResponse::NotYet,
