@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Runs the checks that are too long for each change: thousands of histories, hundreds of crashes and
 # kills, wrong clocks, every attack of a hostile peer, ten minutes of fuzzing for each target, every
-# bench, and an hour of chaos in Docker. Prints one line for each bar and attack; the full output is
+# bench, sync and relay of real nodes over slow lines, and an hour of chaos in Docker. Prints one line for each bar and attack; the full output is
 # in target/long-run/.
 #   tests/long-run.sh            all parts: about five hours on two cores of an idle machine
-#   tests/long-run.sh PART...    some: model crash kill clock halves hostile benches fuzz
+#   tests/long-run.sh PART...    some: model crash kill clock halves hostile benches network fuzz
 #                                packages deploy
 # The part packages needs cargo-deb. The part deploy needs cargo-deny and a Docker engine (.ci/engine.sh makes one) that has the
 # Dockerfile's base image or can pull it. Fuzzing needs the nightly toolchain and cargo-fuzz
@@ -12,7 +12,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 2
 parts=("$@")
-((${#parts[@]})) || parts=(model crash kill clock halves hostile benches fuzz packages deploy)
+((${#parts[@]})) || parts=(model crash kill clock halves hostile benches network fuzz packages deploy)
 logs=target/long-run
 mkdir -p "$logs"
 missed=0
@@ -82,6 +82,15 @@ benches() {
   done
 }
 
+# Speed of sync and relay among real nodes: one process of the harness for each bar.
+network() {
+  local bar
+  for bar in loopback far four-far full full-far headers slow silent known-block spread trades idle
+  do
+    check "network-$bar" cargo bench --locked --bench network -- "$bar"
+  done
+}
+
 fuzz() {
   check fuzz fuzz/run.sh "${FUZZ_SECONDS:-600}"
 }
@@ -137,11 +146,13 @@ deploy() {
 
 for part in "${parts[@]}"; do
   case $part in
-    model | crash | clock | halves | hostile | benches | fuzz | packages | deploy) "$part" ;;
+    model | crash | clock | halves | hostile | benches | network | fuzz | packages | deploy)
+      "$part"
+      ;;
     kill) kill_nodes ;;
     *)
       echo "there is no part '$part':" \
-        "model, crash, kill, clock, halves, hostile, benches, fuzz, packages or deploy" >&2
+        "model, crash, kill, clock, halves, hostile, benches, network, fuzz, packages or deploy" >&2
       exit 2
       ;;
   esac

@@ -1,8 +1,8 @@
 //! A line between two nodes: a TCP proxy on loopback with a delay and a rate.
 //!
-//! Each direction of a line holds back every byte for the delay, and passes on at most its rate over
-//! all connections. TCP ends at the proxy, so a line loses nothing and its window is never the limit
-//! of a fast line. A line with a rate holds little: it fills up, as a router's queue does.
+//! Each direction of a line holds back every byte for the delay, and passes on at most its rate
+//! over all connections. TCP ends at the proxy, so a line loses nothing and its window is never the
+//! limit of a fast line. A line with a rate holds little: it fills up, as a router's queue does.
 
 use std::{
     io,

@@ -104,7 +104,7 @@ fn sync(chain: &Kept, paths: Paths) -> f64 {
         LIMIT.as_secs_f64() * chain.height() as f64 / height_of(&fresh).max(1) as f64
     });
     eprintln!(
-        "{} peers, {:?}: {:.0} blocks/s, {seconds:.2} s; processor {:.2} s fresh, {busy:.2} s peers",
+        "{} peers, {:?}: {:.0} blocks/s, {seconds:.2} s; busy {:.2} s, peers {busy:.2} s",
         paths.peers,
         paths.delay.unwrap_or_default(),
         chain.height() as f64 / seconds,
