@@ -85,7 +85,8 @@ benches() {
 # Speed of sync and relay among real nodes: one process of the harness for each bar.
 network() {
   local bar
-  for bar in loopback far four-far full full-far headers slow silent known-block spread trades idle
+  for bar in loopback far four-far full full-far headers slow silent cuts known-block spread \
+    trades idle
   do
     check "network-$bar" cargo bench --locked --bench network -- "$bar"
   done

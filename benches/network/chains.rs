@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use friendchain::{chain::Chain, primitives::Encode as _};
+use friendchain::chain::Chain;
 
 use crate::bench::{Generator, NOW, PEER, options};
 

@@ -16,6 +16,7 @@
 )]
 
 mod chains;
+mod cuts;
 mod line;
 mod mesh;
 mod nodes;
@@ -51,6 +52,7 @@ const BARS: &[(&str, fn())] = &[
     ("headers", sync::headers),
     ("slow", sync::slow),
     ("silent", silent::silent),
+    ("cuts", cuts::cuts),
     ("known-block", relay::known_block),
     ("spread", relay::spread),
     ("trades", relay::trades),

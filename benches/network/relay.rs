@@ -8,7 +8,7 @@ use std::{
 
 use friendchain::{
     chain::Chain,
-    primitives::{Address, Encode as _, Owner},
+    primitives::{Address, Owner},
 };
 use serde_json::{Value, json};
 

@@ -11,7 +11,7 @@ use std::{
 
 use super::{MAX_BATCH_BYTES, MAX_OUTGOING, PUBLISH_FREE_RATE, PUBLISH_NOTE_RATE, PUBLISH_RATE};
 use crate::{
-    primitives::{Bucket, Encode as _, Moment, Transaction, TransactionKind, TxId},
+    primitives::{Bucket, Moment, Transaction, TransactionKind, TxId},
     wire::limits::MAX_GOSSIP_TRADES,
 };
 

@@ -10,7 +10,7 @@ use super::{
     outgoing::{Outgoing, Publishing},
     schedule::Schedule,
 };
-use crate::primitives::{Bucket, Encode as _, Moment, PeerId, Transaction, TxId};
+use crate::primitives::{Bucket, Moment, PeerId, Transaction, TxId};
 
 /// Trades of one gossip message that the chain is checking.
 #[derive(Debug)]
