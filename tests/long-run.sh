@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 # Runs the checks that are too long for each change: thousands of histories, hundreds of crashes and
 # kills, wrong clocks, every attack of a hostile peer, ten minutes of fuzzing for each target, every
-# bench, sync and relay of real nodes over slow lines, and an hour of chaos in Docker. Prints one line for each bar and attack; the full output is
-# in target/long-run/.
+# bench, sync and relay of real nodes over slow lines, and an hour of chaos in Docker. Prints one
+# line for each bar and attack; the full output is in target/long-run/.
 #   tests/long-run.sh            all parts: about five hours on two cores of an idle machine
-#   tests/long-run.sh PART...    some: model crash kill clock halves hostile benches network fuzz
-#                                packages deploy
+#   tests/long-run.sh PART...    some: model crash kill clock halves walk hostile benches
+#                                network fuzz packages deploy
 # The part packages needs cargo-deb. The part deploy needs cargo-deny and a Docker engine (.ci/engine.sh makes one) that has the
 # Dockerfile's base image or can pull it. Fuzzing needs the nightly toolchain and cargo-fuzz
 # (fuzz/README.md shows how to install them).
 set -u
 cd "$(dirname "$0")/.." || exit 2
 parts=("$@")
-((${#parts[@]})) || parts=(model crash kill clock halves hostile benches network fuzz packages deploy)
+((${#parts[@]})) || parts=(model crash kill clock halves walk hostile benches network fuzz packages deploy)
 logs=target/long-run
 mkdir -p "$logs"
 missed=0
@@ -64,6 +64,11 @@ clock() {
 halves() {
   check halves env FRIENDCHAIN_HALVES=200000 \
     cargo test --locked --test it two_halves_that_were_apart -- --nocapture
+}
+
+# The README, walked by newcomers on terminals of 80 columns.
+walk() {
+  check walk tests/walk.sh --out "$logs/walk-screens"
 }
 
 # Every attack of a hostile peer, one after the other: each prints a line with its figures.
@@ -147,13 +152,13 @@ deploy() {
 
 for part in "${parts[@]}"; do
   case $part in
-    model | crash | clock | halves | hostile | benches | network | fuzz | packages | deploy)
+    model | crash | clock | halves | walk | hostile | benches | network | fuzz | packages | deploy)
       "$part"
       ;;
     kill) kill_nodes ;;
     *)
-      echo "there is no part '$part':" \
-        "model, crash, kill, clock, halves, hostile, benches, network, fuzz, packages or deploy" >&2
+      echo "there is no part '$part': model, crash, kill, clock, halves, walk, hostile, benches," \
+        "network, fuzz, packages or deploy" >&2
       exit 2
       ;;
   esac
