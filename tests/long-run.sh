@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Runs the checks that are too long for each change: thousands of histories, hundreds of crashes and
 # kills, wrong clocks, every attack of a hostile peer, ten minutes of fuzzing for each target, every
-# bench, and an hour of chaos in Docker. Prints one line for each bar and attack; the full output is
-# in target/long-run/.
+# bench, sync and relay of real nodes over slow lines, and an hour of chaos in Docker. Prints one
+# line for each bar and attack; the full output is in target/long-run/.
 #   tests/long-run.sh            all parts: about five hours on two cores of an idle machine
 #   tests/long-run.sh PART...    some: model crash kill clock halves walk simulation hostile
-#                                benches fuzz packages deploy
+#                                benches network fuzz packages deploy
 # The part packages needs cargo-deb. The part deploy needs cargo-deny and a Docker engine (.ci/engine.sh makes one) that has the
 # Dockerfile's base image or can pull it. Fuzzing needs the nightly toolchain and cargo-fuzz
 # (fuzz/README.md shows how to install them).
@@ -13,6 +13,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 2
 parts=("$@")
 ((${#parts[@]})) || parts=(model crash kill clock halves walk simulation hostile benches fuzz packages deploy)
+((${#parts[@]})) || parts=(model crash kill clock halves walk hostile benches network fuzz packages deploy)
 logs=target/long-run
 mkdir -p "$logs"
 missed=0
@@ -104,6 +105,16 @@ benches() {
   done
 }
 
+# Speed of sync and relay among real nodes: one process of the harness for each bar.
+network() {
+  local bar
+  for bar in loopback far four-far full full-far headers slow silent cuts known-block spread \
+    trades idle
+  do
+    check "network-$bar" cargo bench --locked --bench network -- "$bar"
+  done
+}
+
 fuzz() {
   check fuzz fuzz/run.sh "${FUZZ_SECONDS:-600}"
 }
@@ -164,6 +175,13 @@ for part in "${parts[@]}"; do
     *)
       echo "there is no part '$part':" \
         "model, crash, kill, clock, halves, walk, simulation, hostile, benches, fuzz, packages or deploy" >&2
+    model | crash | clock | halves | walk | hostile | benches | network | fuzz | packages | deploy)
+      "$part"
+      ;;
+    kill) kill_nodes ;;
+    *)
+      echo "there is no part '$part': model, crash, kill, clock, halves, walk, hostile, benches," \
+        "network, fuzz, packages or deploy" >&2
       exit 2
       ;;
   esac

@@ -400,8 +400,10 @@ fn gossip(choices: &mut Choices<'_>) -> Gossip {
         })),
         2 => {
             let length = usize::from(choices.byte()) * 400;
-            let (transaction, round) = (bytes(choices, length), u32::from(choices.byte()));
-            Gossip::Trade(TradeGossip::Trade(TradeAnnouncement { transaction, round }))
+            let mut transactions = vec![bytes(choices, length)];
+            transactions.extend((0..choices.below(4)).map(|_| bytes(choices, 200)));
+            let round = u32::from(choices.byte());
+            Gossip::Trade(TradeGossip::Trades(TradeAnnouncement { transactions, round }))
         }
         3 => {
             let length = count(choices, 92);

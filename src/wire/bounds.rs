@@ -5,9 +5,9 @@ use super::{
     codec_error::CodecError,
     limits::{
         LINE_ID_BYTES, MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BLOCK_BYTES, MAX_BLOCK_TRADES,
-        MAX_GET_DATA, MAX_GET_LINES, MAX_INV_HEADERS, MAX_LINE_BYTES, MAX_LINE_IDS, MAX_LOCATOR,
-        MAX_MEMPOOL_IDS, MAX_NAME_BYTES, MAX_PROFILES, MAX_RANGE_BLOCKS, MAX_RANGE_BYTES,
-        MAX_SEALED_BYTES, MAX_SHORT_IDS, MAX_TRANSACTION_BYTES,
+        MAX_GET_DATA, MAX_GET_LINES, MAX_GOSSIP_TRADES, MAX_INV_HEADERS, MAX_LINE_BYTES,
+        MAX_LINE_IDS, MAX_LOCATOR, MAX_MEMPOOL_IDS, MAX_NAME_BYTES, MAX_PROFILES, MAX_RANGE_BLOCKS,
+        MAX_RANGE_BYTES, MAX_SEALED_BYTES, MAX_SHORT_IDS, MAX_TRANSACTION_BYTES,
     },
     messages::{
         BlockGossip, ChatGossip, ChatRequest, ChatResponse, CompactBlock, FriendsRequest,
@@ -271,11 +271,17 @@ impl Bounded for ChatGossip {
 }
 
 impl Bounded for TradeGossip {
-    const MAX_ITEMS: usize = FLAT_ITEMS;
+    const MAX_ITEMS: usize = FLAT_ITEMS + MAX_GOSSIP_TRADES;
 
     fn check_bounds(&self) -> Result<(), CodecError> {
-        let Self::Trade(TradeAnnouncement { transaction, round: _ }) = self;
-        at_most("bytes of a trade", transaction.len(), MAX_TRANSACTION_BYTES)
+        let Self::Trades(TradeAnnouncement { transactions, round: _ }) = self;
+        if transactions.is_empty() {
+            return Err(CodecError::Empty { what: "trades in an announcement" });
+        }
+        at_most("trades in an announcement", transactions.len(), MAX_GOSSIP_TRADES)?;
+        transactions.iter().try_for_each(|transaction| {
+            at_most("bytes of a trade", transaction.len(), MAX_TRANSACTION_BYTES)
+        })
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
         GET_DATA_BUDGET, MAX_BLOCK_BYTES, MAX_BLOCK_TRADES, MAX_CHAT_REQUEST_BYTES,
         MAX_CHAT_RESPONSE_BYTES, MAX_FRIENDS_REQUEST_BYTES, MAX_FRIENDS_RESPONSE_BYTES,
         MAX_GET_DATA, MAX_GOSSIP_BYTES, MAX_HELLO_BYTES, MAX_SYNC_REQUEST_BYTES,
-        MAX_SYNC_RESPONSE_BYTES, MAX_TRANSACTION_BYTES,
+        MAX_SYNC_RESPONSE_BYTES, MAX_TRADES_BYTES,
     },
     messages::{Gossip, Request, Response, SyncResponse},
 };
@@ -334,7 +334,11 @@ impl Topic {
     /// network's tag.
     #[must_use]
     pub fn name(self, network: &NetworkId) -> String {
-        format!("/friendchain/topic/{}/1/{}", self.code(), network_tag(network))
+        let version = match self {
+            Self::Chat | Self::Blocks => 1,
+            Self::Trades => 2,
+        };
+        format!("/friendchain/topic/{}/{version}/{}", self.code(), network_tag(network))
     }
 
     /// Returns the short name, which is a part of the full one.
@@ -352,7 +356,7 @@ impl Topic {
     pub const fn max_bytes(self) -> usize {
         match self {
             Self::Chat => MAX_CHAT_REQUEST_BYTES,
-            Self::Trades => MAX_TRANSACTION_BYTES + 64,
+            Self::Trades => MAX_TRADES_BYTES,
             Self::Blocks => MAX_GOSSIP_BYTES,
         }
     }
@@ -393,10 +397,7 @@ impl Gossip {
 }
 
 const _: () = {
-    assert!(
-        MAX_CHAT_REQUEST_BYTES <= MAX_GOSSIP_BYTES
-            && MAX_TRANSACTION_BYTES + 64 <= MAX_GOSSIP_BYTES
-    );
+    assert!(MAX_CHAT_REQUEST_BYTES <= MAX_GOSSIP_BYTES && MAX_TRADES_BYTES <= MAX_GOSSIP_BYTES);
     // A block's transactions, each with a head of at most 5 bytes, fit an answer to GetBlockTrades.
     assert!(MAX_BLOCK_BYTES + MAX_BLOCK_TRADES * 5 + 64 <= MAX_SYNC_RESPONSE_BYTES);
     assert!(GET_DATA_BUDGET + MAX_BLOCK_BYTES + MAX_GET_DATA * 8 + 64 <= MAX_SYNC_RESPONSE_BYTES);

@@ -69,6 +69,11 @@ pub(crate) const MAX_SYNC_RESPONSE_BYTES: usize = GET_DATA_BUDGET + MAX_BLOCK_BY
 /// The maximum size of a gossip payload, in bytes. The limit of gossipsub is 16 KiB larger, since
 /// it counts the frame too.
 pub(crate) const MAX_GOSSIP_BYTES: usize = 1024 * 1024;
+/// The maximum number of transactions in one announcement of trades.
+pub(crate) const MAX_GOSSIP_TRADES: usize = 256;
+/// The maximum size of a payload on the topic `trades`, in bytes: the largest transaction, or as
+/// many bytes of small ones, each with its head, and a frame.
+pub(crate) const MAX_TRADES_BYTES: usize = MAX_TRANSACTION_BYTES + MAX_GOSSIP_TRADES * 5 + 64;
 /// The maximum number of short ids in a compact block, one for each transaction of a block.
 pub(crate) const MAX_SHORT_IDS: usize = MAX_BLOCK_TRADES;
 /// The maximum size of a probe on the topic `alive`, in bytes. Probes have 48; the rest is room for

@@ -287,7 +287,7 @@ wire_enum! {
     /// A message on the topic `trades`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum TradeGossip {
-        0 = Trade(TradeAnnouncement),
+        0 = Trades(TradeAnnouncement),
     }
 
     /// A message on the topic `blocks`.
@@ -301,11 +301,11 @@ wire_enum! {
 }
 
 wire_struct! {
-    /// The announcement of a trade or note.
+    /// The announcement of trades and notes.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct TradeAnnouncement {
-        /// The canonical bytes of the transaction.
-        pub transaction: ByteBuf,
+        /// The canonical bytes of each transaction, at least one, parents first.
+        pub transactions: Vec<ByteBuf>,
         /// Zero in the first announcement, and a random number in each further one. It makes each a
         /// new message, since gossip drops repeated bytes.
         pub round: u32,

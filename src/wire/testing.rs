@@ -159,8 +159,8 @@ pub(super) fn gossip() -> impl Strategy<Value = Gossip> {
     prop_oneof![
         line().prop_map(|line| Gossip::Chat(ChatGossip::Line(line))),
         quit().prop_map(|quit| Gossip::Chat(ChatGossip::Quit(quit))),
-        (bytes(0..2_000), any::<u32>()).prop_map(|(transaction, round)| Gossip::Trade(
-            TradeGossip::Trade(TradeAnnouncement { transaction, round })
+        (vec(bytes(0..2_000), 1..8), any::<u32>()).prop_map(|(transactions, round)| Gossip::Trade(
+            TradeGossip::Trades(TradeAnnouncement { transactions, round })
         )),
         bytes(92).prop_map(|header| Gossip::Block(BlockGossip::Solved(header))),
         (bytes(92), bytes(0..300), (0..40_usize).prop_flat_map(|count| bytes(count * 6))).prop_map(

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::future::join_all;
 use tokio::{sync::oneshot, task::spawn_blocking};
 
 use super::{Done, Parts, Router, network::log_unsent};
@@ -169,13 +170,12 @@ impl Router {
                     Some(Done::Relay(RelayEvent::BlockDone { hash, result: result.await }))
                 });
             }
-            RelayAction::AcceptTrade { peer, transaction } => {
-                let txid = transaction.txid();
-                self.spawn_work(async move {
-                    let result = accept_trade(&chain, peer, transaction).await;
-                    Some(Done::Relay(RelayEvent::TradeDone { txid, result }))
-                });
-            }
+            RelayAction::AcceptTrades { id, peer, transactions } => self.spawn_work(async move {
+                // The commands reach the chain in order, so that parents come first.
+                let accept = |transaction| accept_trade(&chain, peer, Box::new(transaction));
+                let results = join_all(transactions.into_iter().map(accept)).await;
+                Some(Done::Relay(RelayEvent::TradesDone { id, results }))
+            }),
             RelayAction::FetchBlock { hash } => {
                 let reader = self.reader.clone();
                 self.spawn_work(async move {

@@ -544,12 +544,9 @@ impl Router {
     }
 
     fn trade_added(&mut self, entry: MempoolEntry) {
-        self.relay(RelayEvent::TradeAdded {
-            txid: entry.txid,
-            transaction: entry.transaction,
-            added: moment_of(entry.added),
-            local: entry.local,
-        });
+        let (free, added) = (entry.rate().is_free(), moment_of(entry.added));
+        let MempoolEntry { txid, transaction, local, .. } = entry;
+        self.relay(RelayEvent::TradeAdded { txid, transaction, added, local, free });
     }
 
     fn on_done(&mut self, done: Done) {

@@ -286,18 +286,19 @@ impl World {
     }
 
     fn gossip_messages(&self) -> Vec<Example> {
-        let trade = |transaction: &Transaction, round| {
-            let transaction = ByteBuf::from(transaction.to_bytes());
-            let announcement = TradeAnnouncement { transaction, round };
-            Message::Gossip(Gossip::Trade(TradeGossip::Trade(announcement)))
+        let trades = |transactions: Vec<ByteBuf>, round| {
+            let announcement = TradeAnnouncement { transactions, round };
+            Message::Gossip(Gossip::Trade(TradeGossip::Trades(announcement)))
         };
+        let waiting = || ByteBuf::from(self.waiting.to_bytes());
         let chat = |gossip: ChatGossip| Message::Gossip(Gossip::Chat(gossip));
         let block = |gossip: BlockGossip| Message::Gossip(Gossip::Block(gossip));
         vec![
             ("yzw to all", chat(ChatGossip::Line(self.line(false)))),
             ("yzw leaves", chat(ChatGossip::Quit(self.quit()))),
-            ("a note, announced", trade(&self.waiting, 0)),
-            ("the same note, six spacings later", trade(&self.waiting, 1)),
+            ("a note, announced", trades(vec![waiting()], 0)),
+            ("the same note, six spacings later", trades(vec![waiting()], 1)),
+            ("two at once", trades(vec![self.transaction(1), waiting()], 0)),
             ("the first block's header", block(BlockGossip::Solved(self.header_bytes()))),
             ("the first block", block(BlockGossip::Compact(self.compact()))),
         ]
@@ -452,7 +453,7 @@ impl Message {
             Self::Response(Response::Sync(SyncResponse::NotFound)) => "NotFound",
             Self::Gossip(Gossip::Chat(ChatGossip::Line(_))) => "Line",
             Self::Gossip(Gossip::Chat(ChatGossip::Quit(_))) => "Quit",
-            Self::Gossip(Gossip::Trade(TradeGossip::Trade(_))) => "Trade",
+            Self::Gossip(Gossip::Trade(TradeGossip::Trades(_))) => "Trades",
             Self::Gossip(Gossip::Block(BlockGossip::Solved(_))) => "Solved",
             Self::Gossip(Gossip::Block(BlockGossip::Compact(_))) => "Compact",
         }

@@ -76,10 +76,10 @@ pub(crate) fn free_transactions(arena: &Arena) -> Running {
                             note(&target.network, number, &"free ".repeat(190))
                         };
                         let announcement = TradeAnnouncement {
-                            transaction: ByteBuf::from(transaction.to_bytes()),
+                            transactions: vec![ByteBuf::from(transaction.to_bytes())],
                             round: 0,
                         };
-                        let bytes = Gossip::Trade(TradeGossip::Trade(announcement))
+                        let bytes = Gossip::Trade(TradeGossip::Trades(announcement))
                             .encode()
                             .map_err(io::Error::other)?;
                         gossip.publish(Topic::Trades, &[&bytes]).await?;
