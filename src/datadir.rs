@@ -232,8 +232,7 @@ impl DataDir {
         Ok(Self { path: base.join(id.map_or(DEFAULT_ID, NodeId::as_str)) })
     }
 
-    /// Returns the folder at a path, for tests.
-    #[cfg(any(test, fuzzing))]
+    /// Returns the folder at a path.
     pub(crate) fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }

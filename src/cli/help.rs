@@ -16,11 +16,10 @@ use crate::{
     commands::{
         help::{everywhere, global_flags, of_command, overview},
         look::{Look, lines},
-        outcome::{CommandError, USAGE, print_error, report},
+        outcome::{CommandError, USAGE, bounded, print_error, report},
         prepare::command_position,
-        suggest::nearest,
     },
-    primitives::printable,
+    primitives::{nearest, printable},
 };
 
 /// The most characters of a mistyped command that the error repeats.
@@ -82,7 +81,8 @@ fn refuse(error: &clap::Error, json: bool) {
         print_error("usage", &usage_sentence(error), json);
     } else {
         let text = error.to_string();
-        let shown: Vec<_> = text.lines().map(printable).collect();
+        let bounded = bounded(&text);
+        let shown: Vec<_> = bounded.lines().map(printable).collect();
         // A failure here cannot be reported anywhere.
         let _ = if text.lines().eq(shown.iter().map(String::as_str)) {
             error.print()

@@ -8,7 +8,7 @@ use super::{
     questions::{ask, ask_yes_no, at_terminal},
 };
 use crate::{
-    commands::outcome::CommandError,
+    commands::{look::short, outcome::CommandError},
     consensus::{
         ChainParams, DEFAULT_FLOOR_BITS, DEFAULT_SPACING_MS, INVITE_PREFIX, Invite, Network,
     },
@@ -52,7 +52,7 @@ pub(crate) async fn join_at_terminal(
 }
 
 fn write_joined(out: &mut impl Write, joined: &Joined) -> io::Result<()> {
-    writeln!(out, "Joined chain {} ({}).", joined.network_name, joined.network_id)?;
+    writeln!(out, "Joined chain {} ({}).", joined.network_name, short(joined.network_id))?;
     if joined.addresses == 0 {
         writeln!(out, "The invite holds no address: give one with --peer, or ask for a new one.")?;
     }

@@ -21,7 +21,6 @@ mod threads;
 use std::{
     ffi::OsString,
     io::{self, IsTerminal, Write},
-    path::Path,
     process::ExitCode,
     time::Duration,
 };
@@ -30,7 +29,7 @@ use clap::ArgMatches;
 
 use self::{
     args::{Cli, Command, Global, Observe},
-    find::{FindError, Reached, reach, reach_running, until_free},
+    find::{Reached, reach, reach_running, until_free},
     folders::folder_of,
     joining::{ask_first, join_at_terminal},
     logging::{LogDefault, LogError, LogFiles, LogFormat, LogOptions},
@@ -41,6 +40,7 @@ use crate::{
     commands::{
         answer::Answer,
         args::ClientCommand,
+        asking::Asking,
         environment,
         execute::{Context, check_before_making, execute},
         outcome::{
@@ -52,7 +52,7 @@ use crate::{
         proofs::{proof_to_verify, write_verdict},
     },
     console::{self, ConsoleOptions, Keyboard, signals::Signals},
-    datadir::{DataDir, DataDirError, NodeId, NodeIdError},
+    datadir::{DataDir, NodeId, NodeIdError},
     node::verify_without_chain,
     observe::{self, ObserveError},
     primitives::trimmed,
@@ -150,16 +150,7 @@ async fn dispatch(cli: Cli, matches: ArgMatches) -> Result<(), CommandError> {
         Command::Client(command) => {
             start_logging(&global, false, None)?;
             check_before_making(&command)?;
-            match (folder(), command) {
-                (Err(_), ClientCommand::VerifyProof { file, trust }) => {
-                    let mut out = io::BufWriter::new(io::stdout());
-                    let answer = Answer { json: global.json, out: &mut out };
-                    let done = verify_proof_alone(&file, trust, answer).await;
-                    let flushed = out.flush();
-                    done.and_then(|()| Ok(flushed?))
-                }
-                (folder, command) => ask(&folder?, command, &global).await,
-            }
+            ask(folder().map_err(CommandError::from), command, &global).await
         }
     }
 }
@@ -208,60 +199,57 @@ async fn observe_logs(flags: Observe, json: bool) -> Result<(), CommandError> {
 
 /// Runs one command on the running node, or on the folder, which is then opened for it.
 async fn ask(
-    folder: &DataDir,
+    folder: Result<DataDir, CommandError>,
     command: ClientCommand,
     global: &Global,
 ) -> Result<(), CommandError> {
-    let (json, full) = (global.json, global.full);
-    let progress = ProgressMode::of_stderr();
     let mut out = io::BufWriter::new(io::stdout());
+    let done = run(folder, command, global, &mut out).await;
+    let flushed = out.flush();
+    done?;
+    Ok(flushed?)
+}
+
+async fn run(
+    folder: Result<DataDir, CommandError>,
+    command: ClientCommand,
+    global: &Global,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let (json, full) = (global.json, global.full);
+    if let ClientCommand::VerifyProof { file, trust } = &command
+        && !folder.as_ref().is_ok_and(|folder| folder.path().exists())
+    {
+        // A proof needs no data folder if its block is trusted.
+        let (proof, trust) = proof_to_verify(file, trust.clone(), true)?;
+        let report = verify_without_chain(proof, trust).await?;
+        return write_verdict(&mut Answer { json, out }, &report);
+    }
+    let folder = &folder?;
     let reached = if command.needs_running_node() {
         Reached::Running(reach_running(folder).await?)
     } else {
-        match (reach(folder, command.makes_folder()).await, &command) {
-            (
-                Err(FindError::Folder(DataDirError::Absent(_))),
-                ClientCommand::VerifyProof { file, trust },
-            ) => {
-                let answer = Answer { json, out: &mut out };
-                let done = verify_proof_alone(file, trust.clone(), answer).await;
-                let flushed = out.flush();
-                return done.and_then(|()| Ok(flushed?));
-            }
-            (reached, _) => reached?,
-        }
+        reach(folder, command.makes_folder()).await?
     };
-    let done = match reached {
+    let (progress, asking) = (ProgressMode::of_stderr(), Asking::Stdin);
+    match reached {
         Reached::Running(client) => {
             let stops = matches!(command, ClientCommand::Stop);
-            let context = Context { client, json, full, progress, owns_stdin: true };
-            let done = execute(command, &context, &mut out).await;
+            let context = Context { client, json, full, progress, asking };
+            let done = execute(command, &context, out).await;
             if stops && done.is_ok() {
                 until_free(folder).await?;
             }
             done
         }
         Reached::Opened(opened) => {
-            let context = Context { client: opened.client, json, full, progress, owns_stdin: true };
-            let done = execute(command, &context, &mut out).await;
+            let context = Context { client: opened.client, json, full, progress, asking };
+            let done = execute(command, &context, out).await;
             drop(context);
             opened.close.await;
             done
         }
-    };
-    let flushed = out.flush();
-    done?;
-    Ok(flushed?)
-}
-
-/// Runs `verify-proof` without a data folder. A proof needs none if its block is trusted.
-async fn verify_proof_alone(
-    file: &Path,
-    trust: Option<String>,
-    mut answer: Answer<'_>,
-) -> Result<(), CommandError> {
-    let (proof, trust) = proof_to_verify(file, trust, true)?;
-    write_verdict(&mut answer, &verify_without_chain(proof, trust).await?)
+    }
 }
 
 /// Starts the log of a node, with the files that its plan names.

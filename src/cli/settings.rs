@@ -11,6 +11,7 @@ use crate::{
     commands::{
         answer::Answer,
         args::{ClientCommand, ConfigAction},
+        asking::Asking,
         config::{write_change, write_settings},
         environment,
         execute::{Context, execute},
@@ -33,7 +34,7 @@ pub(crate) async fn config(
     let done = match find(folder, matches!(action, ConfigAction::Set { .. })).await {
         Ok(Found::Node(client)) => {
             let progress = ProgressMode::of_stderr();
-            let context = Context { client, json, full, progress, owns_stdin: true };
+            let context = Context { client, json, full, progress, asking: Asking::Stdin };
             execute(ClientCommand::Config { action }, &context, &mut out).await
         }
         // The lock is held until the file is written.

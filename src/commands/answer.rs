@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::outcome::CommandError;
+use super::{look::hanging, outcome::CommandError};
 use crate::{primitives::escaped, rpc::RpcError};
 
 /// The form of an answer, and the stream that it goes to.
@@ -15,7 +15,8 @@ pub(crate) struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    /// Writes `value` as JSON, or what `text` writes.
+    /// Writes `value` as JSON, or what `text` writes. On a terminal, lines that are too wide are
+    /// broken between words.
     pub(crate) fn write<T: Serialize>(
         &mut self,
         value: &T,
@@ -24,7 +25,10 @@ impl Answer<'_> {
         if self.json {
             writeln!(self.out, "{}", to_json(value)?)?;
         } else {
-            text(self.out)?;
+            let mut shown = Vec::new();
+            text(&mut shown)?;
+            let shown = String::from_utf8_lossy(&shown);
+            self.out.write_all(hanging(0, &shown).as_bytes())?;
         }
         Ok(())
     }

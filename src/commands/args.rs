@@ -374,7 +374,7 @@ pub(crate) struct RaiseFeeArgs {
     /// The trade's id, as `send` and `mempool` show it
     pub(crate) txid: String,
     /// Coins for the miner, instead of the current fee; auto: what the next block asks for
-    #[arg(long, allow_hyphen_values = true)]
+    #[arg(long, allow_hyphen_values = true, value_name = "COINS|auto")]
     pub(crate) fee: String,
     /// Pay a fee that is out of all proportion
     #[arg(long)]
@@ -403,8 +403,8 @@ pub(crate) struct CancelArgs {
 pub(crate) struct ResendArgs {
     /// The id of the void trade
     pub(crate) txid: String,
-    /// Coins for the miner, if a new trade is made [default: 0]
-    #[arg(long, allow_hyphen_values = true)]
+    /// Coins for the miner, if a new trade is made; auto: what the next block asks for [default: 0]
+    #[arg(long, allow_hyphen_values = true, value_name = "COINS|auto")]
     pub(crate) fee: Option<String>,
     /// Send even if the old trade and the new one could both be mined
     #[arg(long)]

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use super::{
     args::CreateBlockchainArgs,
     joining_text::invite_holds,
+    look::short,
     outcome::CommandError,
     parse::{hash_text, named_address, parsed, parsed_address},
     print_chain::{BlockForm, print_chain},
@@ -40,7 +41,7 @@ pub(super) async fn create_blockchain(
 pub(super) async fn invite(session: &mut Session<'_>) -> Result<(), CommandError> {
     let invite = session.client.invite().await?;
     let holds = invite_holds(&invite);
-    let is_shell = session.owns_stdin;
+    let is_shell = session.asking.owns_stdin();
     if is_shell && !session.answer.json {
         // On stderr, so that a copy of stdout holds the invite alone.
         writeln!(io::stderr(), "{holds}")?;
@@ -56,7 +57,7 @@ pub(super) async fn invite(session: &mut Session<'_>) -> Result<(), CommandError
 pub(super) async fn join(session: &mut Session<'_>, invite: String) -> Result<(), CommandError> {
     let joined = session.client.join(invite, None).await?;
     session.write(&joined, |out| {
-        writeln!(out, "Joined chain {}: start-node fetches it.", joined.network_id)
+        writeln!(out, "Joined chain {}: start-node fetches it.", short(joined.network_id))
     })
 }
 

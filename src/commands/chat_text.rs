@@ -6,12 +6,9 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::look::write_hanging;
 use crate::{
-    primitives::{UnixMillis, counted, shown},
+    primitives::{INDENT, UnixMillis, counted, shown},
     rpc::types::{BroadcastSent, ChatHistory, ChatSent, ChatState},
 };
-
-/// The indent of a text's further lines, so that none looks like a line of its own.
-const INDENT: &str = "    ";
 
 /// Formats a time in this machine's time zone, to the second: `2026-11-20 10:43:06`.
 pub(crate) fn local(time: UnixMillis) -> String {

@@ -3,7 +3,7 @@
 use clap::{Arg, Command};
 
 use crate::{
-    commands::look::short_text,
+    commands::look::{is_whole_id, short_text},
     primitives::TransactionKind,
     rpc::{Client, FriendchainApiClient},
 };
@@ -64,7 +64,12 @@ pub(crate) fn wanted(mut root: Command, words: &[String]) -> Wanted {
         return Wanted::Words(names.map(|command| command.get_name().to_owned()).collect());
     }
     let at = command.get_positionals().nth(positionals);
-    at.or_else(|| command.get_positionals().last()).map_or(Wanted::Anything, of_argument)
+    match at.or_else(|| command.get_positionals().last()) {
+        // The amount stands before the payee.
+        Some(arg) if arg.get_id() == "payment" && positionals > 0 => Wanted::Payee,
+        Some(arg) => of_argument(arg),
+        None => Wanted::Anything,
+    }
 }
 
 /// Returns the argument that a flag names, if it takes a value.
@@ -126,12 +131,6 @@ pub(crate) async fn candidates(
     found.sort_unstable();
     found.dedup();
     found
-}
-
-/// True for a hash and for a peer id. Addresses are shorter or begin otherwise.
-fn is_whole_id(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit())
-        || text.starts_with("12D3KooW")
 }
 
 async fn friends(client: &Client) -> Vec<String> {
@@ -206,6 +205,7 @@ mod tests {
         assert_eq!(kind("send --from fc1 --to "), Wanted::Payee);
         assert_eq!(kind("get-balance --address "), Wanted::Address);
         assert_eq!(kind("print-chain --from "), Wanted::Anything);
+        assert_eq!((kind("send "), kind("send 10 y")), (Wanted::Anything, Wanted::Payee));
         assert_eq!(kind("prove 5f0c -o "), Wanted::Anything);
     }
 

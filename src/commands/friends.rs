@@ -1,7 +1,13 @@
 //! The commands on friends.
 
-use super::{outcome::CommandError, session::Session, text};
-use crate::rpc::FriendchainApiClient;
+use super::{chat_text::write_history, outcome::CommandError, session::Session, text};
+use crate::rpc::{
+    FriendchainApiClient,
+    types::{ChatMessage, ChatState},
+};
+
+/// The most lines of a new friend that are shown: what came before the acceptance was seen nowhere.
+const EARLIER_LINES: u32 = 10;
 
 pub(super) async fn friends(session: &mut Session<'_>) -> Result<(), CommandError> {
     let friends = session.client.friends().await?;
@@ -13,5 +19,20 @@ pub(super) async fn accept_friend(
     friend: String,
 ) -> Result<(), CommandError> {
     let accepted = session.client.accept_friend(friend).await?;
-    session.write(&accepted, |out| writeln!(out, "{} is your friend now.", accepted.name))
+    let peer = accepted.peer_id.to_string();
+    // Lines that came before the acceptance are in the history from now on.
+    let before = if session.answer.json {
+        None
+    } else {
+        session.client.history(Some(peer), Some(EARLIER_LINES), None, None).await.ok()
+    };
+    let is_received = |message: &ChatMessage| message.state == ChatState::Received;
+    let before = before.filter(|history| history.messages.iter().any(is_received));
+    session.write(&accepted, |out| {
+        writeln!(out, "{} is your friend now.", accepted.name)?;
+        before.map_or(Ok(()), |history| {
+            writeln!(out, "The last lines between you:")?;
+            write_history(out, &history)
+        })
+    })
 }

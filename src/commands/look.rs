@@ -11,6 +11,8 @@ use std::{
 use terminal_size::{Width, terminal_size_of};
 use unicode_width::UnicodeWidthStr;
 
+use crate::primitives::INDENT;
+
 /// Columns of text that does not go to a terminal, and of a terminal that does not tell its width.
 const DEFAULT_WIDTH: usize = 80;
 
@@ -85,6 +87,37 @@ pub(crate) fn short(id: impl Display) -> String {
 /// Returns the first characters of an id.
 pub(crate) fn short_text(id: &str) -> String {
     id.chars().take(SHORT_ID_CHARS).collect()
+}
+
+/// Characters of a whole hash, and of a whole peer id with its usual beginning.
+const HASH_CHARS: usize = 64;
+const PEER_ID_CHARS: usize = 52;
+const PEER_ID_START: &str = "12D3KooW";
+
+/// Returns a sentence with its whole ids cut to short ones. Ids that would then look the same stay
+/// whole.
+pub(crate) fn with_short_ids(sentence: &str) -> String {
+    let is_end = |c: char| !c.is_ascii_alphanumeric();
+    let whole: Vec<&str> = sentence.split(is_end).filter(|word| is_whole_id(word)).collect();
+    let is_like_another =
+        |id: &str| whole.iter().any(|other| *other != id && short_text(other) == short_text(id));
+    let mut out = String::with_capacity(sentence.len());
+    for part in sentence.split_inclusive(is_end) {
+        let word = part.trim_end_matches(is_end);
+        if is_whole_id(word) && !is_like_another(word) {
+            out.push_str(&short_text(word));
+            out.push_str(part.get(word.len()..).unwrap_or_default());
+        } else {
+            out.push_str(part);
+        }
+    }
+    out
+}
+
+/// True for a hash and for a peer id. Addresses are shorter or begin otherwise.
+pub(super) fn is_whole_id(text: &str) -> bool {
+    (text.len() == HASH_CHARS && text.bytes().all(|digit| digit.is_ascii_hexdigit()))
+        || (text.len() == PEER_ID_CHARS && text.starts_with(PEER_ID_START))
 }
 
 /// Returns the first characters of an address, with a mark that there are more.
@@ -184,6 +217,54 @@ pub(crate) fn broken(text: &str) -> String {
     broken_at_width(text, look.width)
 }
 
+/// Returns a text whose lines are broken between words, if standard output is a terminal. The first
+/// line stands behind a head of some columns, the further ones behind [`INDENT`].
+///
+/// A word wider than a line stays whole: the terminal breaks it, and a link can still be copied.
+pub(crate) fn hanging(head: usize, text: &str) -> String {
+    let look = Look::current();
+    if look.breaks_sentences && !look.full {
+        hanging_at_width(head, text, look.width)
+    } else {
+        text.to_owned()
+    }
+}
+
+fn hanging_at_width(head: usize, text: &str, width: usize) -> String {
+    let mut out = String::new();
+    let mut column = head;
+    for (at, line) in text.split('\n').enumerate() {
+        if at > 0 {
+            out.push('\n');
+            column = 0;
+        }
+        for (at, word) in line.split(' ').enumerate() {
+            let gap = usize::from(at > 0);
+            let end = column.saturating_add(gap).saturating_add(columns(word));
+            // Nothing is gained by a break right behind the indent.
+            if gap > 0 && end > width && column > INDENT.len() {
+                out.push('\n');
+                out.push_str(INDENT);
+                column = INDENT.len().saturating_add(columns(word));
+            } else {
+                out.extend(std::iter::repeat_n(' ', gap));
+                column = end;
+            }
+            out.push_str(word);
+        }
+    }
+    out
+}
+
+/// The columns from one tab stop of a terminal to the next.
+const TAB: usize = 8;
+
+/// Returns the most columns that a word takes, wherever its tabs begin.
+fn columns(word: &str) -> usize {
+    let tabs = word.matches('\t').count();
+    word.width().saturating_add(tabs.saturating_mul(TAB))
+}
+
 fn broken_at_width(text: &str, width: usize) -> String {
     let mut out = Vec::new();
     for line in text.split('\n') {
@@ -199,13 +280,24 @@ fn broken_at_width(text: &str, width: usize) -> String {
     out.join("\n")
 }
 
-/// Returns a sentence for standard error, broken between words if that is a terminal.
+/// Returns a refusal as a person reads it on a terminal: with short ids, and broken between words.
+/// Programs read the whole ids on one line.
+pub(crate) fn refusal(sentence: &str) -> String {
+    let look = Look::current();
+    if !look.breaks_sentences {
+        return sentence.to_owned();
+    }
+    broken_at_width(&with_short_ids(sentence), look.width)
+}
+
+/// Returns a sentence for standard error, with short ids and broken between words if that is a
+/// terminal.
 pub(super) fn sentence_for_stderr(sentence: &str) -> String {
     let stderr = io::stderr();
     if !stderr.is_terminal() {
         return sentence.to_owned();
     }
-    lines(sentence, width_of(terminal_size_of(&stderr))).join("\n")
+    lines(&with_short_ids(sentence), width_of(terminal_size_of(&stderr))).join("\n")
 }
 
 #[cfg(test)]
@@ -228,10 +320,34 @@ mod tests {
     }
 
     #[test]
+    fn a_chat_line_is_broken_between_words_and_a_link_stays_whole() {
+        assert_eq!(hanging_at_width(11, "one two three", 15), "one\n    two three");
+        assert_eq!(hanging_at_width(3, "a\n    b c d e f g", 11), "a\n    b c d e\n    f g");
+        let link = "x".repeat(30);
+        let text = format!("see {link} there");
+        assert_eq!(hanging_at_width(6, &text, 20), format!("see\n    {link}\n    there"));
+        assert_eq!(hanging_at_width(30, "two words", 20), "two\n    words");
+        assert_eq!(hanging_at_width(5, "  as  it is", 20), "  as  it is");
+        assert_eq!(hanging_at_width(5, "a\tb c", 12), "a\tb\n    c");
+        assert_eq!(hanging_at_width(5, "李雷 李雷 李雷", 15), "李雷 李雷\n    李雷");
+    }
+
+    #[test]
     fn ids_are_short_unless_all_is_asked_for() {
         let id = "ab".repeat(32);
         assert_eq!(LOOK.with(|| short(&id)), "abababababab");
         assert_eq!(Look { full: true, ..LOOK }.with(|| short(&id)), id);
+    }
+
+    #[test]
+    fn a_sentence_has_short_ids_as_long_as_they_differ() {
+        let (one, other) = ("ab".repeat(32), format!("{}cd", "ab".repeat(31)));
+        let peer = format!("12D3KooW{}", "x".repeat(44));
+        let said = with_short_ids(&format!("no trade {one}: '{peer}' is fc1{one}"));
+        assert_eq!(said, format!("no trade abababababab: '12D3KooWxxxx' is fc1{one}"));
+        let both = format!("'abab' is {one} or {other}");
+        assert_eq!(with_short_ids(&both), both);
+        assert_eq!(with_short_ids("早上好, no id"), "早上好, no id");
     }
 
     #[test]

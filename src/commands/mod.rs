@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod args;
+pub(crate) mod asking;
 mod backup;
 pub(crate) mod bar;
 mod chain;
@@ -34,7 +35,6 @@ pub(crate) mod proofs;
 mod reach_text;
 pub(crate) mod secrets;
 mod session;
-pub(crate) mod suggest;
 pub(crate) mod table;
 pub(crate) mod text;
 mod transactions;

@@ -76,9 +76,38 @@ pub(crate) fn report(result: Result<(), CommandError>, json: bool) -> ExitCode {
     code
 }
 
+/// The longest word that an error repeats, in characters: longer than most paths. What was typed or
+/// pasted by mistake may be any size.
+const MOST_WORD: usize = 400;
+
+/// The longest error, in characters: a screen or two.
+const MOST_CHARS: usize = 4_000;
+
+/// Returns an error without the middle of overlong words, and without what follows too long a text.
+pub(crate) fn bounded(message: &str) -> String {
+    let mut out = String::new();
+    let mut left = MOST_CHARS;
+    for word in message.split_inclusive(char::is_whitespace) {
+        let length = word.chars().count();
+        let end: Vec<char> = word.chars().rev().take(MOST_WORD / 4).collect();
+        if length > MOST_WORD {
+            out.extend(word.chars().take(MOST_WORD / 2).chain(['…']).chain(end.into_iter().rev()));
+        } else {
+            out.push_str(word);
+        }
+        left = left.saturating_sub(length.min(MOST_WORD));
+        if left == 0 {
+            out.push('…');
+            break;
+        }
+    }
+    out
+}
+
 /// Prints an error: as JSON to stdout, or as a sentence to stderr. The sentence is also the
 /// fallback if stdout cannot be written.
 pub(crate) fn print_error(code: &str, message: &str, json: bool) {
+    let message = &bounded(message);
     if json && writeln!(io::stdout(), "{}", error_json(code, message)).is_ok() {
         return;
     }
@@ -89,6 +118,16 @@ pub(crate) fn print_error(code: &str, message: &str, json: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_repeats_no_more_than_a_screen_of_what_was_pasted() {
+        let said = bounded(&format!("'{}' is no file: give another", "x".repeat(100_000)));
+        assert!(said.chars().count() < 600 && said.starts_with("'xxx"), "{said}");
+        assert!(said.contains("…xxx") && said.ends_with("x' is no file: give another"), "{said}");
+        let many = bounded(&"早 ".repeat(100_000));
+        assert!(many.chars().count() <= MOST_CHARS + 1 && many.ends_with('…'));
+        assert_eq!(bounded("an error, as it is\n"), "an error, as it is\n");
+    }
 
     #[test]
     fn an_error_as_json_has_code_and_message() {

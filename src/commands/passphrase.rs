@@ -7,8 +7,9 @@ use std::{
 
 use super::{
     args::{ChangePassphraseArgs, PassphraseFlag},
+    asking::{Asking, Echo},
     outcome::CommandError,
-    secrets::{self, Echo},
+    secrets,
     session::Session,
 };
 use crate::rpc::{
@@ -17,12 +18,7 @@ use crate::rpc::{
 };
 
 /// The prompt for a passphrase that the wallet has.
-const PROMPT: &str = "Passphrase: ";
-
-/// Returns true if the command may ask for a secret: it has a terminal for itself.
-fn may_ask(session: &Session<'_>) -> bool {
-    session.owns_stdin && io::stdin().is_terminal()
-}
+pub(super) const PROMPT: &str = "Passphrase: ";
 
 /// Returns the passphrase that a command needs to sign: the file's, or on a terminal the one that
 /// the user types. `None` if the wallet is open, or if nobody can be asked.
@@ -33,10 +29,10 @@ pub(super) async fn to_sign(
     if let Some(given) = secrets::passphrase(flag)? {
         return Ok(Some(given));
     }
-    if !may_ask(session) || !session.client.wallet_state().await?.locked {
+    if !session.asking.is_person() || !session.client.wallet_state().await?.locked {
         return Ok(None);
     }
-    Ok(Some(secrets::ask(PROMPT, Echo::Hidden, true)?))
+    Ok(Some(secrets::ask(session.asking, PROMPT, Echo::Hidden).await?))
 }
 
 /// Returns the passphrase for `create-wallet`: of a new wallet, where none is a choice too, or of
@@ -47,17 +43,18 @@ pub(super) async fn to_create(
     session: &Session<'_>,
     flag: &PassphraseFlag,
 ) -> Result<Option<Secret>, CommandError> {
-    let is_person = may_ask(session) && io::stdout().is_terminal() && !session.answer.json;
+    let is_person =
+        session.asking.is_person() && io::stdout().is_terminal() && !session.answer.json;
     if flag.passphrase_file.is_some() || !is_person || session.client.wallet_state().await?.exists {
         return to_sign(session, flag).await;
     }
-    Ok(new_one("Passphrase for the new wallet (Enter: none): ")?)
+    Ok(new_one(session.asking, "Passphrase for the new wallet (Enter: none): ").await?)
 }
 
 /// Asks for a new passphrase twice. `None` if the first is empty.
-fn new_one(prompt: &str) -> Result<Option<Secret>, RpcError> {
-    let Some(new) = secrets::ask_optional(prompt)? else { return Ok(None) };
-    let again = secrets::ask_optional("The same again: ")?;
+async fn new_one(asking: &Asking, prompt: &str) -> Result<Option<Secret>, RpcError> {
+    let Some(new) = secrets::ask_optional(asking, prompt).await? else { return Ok(None) };
+    let again = secrets::ask_optional(asking, "The same again: ").await?;
     if again.as_ref() != Some(&new) {
         let sentence = "the two are not the same, and nothing was changed: try again";
         return Err(RpcError::new("bad_passphrase", sentence));
@@ -72,19 +69,20 @@ pub(super) async fn change(
 ) -> Result<(), CommandError> {
     let read = |file: Option<&Path>| file.map(secrets::read_optional).transpose();
     let (mut old, given) = (read(args.old_file.as_deref())?.flatten(), args.old_file.is_some());
+    let may_ask = session.asking.is_person();
     let has_new = args.new_file.is_some() || args.remove;
-    if !has_new && !given && !may_ask(session) {
+    if !has_new && !given && !may_ask {
         let sentence = "there is no terminal to ask on: name the passphrases with --old-file and \
              --new-file, or run change-passphrase in a shell";
         return Err(RpcError::new("no_secret", sentence).into());
     }
-    if !given && may_ask(session) && session.client.wallet_state().await?.has_passphrase {
-        old = Some(secrets::ask("Old passphrase: ", Echo::Hidden, true)?);
+    if !given && may_ask && session.client.wallet_state().await?.has_passphrase {
+        old = Some(secrets::ask(session.asking, "Old passphrase: ", Echo::Hidden).await?);
     }
     let new = match read(args.new_file.as_deref())? {
         Some(new) => new,
-        None if args.remove || !may_ask(session) => None,
-        None => new_one("New passphrase (Enter: none): ")?,
+        None if args.remove || !may_ask => None,
+        None => new_one(session.asking, "New passphrase (Enter: none): ").await?,
     };
     let request = ChangePassphrase { old, new };
     let changed = session.client.change_passphrase(request).await?;

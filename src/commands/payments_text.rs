@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::{
-    look::{fitted, short_address},
+    look::{fitted, short_address, with_short_ids},
     names::Names,
     table::write_table,
     text,
@@ -75,9 +75,9 @@ pub(super) fn write_payments(out: &mut dyn Write, list: &PaymentList) -> io::Res
     lines.next().iter().try_for_each(|head| writeln!(out, "{head}"))?;
     for (line, payment) in lines.zip(&list.payments) {
         writeln!(out, "{line}")?;
-        let below = [payment.memo.as_deref(), payment.reason.as_deref()];
+        let below = [payment.memo.clone(), payment.reason.as_deref().map(with_short_ids)];
         for text in below.into_iter().flatten() {
-            let line = shown(text).replace('\n', " ");
+            let line = shown(&text).replace('\n', " ");
             writeln!(out, "  {}", fitted(&line, COLUMNS.saturating_sub(2)))?;
         }
     }

@@ -1,13 +1,8 @@
 //! The commands that forget, block and rename people, and the question before a shared name is
 //! paid.
 
-use std::io::{self, BufRead, IsTerminal, Read, Write};
-
 use super::{outcome::CommandError, session::Session};
 use crate::rpc::{FriendchainApiClient, RpcError};
-
-/// The most bytes of an answer that are read: `yes` has 4.
-const MAX_ANSWER_BYTES: u64 = 64;
 
 pub(super) async fn forget(session: &mut Session<'_>, friend: String) -> Result<(), CommandError> {
     let forgotten = session.client.forget(friend).await?;
@@ -49,7 +44,7 @@ pub(super) async fn confirmed_payee(
     session: &Session<'_>,
     to: String,
 ) -> Result<String, CommandError> {
-    if !session.owns_stdin || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+    if !session.asking.is_person() {
         return Ok(to);
     }
     let payee = session.client.payee(to.clone()).await?;
@@ -57,19 +52,12 @@ pub(super) async fn confirmed_payee(
     let others = others.join(", ");
     let others = if others.is_empty() { "any stranger".to_owned() } else { others };
     let others = format!("'{to}' could also mean {others}.");
-    if agreed(&format!("{others}\nPay {first}? It is asked once. [y/N] "))? {
-        return Ok(payee.to);
+    let question = format!("{others}\nPay {first}? It is asked once. [y/N] ");
+    match session.asking.agrees(&question).await? {
+        Some(true) => return Ok(payee.to),
+        None => return Ok(to),
+        Some(false) => {}
     }
     let sentence = format!("nothing was paid: write the one whom you mean, such as {first}");
     Err(RpcError::new("not_confirmed", sentence).into())
-}
-
-/// Asks a question on the terminal. Only a yes agrees.
-fn agreed(question: &str) -> Result<bool, CommandError> {
-    let mut terminal = io::stderr();
-    write!(terminal, "{question}")?;
-    terminal.flush()?;
-    let mut line = String::new();
-    io::stdin().lock().take(MAX_ANSWER_BYTES).read_line(&mut line)?;
-    Ok(matches!(line.trim(), "y" | "Y" | "yes" | "Yes"))
 }

@@ -341,12 +341,32 @@ fn plain_line(progress: &Progress, pace: &Pace) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::Notify;
+
     use super::*;
 
     fn line(done: u64, total: Option<u64>, before: u64, seconds: f64) -> String {
         let progress =
             Progress { task: "verify".to_owned(), done, total, elapsed_ms: 0, waits_until: None };
         plain_line(&progress, &Pace::new(&progress, before, Duration::from_secs_f64(seconds)))
+    }
+
+    #[tokio::test]
+    async fn long_work_shows_its_progress_in_its_first_second_and_short_work_none() {
+        const { assert!(SHOW_AFTER.as_millis() + BAR_EVERY.as_millis() < 1_000) };
+        let shows = Notify::new();
+        let report = async || {
+            shows.notify_one();
+            None
+        };
+        // The work ends once its progress was looked up twice.
+        let work = async {
+            shows.notified().await;
+            shows.notified().await;
+        };
+        shown(ProgressMode::Lines, report, work).await;
+        let none = async || panic!("short work shows nothing");
+        shown(ProgressMode::Lines, none, std::future::ready(())).await;
     }
 
     #[test]

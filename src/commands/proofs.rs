@@ -30,7 +30,7 @@ pub(super) async fn verify_proof(
     file: &Path,
     trust: Option<String>,
 ) -> Result<(), CommandError> {
-    let (proof, trust) = proof_to_verify(file, trust, session.owns_stdin)?;
+    let (proof, trust) = proof_to_verify(file, trust, session.asking.owns_stdin())?;
     write_verdict(&mut session.answer, &session.client.verify_proof(proof, trust).await?)
 }
 

@@ -4,28 +4,15 @@
 //! Every buffer of this module that holds a secret is wiped when it is dropped. The buffer of the
 //! standard library's standard input is not.
 
-use std::{
-    fs,
-    io::{self, BufRead, IsTerminal, Read, Write},
-    path::Path,
-};
+use std::{fs, io::Read, path::Path};
 
 use zeroize::Zeroizing;
 
-use super::args::PassphraseFlag;
+use super::{
+    args::PassphraseFlag,
+    asking::{Asking, Echo, MAX_SECRET_BYTES},
+};
 use crate::rpc::{RpcError, types::Secret};
-
-/// The largest secret that is read, in bytes: 24 words have under 300.
-const MAX_SECRET_BYTES: usize = 4_096;
-
-/// The echo of a terminal while a secret is typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Echo {
-    /// Recovery phrases are shown: 24 words are hard to type blindly.
-    Visible,
-    /// Passphrases are not shown.
-    Hidden,
-}
 
 /// Returns the first line of the flag's file, if the flag was given.
 pub(crate) fn passphrase(flag: &PassphraseFlag) -> Result<Option<Secret>, RpcError> {
@@ -36,15 +23,9 @@ pub(crate) fn passphrase(flag: &PassphraseFlag) -> Result<Option<Secret>, RpcErr
 /// Asks for a secret on a terminal, or reads a pipe to its end.
 ///
 /// # Errors
-/// An empty secret is refused. So is a pipe that is not the command's own (`owns_stdin`): the
-/// console's thread holds it.
-pub(super) fn ask(prompt: &str, echo: Echo, owns_stdin: bool) -> Result<Secret, RpcError> {
-    if !owns_stdin {
-        let sentence = "a secret is not typed in the console: run the command in a shell, where \
-             it is asked for, or use --passphrase-file";
-        return Err(RpcError::new("stdin_in_use", sentence));
-    }
-    let secret = if io::stdin().is_terminal() { typed(prompt, echo)? } else { piped()? };
+/// An empty secret is refused, and so is a pipe that a console reads.
+pub(super) async fn ask(asking: &Asking, prompt: &str, echo: Echo) -> Result<Secret, RpcError> {
+    let secret = asking.line(prompt, echo).await?;
     let trimmed = secret.trim_end_matches(['\n', '\r']);
     if trimmed.trim().is_empty() {
         return Err(RpcError::new(
@@ -55,9 +36,12 @@ pub(super) fn ask(prompt: &str, echo: Echo, owns_stdin: bool) -> Result<Secret, 
     Ok(Secret::new(trimmed.to_owned()))
 }
 
-/// Asks for a passphrase on a terminal, without echo. `None` if it is empty.
-pub(super) fn ask_optional(prompt: &str) -> Result<Option<Secret>, RpcError> {
-    let typed = typed(prompt, Echo::Hidden)?;
+/// Asks for a passphrase without echo. `None` if it is empty.
+pub(super) async fn ask_optional(
+    asking: &Asking,
+    prompt: &str,
+) -> Result<Option<Secret>, RpcError> {
+    let typed = asking.line(prompt, Echo::Hidden).await?;
     let typed = typed.trim_end_matches(['\n', '\r']);
     Ok((!typed.is_empty()).then(|| Secret::new(typed.to_owned())))
 }
@@ -87,36 +71,6 @@ pub(super) fn read_optional(path: &Path) -> Result<Option<Secret>, RpcError> {
     let text = std::str::from_utf8(&bytes).map_err(|_| failed(&"it is not UTF-8 text"))?;
     let line = text.lines().next().unwrap_or_default();
     Ok((!line.is_empty()).then(|| Secret::new(line.to_owned())))
-}
-
-fn piped() -> Result<Zeroizing<String>, RpcError> {
-    let mut text = Zeroizing::new(String::with_capacity(MAX_SECRET_BYTES));
-    let read = io::stdin().lock().take(MAX_SECRET_BYTES as u64).read_to_string(&mut text);
-    read.map_err(|cause| RpcError::new("input", format!("standard input does not read: {cause}")))?;
-    Ok(text)
-}
-
-fn typed(prompt: &str, echo: Echo) -> Result<Zeroizing<String>, RpcError> {
-    let typed = match echo {
-        Echo::Hidden => rpassword::prompt_password(prompt).map(Zeroizing::new),
-        Echo::Visible => visible_line(prompt),
-    };
-    match typed {
-        // Ctrl-D at an empty prompt.
-        Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => Ok(Zeroizing::default()),
-        typed => {
-            typed.map_err(|cause| RpcError::new("input", format!("nothing was typed: {cause}")))
-        }
-    }
-}
-
-fn visible_line(prompt: &str) -> io::Result<Zeroizing<String>> {
-    let mut out = io::stdout();
-    write!(out, "{prompt}")?;
-    out.flush()?;
-    let mut line = Zeroizing::new(String::with_capacity(MAX_SECRET_BYTES));
-    io::stdin().lock().take(MAX_SECRET_BYTES as u64).read_line(&mut line)?;
-    Ok(line)
 }
 
 #[cfg(test)]

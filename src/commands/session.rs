@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     answer::Answer,
+    asking::Asking,
     names::Names,
     outcome::CommandError,
     progress::{ProgressMode, while_showing, while_syncing},
@@ -22,14 +23,14 @@ pub(crate) struct Context {
     /// True to show ids and columns in full.
     pub(crate) full: bool,
     pub(crate) progress: ProgressMode,
-    /// True if the command may read standard input. In the console, the console reads it.
-    pub(crate) owns_stdin: bool,
+    /// The user, as far as the command can ask.
+    pub(crate) asking: Asking,
 }
 
 /// One command's context and answer.
 pub(super) struct Session<'a> {
     pub(super) client: &'a Client,
-    pub(super) owns_stdin: bool,
+    pub(super) asking: &'a Asking,
     pub(super) answer: Answer<'a>,
     progress: ProgressMode,
 }
@@ -39,7 +40,7 @@ impl<'a> Session<'a> {
         let answer = Answer { json: context.json, out };
         Self {
             client: &context.client,
-            owns_stdin: context.owns_stdin,
+            asking: &context.asking,
             answer,
             progress: context.progress,
         }

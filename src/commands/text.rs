@@ -11,7 +11,7 @@ pub(crate) use super::lists_text::{write_friends, write_peers};
 use super::{
     joining_text,
     lists_text::{duration, without_peer_id},
-    look::{Look, short, short_address, write_hanging, write_sentence},
+    look::{Look, short, short_address, with_short_ids, write_hanging, write_sentence},
     names::Names,
     paid_text::paid_line,
     reach_text,
@@ -22,9 +22,9 @@ use crate::{
         Address, BlockHash, TransactionKind, UnixMillis, count_of_blocks, counted, shown,
     },
     rpc::types::{
-        Account, AddressList, Anchor, AuditReport, BalanceReport, BlockView, BranchAccepted,
-        ConsoleEvent, DivergenceView, InputView, MinedBlocks, OutputView, ProofReport,
-        StatusReport, Submitted, TxList, TxStateName, TxView,
+        Account, AddressBalance, AddressList, Anchor, AuditReport, BalanceReport, BlockView,
+        BranchAccepted, ConsoleEvent, DivergenceView, InputView, MinedBlocks, OutputView,
+        ProofReport, StatusReport, Submitted, TxList, TxStateName, TxView,
     },
 };
 
@@ -164,7 +164,7 @@ pub(super) fn write_tx(
         (TxStateName::Mempool, _) => writeln!(out, "  waits to be mined"),
         (TxStateName::Void, _) => {
             let reason = tx.reason.as_deref().unwrap_or("it can never be mined any more");
-            write_hanging(out, "  void: ", reason)
+            write_hanging(out, "  void: ", &with_short_ids(reason))
         }
     }
 }
@@ -211,9 +211,10 @@ pub(crate) fn write_balance(out: &mut dyn Write, balance: &BalanceReport) -> io:
     Ok(())
 }
 
-/// Writes one address on each line.
+/// Writes one address on each line, with its balance.
 pub(crate) fn write_addresses(out: &mut dyn Write, list: &AddressList) -> io::Result<()> {
-    list.addresses.iter().try_for_each(|entry| writeln!(out, "{}", entry.address))
+    let line = |entry: &AddressBalance| writeln!(out, "{}  {}", entry.address, entry.balance);
+    list.addresses.iter().try_for_each(line)
 }
 
 /// Writes addresses, balances and blocks won: the console's `la`.
@@ -430,9 +431,6 @@ pub(crate) fn event_line(event: &ConsoleEvent) -> String {
             let notes = if notes.is_empty() { notes } else { format!(": {notes}") };
             format!("* {many}block {height} {}{notes}", short(hash))
         }
-        ConsoleEvent::BlockMined { hash, height } => {
-            format!("* won block {height} {}", short(hash))
-        }
         ConsoleEvent::Synced { height, blocks } => {
             format!("* synced: {}, height {height}", count_of_blocks(u64::from(*blocks)))
         }
@@ -453,11 +451,16 @@ pub(crate) fn event_line(event: &ConsoleEvent) -> String {
         ConsoleEvent::Reunited { tip, height } => {
             format!("* one branch again: the tip is {height} {}", short(tip))
         }
+        ConsoleEvent::TradeMined { txid, height, was_void: true, .. } => format!(
+            "* your trade {} was void, and is in block {height} all the same: somebody who had it \
+             has sent it on, and it is paid",
+            short(txid)
+        ),
         ConsoleEvent::TradeMined { txid, height, .. } => {
             format!("* your trade {} is in block {height}", short(txid))
         }
         ConsoleEvent::TradeVoid { txid, reason } => {
-            format!("* your trade {} is void: {reason}", short(txid))
+            format!("* your trade {} is void: {}", short(txid), with_short_ids(reason))
         }
         ConsoleEvent::Paid { from, amount, memo, height, .. } => {
             paid_line(from.as_deref(), *amount, memo.as_deref(), *height)
@@ -465,7 +468,7 @@ pub(crate) fn event_line(event: &ConsoleEvent) -> String {
         ConsoleEvent::Back { away_ms, friends, lines } => {
             super::chat_text::back(*away_ms, *friends, *lines)
         }
-        ConsoleEvent::Notice { text } => format!("* {text}"),
+        ConsoleEvent::Notice { text } => format!("* {}", with_short_ids(text)),
         ConsoleEvent::Stopping => "* the node stops".to_owned(),
     }
 }
@@ -573,6 +576,12 @@ mod tests {
         };
         assert_eq!(event_line(&chat(true)), "yzw: Good morning");
         assert_eq!(event_line(&chat(false)), "yzw to all: Good morning");
+        let mined = |was_void| {
+            let (txid, block) = (TxId([0x5f; 32]), BlockHash::ZERO);
+            event_line(&ConsoleEvent::TradeMined { txid, block, height: 7, was_void })
+        };
+        assert_eq!(mined(false), "* your trade 5f5f5f5f5f5f is in block 7");
+        assert!(mined(true).contains("was void, and is in block 7 all the same"));
     }
 
     #[test]

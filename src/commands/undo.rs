@@ -10,7 +10,7 @@ use super::{
 };
 use crate::rpc::{
     FriendchainApiClient,
-    types::{Cancel, Coins, Resend},
+    types::{Cancel, FeeChoice, Resend},
 };
 
 pub(super) async fn cancel(
@@ -35,7 +35,7 @@ pub(super) async fn resend(
 ) -> Result<(), CommandError> {
     let request = Resend {
         txid: hash_text(&args.txid, "bad_txid")?,
-        fee: args.fee.map_or(Ok(Coins::default()), |fee| parsed(&fee, "bad_amount"))?,
+        fee: args.fee.map_or(Ok(FeeChoice::default()), |fee| parsed(&fee, "bad_amount"))?,
         force: args.force,
         passphrase: to_sign(session, &args.passphrase).await?,
     };

@@ -7,10 +7,11 @@ use serde::Serialize;
 use super::{
     answer::Answer,
     args::PassphraseFlag,
+    asking::Echo,
     outcome::CommandError,
     parse::named_address,
-    passphrase,
-    secrets::{self, Echo},
+    passphrase::{self, PROMPT},
+    secrets,
     session::Session,
     text,
 };
@@ -27,8 +28,11 @@ pub(super) async fn create_wallet(
     recover: bool,
     flag: &PassphraseFlag,
 ) -> Result<(), CommandError> {
-    let ask = || secrets::ask("Recovery phrase: ", Echo::Visible, session.owns_stdin);
-    let recovery_phrase = recover.then(ask).transpose()?;
+    let recovery_phrase = if recover {
+        Some(secrets::ask(session.asking, "Recovery phrase: ", Echo::Visible).await?)
+    } else {
+        None
+    };
     let passphrase = passphrase::to_create(session, flag).await?;
     let request = CreateWallet { passphrase, recovery_phrase };
     let created = session.showing(session.client.create_wallet(request)).await?;
@@ -56,7 +60,7 @@ pub(super) async fn unlock(
 ) -> Result<(), CommandError> {
     let secret = match secrets::passphrase(passphrase)? {
         Some(secret) => secret,
-        None => secrets::ask("Passphrase: ", Echo::Hidden, session.owns_stdin)?,
+        None => secrets::ask(session.asking, PROMPT, Echo::Hidden).await?,
     };
     let milliseconds = seconds.map(|seconds| seconds.saturating_mul(1_000));
     let state = session.client.unlock(secret, milliseconds).await?;

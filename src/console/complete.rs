@@ -1,16 +1,25 @@
 //! Completion in the console: words and commands, their flags, friends, addresses and recent ids.
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use rustyline::{Context, Helper, Highlighter, Validator, completion::Completer, hint::Hinter};
+use rustyline::{
+    Context, Helper, Validator,
+    completion::Completer,
+    highlight::{CmdKind, Highlighter},
+    hint::Hinter,
+};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::{
+    questions::Asked,
     resize::Drawn,
-    words::{all_words, flags_of, values_of},
+    words::{all_words, commands, is_command},
 };
+use crate::commands::complete::{Wanted, wanted};
 
 /// The number of recent ids that completion offers: those on the last screens.
 const RECENT_IDS: usize = 64;
@@ -24,6 +33,8 @@ const SHORT_ID_DIGITS: std::ops::RangeInclusive<usize> = 8..=16;
 pub(super) struct Names {
     pub(super) friends: Vec<String>,
     pub(super) addresses: Vec<String>,
+    /// The own name, which the prompt shows. Empty while it is not known.
+    pub(super) own: String,
     /// Ids of blocks and transactions that were shown, newest first.
     ids: VecDeque<String>,
 }
@@ -62,17 +73,30 @@ impl SharedNames {
 }
 
 /// The completer of the line editor.
-#[derive(Helper, Highlighter, Validator)]
+#[derive(Helper, Validator)]
 pub(super) struct Completion {
     words: Vec<String>,
     names: SharedNames,
+    asked: Asked,
     drawn: Drawn,
 }
 
 impl Completion {
     /// Returns the completer, which also notes each drawing of the line.
-    pub(super) fn new(names: SharedNames, drawn: Drawn) -> Self {
-        Self { words: all_words(), names, drawn }
+    pub(super) fn new(names: SharedNames, asked: Asked, drawn: Drawn) -> Self {
+        Self { words: all_words(), names, asked, drawn }
+    }
+}
+
+impl Highlighter for Completion {
+    /// Shows a secret as stars.
+    fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
+        if self.asked.is_hidden() { "*".repeat(line.width()).into() } else { line.into() }
+    }
+
+    /// Has the whole line drawn anew for each character of a secret.
+    fn highlight_char(&self, _: &str, _: usize, _: CmdKind) -> bool {
+        self.asked.is_hidden()
     }
 }
 
@@ -95,6 +119,9 @@ impl Completer for Completion {
         position: usize,
         _: &Context<'_>,
     ) -> rustyline::Result<(usize, Vec<String>)> {
+        if self.asked.is_open() {
+            return Ok((position, Vec::new()));
+        }
         Ok(complete(line.get(..position).unwrap_or(line), &self.words, &self.names.lock()))
     }
 }
@@ -126,31 +153,24 @@ fn candidates(before: &[&str], word: &str, words: &[String], names: &Names) -> V
     let Some(command) = before.first().map(|first| first.trim_start_matches('/')) else {
         return words.to_vec();
     };
-    if word.starts_with('-') {
-        return flags_of(command);
-    }
     let ids = || names.ids.iter().cloned();
     let addresses = || names.addresses.iter().cloned();
     let friends = || names.friends.iter().cloned();
-    let last = before.last().copied().unwrap_or_default();
-    if last.starts_with('-') && before.len() > 1 {
-        let values = values_of(command, last);
-        if !values.is_empty() {
-            return values;
-        }
-        return match last.trim_start_matches('-') {
-            "from" | "address" | "miner" => addresses().collect(),
-            "trust" => ids().collect(),
-            _ => friends().chain(addresses()).collect(),
-        };
+    if command == "help" {
+        return words.to_vec();
     }
-    match command {
-        "help" => words.to_vec(),
-        "tx" | "block" | "prove" | "raise-fee" | "cancel" | "resend" | "accept-branch" => {
-            ids().collect()
-        }
-        "send" | "get-balance" | "getbalance" => friends().chain(addresses()).collect(),
-        _ => friends().collect(),
+    if !is_command(command) {
+        return friends().collect();
+    }
+    let rest = before.iter().skip(1).copied().chain([word]);
+    let typed: Vec<_> = [command].into_iter().chain(rest).map(str::to_owned).collect();
+    match wanted(commands(), &typed) {
+        Wanted::Words(words) => words,
+        Wanted::Address => addresses().collect(),
+        Wanted::Payee => friends().chain(addresses()).collect(),
+        Wanted::Transaction | Wanted::Block => ids().collect(),
+        // A text names friends too.
+        Wanted::Friend | Wanted::Peer | Wanted::Anything => friends().collect(),
     }
 }
 

@@ -15,9 +15,11 @@ use rustyline::{
     ColorMode, CompletionType, Config, Editor, error::ReadlineError, history::FileHistory,
 };
 use tokio::sync::mpsc;
+use zeroize::Zeroizing;
 
 use super::{
     complete::{Completion, SharedNames},
+    questions::Asked,
     resize::Drawn,
     screen::{Gate, Screen},
 };
@@ -36,6 +38,8 @@ const HISTORY_LINES: usize = 1_000;
 pub(super) enum Input {
     /// Lines without their newlines: several if they were pasted at once.
     Lines(Vec<String>),
+    /// The answer to a question.
+    Answer(Zeroizing<String>),
     /// A line over [`MAX_LINE_BYTES`], which was skipped.
     TooLong,
     /// A line that is no UTF-8, which was skipped.
@@ -50,6 +54,8 @@ pub(super) struct Lines {
     inputs: mpsc::Receiver<Input>,
     /// Lets the line editor read its next line, with this prompt. None without an editor.
     prompt: Option<blocking::SyncSender<String>>,
+    /// Says of each line that is read whether it answers a question.
+    pub(super) asked: Asked,
 }
 
 impl Lines {
@@ -89,17 +95,27 @@ impl Keyboard {
 /// Starts to read lines from a pipe, or from a terminal without a line editor.
 fn piped() -> io::Result<Lines> {
     let (sender, inputs) = mpsc::channel(READ_AHEAD);
+    let asked = Asked::default();
+    let reader = asked.clone();
     thread::Builder::new().name("console-input".to_owned()).spawn(move || {
         let mut stdin = io::stdin().lock();
         loop {
-            let input = read_line(&mut stdin);
+            let input = told(&reader, read_line(&mut stdin));
             let end = input == Input::End;
             if sender.blocking_send(input).is_err() || end {
                 return;
             }
         }
     })?;
-    Ok(Lines { inputs, prompt: None })
+    Ok(Lines { inputs, prompt: None, asked })
+}
+
+/// Returns a line as the answer that it is, if a question is open.
+fn told(asked: &Asked, input: Input) -> Input {
+    match input {
+        Input::Lines(lines) if asked.is_open() => Input::Answer(Zeroizing::new(lines.concat())),
+        other => other,
+    }
 }
 
 fn read_line(reader: &mut impl BufRead) -> Input {
@@ -137,19 +153,19 @@ fn skip_line(reader: &mut impl BufRead) {
 pub(super) fn terminal(
     history: PathBuf,
     names: SharedNames,
-    color: bool,
 ) -> Result<(Lines, Screen), ReadlineError> {
     let config = Config::builder()
-        .auto_add_history(true)
         .max_history_size(HISTORY_LINES)?
         .completion_type(CompletionType::List)
-        .color_mode(if color { ColorMode::Enabled } else { ColorMode::Disabled })
+        // The line is drawn as it is typed, or as stars: in no case with colours.
+        .color_mode(ColorMode::Forced)
         // A pasted text comes as if it were typed: each of its lines is done at its end.
         .bracketed_paste(false)
         .build();
     let mut editor: Editor<Completion, FileHistory> = Editor::with_config(config)?;
     let drawn = Drawn::default();
-    editor.set_helper(Some(Completion::new(names, drawn.clone())));
+    let asked = Asked::default();
+    editor.set_helper(Some(Completion::new(names, asked.clone(), drawn.clone())));
     // A history that is missing or unreadable counts as empty.
     let _ = editor.load_history(&history);
     let gate = Arc::new(Gate::default());
@@ -157,6 +173,7 @@ pub(super) fn terminal(
     let screen = Screen::editor(Arc::clone(&gate), printer, drawn.clone())?;
     let (sender, inputs) = mpsc::channel(READ_AHEAD);
     let (go, going) = blocking::sync_channel::<String>(1);
+    let reader = asked.clone();
     thread::Builder::new().name("console-input".to_owned()).spawn(move || {
         while let Ok(prompt) = going.recv() {
             drawn.begin(&prompt);
@@ -164,21 +181,25 @@ pub(super) fn terminal(
             let read = editor.readline(&prompt);
             gate.set_reading(false);
             let input = match read {
-                Ok(line) => Input::Lines(line.split(['\n', '\r']).map(str::to_owned).collect()),
+                Ok(line) if reader.is_open() => Input::Answer(Zeroizing::new(line)),
+                Ok(line) => {
+                    // A failure loses one line of the history, which must not end the console.
+                    let _ = editor.add_history_entry(&line);
+                    let _ = editor.append_history(&history);
+                    Input::Lines(line.split(['\n', '\r']).map(str::to_owned).collect())
+                }
                 Err(ReadlineError::Interrupted) => Input::Interrupt,
                 Err(ReadlineError::Io(cause)) if cause.kind() == ErrorKind::InvalidData => {
                     Input::Unreadable
                 }
                 Err(_) => Input::End,
             };
-            // A failure loses one line of the history, which must not end the console.
-            let _ = editor.append_history(&history);
             if sender.blocking_send(input).is_err() {
                 return;
             }
         }
     })?;
-    Ok((Lines { inputs, prompt: Some(go) }, screen))
+    Ok((Lines { inputs, prompt: Some(go), asked }, screen))
 }
 
 #[cfg(test)]

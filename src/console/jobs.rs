@@ -12,20 +12,18 @@ use super::words::{self, Line};
 use crate::{
     commands::{
         answer::Answer,
-        args::ClientCommand,
+        args::{ClientCommand, PassphraseFlag},
+        asking::Asking,
         chat_text,
         execute::{Context, execute},
-        look::broken,
+        look::refusal,
         outcome::CommandError,
         print_chain::{BlockForm, print_chain},
         progress::ProgressMode,
         text,
     },
     primitives::printable,
-    rpc::{
-        Client, FriendchainApiClient,
-        types::{ChatState, WriteNote},
-    },
+    rpc::{Client, FriendchainApiClient, types::ChatState},
 };
 
 /// The number of blocks that `lb` lists: one or two screens.
@@ -78,6 +76,7 @@ pub(super) struct Jobs {
     waiting: VecDeque<Job>,
     command: Option<Running>,
     chat: Option<Running>,
+    asking: Asking,
     /// False if each line waits for the one before it, chat or not.
     overtakes: bool,
     /// The texts of chat lines that were started here, and whose events have not come yet.
@@ -85,9 +84,14 @@ pub(super) struct Jobs {
 }
 
 impl Jobs {
-    pub(super) fn new(client: Client, progress: ProgressMode, overtakes: bool) -> Self {
+    pub(super) fn new(
+        client: Client,
+        progress: ProgressMode,
+        overtakes: bool,
+        asking: Asking,
+    ) -> Self {
         let (waiting, own) = (VecDeque::new(), VecDeque::new());
-        Self { client, progress, waiting, command: None, chat: None, overtakes, own }
+        Self { client, progress, waiting, command: None, chat: None, asking, overtakes, own }
     }
 
     pub(super) fn push(&mut self, typed: &str, line: Line) {
@@ -159,7 +163,14 @@ impl Jobs {
                 self.own.push_back(text);
             }
             let place = if is_chat(&line) { &mut self.chat } else { &mut self.command };
-            let work = answer(self.client.clone(), self.progress, line).boxed_local();
+            let context = Context {
+                client: self.client.clone(),
+                json: false,
+                full: false,
+                progress: self.progress,
+                asking: self.asking.clone(),
+            };
+            let work = answer(context, line).boxed_local();
             *place = Some(Running { title, started: Instant::now(), work });
         }
     }
@@ -224,19 +235,15 @@ fn chat_text_of(line: &Line) -> Option<String> {
 
 /// Answers one line. A failure of the command is part of the answer. Only a failure to write it is
 /// an error.
-async fn answer(
-    client: Client,
-    progress: ProgressMode,
-    line: Line,
-) -> Result<Answered, CommandError> {
+async fn answer(context: Context, line: Line) -> Result<Answered, CommandError> {
     let mut out = Vec::new();
     let changes_names = matches!(line, Line::Command { .. });
     let own = chat_text_of(&line).filter(|_| is_chat(&line));
     let mut sent = None;
-    match write_answer(&client, progress, line, &mut out, &mut sent).await {
+    match write_answer(context, line, &mut out, &mut sent).await {
         Ok(()) | Err(CommandError::BadNews) => {}
         Err(CommandError::Failed(error) | CommandError::Usage(error)) => {
-            writeln!(out, "{}", broken(&error.message))?;
+            writeln!(out, "{}", refusal(&error.message))?;
         }
         Err(error @ CommandError::Output(_)) => return Err(error),
     }
@@ -245,19 +252,20 @@ async fn answer(
 }
 
 async fn write_answer(
-    client: &Client,
-    progress: ProgressMode,
+    context: Context,
     line: Line,
     out: &mut Vec<u8>,
     was_sent: &mut Option<Sent>,
 ) -> Result<(), CommandError> {
+    let client = &context.client;
     match line {
         Line::Empty | Line::Quit | Line::ChooseAll | Line::ChooseFriend(_) => Ok(()),
         Line::Show(text) => Ok(writeln!(out, "{text}")?),
         Line::Help => Ok(writeln!(out, "{}", words::help())?),
         Line::Note(text) => {
-            let sent = client.note(WriteNote { text, wait: false, passphrase: None }).await?;
-            Ok(text::write_submitted(out, "Note", &sent)?)
+            let passphrase = PassphraseFlag::default();
+            let note = ClientCommand::Note { text: vec![text], wait: false, passphrase };
+            execute(note, &context, out).await
         }
         Line::Chat { friend, peer, text } => {
             let to = peer.map_or_else(|| friend.clone(), |peer| peer.to_string());
@@ -289,9 +297,7 @@ async fn write_answer(
             Ok(text::write_status(out, &status)?)
         }
         Line::Command { command, json, full } => {
-            let context =
-                Context { client: client.clone(), json, full, progress, owns_stdin: false };
-            execute(*command, &context, out).await
+            execute(*command, &Context { json, full, ..context }, out).await
         }
     }
 }
@@ -303,7 +309,7 @@ mod tests {
     #[tokio::test]
     async fn lines_are_answered_in_the_order_in_which_they_were_typed() {
         let client = Client::local(jsonrpsee::RpcModule::new(()));
-        let mut jobs = Jobs::new(client, ProgressMode::Lines, true);
+        let mut jobs = Jobs::new(client, ProgressMode::Lines, true, Asking::Nobody);
         for text in ["one", "two", "three"] {
             jobs.push(text, Line::Show(text.to_owned()));
         }
@@ -318,7 +324,7 @@ mod tests {
     #[tokio::test]
     async fn an_own_line_is_known_once_by_its_event() {
         let client = Client::local(jsonrpsee::RpcModule::new(()));
-        let mut jobs = Jobs::new(client, ProgressMode::Lines, true);
+        let mut jobs = Jobs::new(client, ProgressMode::Lines, true, Asking::Nobody);
         jobs.push("ca hello", Line::ChatAll("hello".to_owned()));
         jobs.start();
         assert!(jobs.is_own("hello") && !jobs.is_own("hello") && !jobs.is_own("other"));

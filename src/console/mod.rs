@@ -9,7 +9,7 @@ mod follow;
 mod input;
 mod jobs;
 mod moving;
-mod near;
+mod questions;
 mod resize;
 mod screen;
 pub(crate) mod signals;
@@ -28,6 +28,7 @@ use self::{
     input::{Input, Lines},
     jobs::{Answered, Jobs},
     moving::{Moving, Step as Move},
+    questions::Questions,
     screen::Screen,
     signals::{Ending, Signals},
     terminal::{Kind, Mode, logs_and_progress_aside},
@@ -36,7 +37,7 @@ use self::{
 };
 pub(crate) use self::{input::Keyboard, terminal::logs_aside};
 use crate::{
-    commands::{look::broken, outcome::CommandError, progress::ProgressMode},
+    commands::{asking::Question, look::broken, outcome::CommandError, progress::ProgressMode},
     datadir::DataDir,
     primitives::{counted, printable},
     rpc::{
@@ -79,7 +80,7 @@ pub(crate) async fn run(
     signals: &mut Signals,
     keyboard: &mut Keyboard,
 ) -> Result<Ended, CommandError> {
-    let mut console = Console::open(client, &options, keyboard).await?;
+    let mut console = Console::open(client, &options, keyboard)?;
     console.greet(&options).await?;
     let ended = console.talk(signals).await;
     console.screen.flush();
@@ -94,6 +95,8 @@ enum Step {
     Input(Input),
     Answered(Result<Answered, CommandError>),
     Heard(Option<Heard>),
+    /// A command asks the user for something.
+    Asked(Question),
     /// Gathered events are due.
     Due,
     /// A command has become slow.
@@ -103,7 +106,6 @@ enum Step {
 
 struct Console {
     client: Client,
-    name: String,
     kind: Kind,
     names: SharedNames,
     view: View,
@@ -111,6 +113,7 @@ struct Console {
     lines: Lines,
     screen: Arc<Screen>,
     jobs: Jobs,
+    questions: Questions,
     follower: Follower,
     /// True after `q`, or at the end of the input.
     closing: bool,
@@ -124,7 +127,7 @@ struct Console {
 }
 
 impl Console {
-    async fn open(
+    fn open(
         client: Client,
         options: &ConsoleOptions,
         keyboard: &mut Keyboard,
@@ -133,7 +136,7 @@ impl Console {
         let names = SharedNames::default();
         let mut mode = (kind == Kind::Editor).then(Mode::set);
         let editor = (kind == Kind::Editor)
-            .then(|| input::terminal(options.folder.history_file(), names.clone(), options.color));
+            .then(|| input::terminal(options.folder.history_file(), names.clone()));
         let (lines, screen) = if let Some(Ok(editor)) = editor {
             editor
         } else {
@@ -151,17 +154,14 @@ impl Console {
                 let _ = screen.print(&view.dimmed(line));
             });
         }
-        let status = client.status().await;
-        let name =
-            status.map_or_else(|_| "friendchain".to_owned(), |status| printable(&status.name));
-        let jobs = Jobs::new(client.clone(), ProgressMode::Lines, kind != Kind::Pipe);
+        let (questions, asking) = Questions::new(kind, lines.asked.clone());
+        let jobs = Jobs::new(client.clone(), ProgressMode::Lines, kind != Kind::Pipe, asking);
         let follower = follow(client.clone(), options.first_event);
         let view = View::new(options.color && kind != Kind::Plain);
         let talk = Talk::default();
         let (closing, deaf) = (false, false);
         Ok(Self {
             client,
-            name,
             kind,
             names,
             view,
@@ -169,6 +169,7 @@ impl Console {
             lines,
             screen,
             jobs,
+            questions,
             follower,
             closing,
             deaf,
@@ -181,14 +182,14 @@ impl Console {
 
     /// Shows the first screen.
     async fn greet(&mut self, options: &ConsoleOptions) -> Result<(), CommandError> {
+        refresh(&self.client, &self.names).await;
         if let Ok(status) = self.client.status().await {
             let StatusReport { version, .. } = status;
             let from = if options.owns_node { "q stops it" } else { "q leaves it running" };
-            let name = &self.name;
+            let name = self.name();
             self.screen
                 .print(&format!("friendchain {version}: node {name}; h shows help, {from}"))?;
         }
-        refresh(&self.client, &self.names).await;
         if self.kind != Kind::Pipe {
             if let Ok(list) = self.client.friends().await {
                 self.view
@@ -201,11 +202,22 @@ impl Console {
         Ok(())
     }
 
+    fn name(&self) -> String {
+        Some(self.names.lock().own.clone())
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| "friendchain".to_owned())
+    }
+
     fn prompt(&self) -> String {
+        if self.closing {
+            return String::new();
+        }
+        if let Some(question) = self.questions.prompt() {
+            return question;
+        }
         match self.talk.name() {
-            _ if self.closing => String::new(),
-            None => format!("{}> ", self.name),
-            Some(talk) => format!("{}→{}> ", self.name, printable(talk)),
+            None => format!("{}> ", self.name()),
+            Some(talk) => format!("{}→{}> ", self.name(), printable(talk)),
         }
     }
 
@@ -241,6 +253,9 @@ impl Console {
                     return Ok(Ended::Left);
                 }
                 Step::Heard(None) => self.deaf = true,
+                Step::Asked(question) => {
+                    self.screen.print(&broken(&self.questions.open(question)))?;
+                }
                 Step::Due => self.screen.print(&self.view.gathered())?,
                 Step::Slow => self.say_delay()?,
                 Step::Signal(Ending::Interrupt) if self.interrupts() => self.interrupt()?,
@@ -257,10 +272,12 @@ impl Console {
             !self.jobs.is_full() && !self.screen.is_full()
         };
         let (due, slow) = (self.view.due(), self.jobs.slow_at());
+        let asks = !self.closing && !self.questions.is_open();
         tokio::select! {
             input = self.lines.next(), if room && !self.closing => Step::Input(input),
             answered = self.jobs.next() => Step::Answered(answered),
             heard = self.follower.heard.recv(), if !self.deaf => Step::Heard(heard),
+            question = self.questions.next(), if asks => Step::Asked(question),
             () = moment(due) => Step::Due,
             () = moment(slow) => Step::Slow,
             ending = signals.next() => Step::Signal(ending),
@@ -293,7 +310,15 @@ impl Console {
                     self.on_line(&line).await?;
                 }
             }
-            Input::End => self.closing = true,
+            Input::Answer(line) => {
+                if !self.questions.answer(line) {
+                    self.say("* nothing asks for that any more: it was not sent")?;
+                }
+            }
+            Input::End => {
+                self.closing = true;
+                self.questions.give_up();
+            }
             Input::Interrupt if self.interrupts() => self.interrupt()?,
             Input::Interrupt => self.screen.print("q, or Ctrl-D, quits")?,
             Input::TooLong => self.screen.print("that line is too long, and was passed over")?,
@@ -334,13 +359,26 @@ impl Console {
             Line::ChooseFriend(friend) => self.choose(&friend).await?,
             line => {
                 let waited = self.jobs.waiting();
+                let renames = words::renames(&line);
                 self.jobs.push(typed, line);
                 self.jobs.start();
                 if waited == 0 {
                     self.say_delay()?;
                 }
+                if renames {
+                    self.await_name().await?;
+                }
             }
         }
+        Ok(())
+    }
+
+    /// Waits a moment for a new name, so that the next prompt shows it.
+    async fn await_name(&mut self) -> Result<(), CommandError> {
+        let Ok(answered) = timeout(CHOOSING, self.jobs.next()).await else { return Ok(()) };
+        self.on_answer(answered?)?;
+        // A node that does not answer in time is asked again by the next command.
+        let _ = timeout(CHOOSING, refresh(&self.client, &self.names)).await;
         Ok(())
     }
 
@@ -437,6 +475,7 @@ impl Console {
 
     /// Ends the wait for the answer of the running command. The node may still carry it out.
     fn interrupt(&mut self) -> Result<(), CommandError> {
+        self.questions.give_up();
         match self.jobs.give_up() {
             Some(title) => self.say(&format!("* no longer waits for {title}; the node may go on")),
             None => Ok(()),
@@ -490,8 +529,11 @@ fn find(list: &FriendList, friend: &str) -> Result<Talk, String> {
     }
 }
 
-/// Fetches the names and addresses that completion offers.
+/// Fetches the own name, and the names and addresses that completion offers.
 async fn refresh(client: &Client, names: &SharedNames) {
+    if let Ok(status) = client.status().await {
+        names.lock().own = printable(&status.name);
+    }
     if let Ok(list) = client.friends().await {
         let mut known: Vec<_> = list.friends.into_iter().map(|friend| friend.name).collect();
         known.sort_unstable();

@@ -92,6 +92,44 @@ impl Drop for Mode {
     }
 }
 
+/// A terminal without a line editor that does not show what is typed. Its mode comes back on drop.
+pub(super) struct Quiet {
+    #[cfg(unix)]
+    before: Option<rustix::termios::Termios>,
+}
+
+impl Quiet {
+    /// Sets the mode of standard input. Only the end of a line is still echoed. A terminal that
+    /// refuses keeps its mode.
+    #[cfg(unix)]
+    pub(super) fn set() -> Self {
+        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+        let input = io::stdin();
+        let Ok(before) = tcgetattr(&input) else { return Self { before: None } };
+        let mut quiet = before.clone();
+        quiet.local_modes &= !LocalModes::ECHO;
+        quiet.local_modes |= LocalModes::ECHONL;
+        let set = tcsetattr(&input, OptionalActions::Now, &quiet);
+        Self { before: set.is_ok().then_some(before) }
+    }
+
+    #[cfg(not(unix))]
+    pub(super) fn set() -> Self {
+        Self {}
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        #[cfg(unix)]
+        if let Some(before) = &self.before {
+            use rustix::termios::{OptionalActions, tcsetattr};
+            // Fails if the terminal is gone, which then needs no mode.
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
+        }
+    }
+}
+
 /// The log of a node whose console has the terminal.
 const LOG_FILE: &str = "console.log";
 

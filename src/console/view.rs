@@ -10,9 +10,10 @@ use std::{
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use tokio::time::Instant;
+use unicode_width::UnicodeWidthStr;
 
 use crate::{
-    commands::{look::broken, text::event_line},
+    commands::{look::hanging, text::event_line},
     primitives::{PeerId, UnixMillis, printable, shown},
     rpc::types::{ChatMessage, ChatState, ConsoleEvent},
 };
@@ -31,6 +32,12 @@ const QUOTED: usize = 40;
 
 /// Colours of senders: of the palette of 256, readable on a dark and on a light ground.
 const SENDERS: [u8; 12] = [33, 37, 64, 71, 97, 130, 133, 136, 161, 166, 172, 203];
+
+/// The columns of the time and of the space behind it.
+const CLOCK_COLUMNS: usize = 6;
+
+/// The beginning of a sequence that styles text. It ends with an `m`.
+const STYLE: &str = "\u{1b}[";
 
 /// The presence of a friend that changed while events are gathered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,11 +91,11 @@ impl View {
 
     /// Returns a line that the node says, dimmed.
     pub(super) fn dimmed(&self, text: &str) -> String {
-        self.styled("2", &broken(text))
+        self.styled("2", &hanging(0, text))
     }
 
     fn styled(&self, style: &str, text: &str) -> String {
-        if self.color { format!("\u{1b}[{style}m{text}\u{1b}[0m") } else { text.to_owned() }
+        if self.color { format!("{STYLE}{style}m{text}{STYLE}0m") } else { text.to_owned() }
     }
 
     /// Returns a sender's name in its own colour, the same in every console.
@@ -125,33 +132,39 @@ impl View {
             return answer.to_owned();
         }
         let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
-        format!("{} {}", self.clock(now), self.dimmed(answer))
+        format!("{} {}", self.clock(now), self.styled("2", &hanging(CLOCK_COLUMNS, answer)))
     }
 
     /// Returns a line of the history that is shown at the start.
     pub(super) fn message(&mut self, message: &ChatMessage) -> String {
         self.seen.push(message.id.clone());
-        let clock = self.clock(message.time);
         let peer = self.peers.get(&message.from).copied();
         let own = matches!(
             message.state,
             ChatState::Queued | ChatState::Delivered | ChatState::Refused | ChatState::Sent
         );
-        let from = self.sender(&message.from, peer.as_ref());
         let to = match &message.to {
             None => " to all".to_owned(),
             Some(to) if own => format!(" to {}", printable(to)),
             Some(_) => String::new(),
         };
         let mark = match message.state {
-            ChatState::Queued => self.dimmed(" (queued)"),
-            ChatState::Refused => self.dimmed(" (refused)"),
-            _ => String::new(),
+            ChatState::Queued => " (queued)",
+            ChatState::Refused => " (refused)",
+            _ => "",
         };
         if own {
             self.remember(message.id.clone(), &message.text);
         }
-        format!("{clock} {from}{to}: {}{mark}", shown(&message.text))
+        let from = self.sender(&message.from, peer.as_ref());
+        let text = format!("{}{mark}", shown(&message.text));
+        self.line(message.time, &format!("{from}{to}: "), &text)
+    }
+
+    /// Returns a chat line with its time. A wide one is broken between words.
+    fn line(&mut self, time: UnixMillis, head: &str, text: &str) -> String {
+        let columns = CLOCK_COLUMNS.saturating_add(columns_of(head));
+        format!("{} {head}{}", self.clock(time), hanging(columns, text))
     }
 
     fn remember(&mut self, id: String, text: &str) {
@@ -179,9 +192,9 @@ impl View {
                 if self.seen.contains(id) {
                     return None;
                 }
-                let (clock, from) = (self.clock(*time), self.sender(from, Some(peer_id)));
+                let from = self.sender(from, Some(peer_id));
                 let to = if *direct { "" } else { " to all" };
-                return Some(format!("{clock} {from}{to}: {}", shown(text)));
+                return Some(self.line(*time, &format!("{from}{to}: "), &shown(text)));
             }
             ConsoleEvent::ChatSent { id, to, text, time } => {
                 if self.seen.contains(id) {
@@ -189,8 +202,7 @@ impl View {
                 }
                 self.remember(id.clone(), text);
                 let to = printable(to.as_deref().unwrap_or("all"));
-                let clock = self.clock(*time);
-                return Some(format!("{clock} you to {to}: {}", shown(text)));
+                return Some(self.line(*time, &format!("you to {to}: "), &shown(text)));
             }
             ConsoleEvent::ChatDelivered { to, id } => {
                 self.delivered.push((to.clone(), id.clone()));
@@ -267,6 +279,14 @@ impl View {
     }
 }
 
+/// Returns the columns that a text takes, without the sequences that style it.
+fn columns_of(text: &str) -> usize {
+    let mut parts = text.split(STYLE);
+    let first = parts.next().map_or(0, UnicodeWidthStr::width);
+    let rest = parts.map(|part| part.split_once('m').map_or(0, |(_, shown)| shown.width()));
+    rest.fold(first, usize::saturating_add)
+}
+
 /// Lists names: `yzw, yjf and sr`, or `yzw, yjf, sr and 4 more`.
 fn listed(names: &[String]) -> String {
     match names.split_at_checked(LISTED) {
@@ -324,6 +344,14 @@ mod tests {
         assert_eq!(show(&mut view, &chat("again", NOON)), "02:13 yzw: again");
         let next = show(&mut view, &chat("next day", NOON + DAY_MS));
         assert!(next.starts_with("-- Friday, 14 November 2025 --\n"), "{next}");
+    }
+
+    #[test]
+    fn the_columns_of_a_styled_name_are_those_of_its_letters() {
+        let name = View::new(true).sender("李雷", None);
+        assert!(name.starts_with(STYLE));
+        assert_eq!(columns_of(&format!("{name} to all: ")), "李雷 to all: ".width());
+        assert_eq!(columns_of("yjf: "), 5);
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use clap::{Parser, error::ErrorKind};
 
-use super::near::nearest;
 use crate::{
     commands::{
         args::ClientCommand,
@@ -10,7 +9,7 @@ use crate::{
         help::{of_command, overview},
         prepare::prepare,
     },
-    primitives::{PeerId, printable},
+    primitives::{PeerId, misspelt, printable},
 };
 
 /// The help on a word of the chat room.
@@ -153,11 +152,16 @@ pub(crate) fn parse(line: &str, talk: &Talk) -> Line {
         return parsed;
     }
     let is_word = !line.trim().contains(char::is_whitespace);
-    match nearest(line.trim(), &all_words()).filter(|_| is_word) {
+    match nearest_word(line.trim()).filter(|_| is_word) {
         Some(near) => ask(line.trim(), &near, talk),
         None if *talk == Talk::Nobody => no_command(line, talk),
         None => talk.say(line),
     }
+}
+
+/// Returns the word or command that a mistyped one was meant to be.
+fn nearest_word(typed: &str) -> Option<String> {
+    misspelt(typed, all_words().iter().map(String::as_str)).map(str::to_owned)
 }
 
 /// Returns the question about a word that nearly is a command.
@@ -175,8 +179,7 @@ fn ask(word: &str, near: &str, talk: &Talk) -> Line {
 /// Returns the answer to a line that is neither a command nor text for anybody.
 fn no_command(line: &str, talk: &Talk) -> Line {
     let word = printable(split_word(line).0);
-    let near =
-        nearest(split_word(line).0, &all_words()).map(|near| format!("did you mean {near}? "));
+    let near = nearest_word(split_word(line).0).map(|near| format!("did you mean {near}? "));
     let near = near.unwrap_or_default();
     let choose = if *talk == Talk::Nobody { format!("; to talk, {CHOOSE}") } else { String::new() };
     Line::Show(format!(
@@ -264,14 +267,12 @@ fn parse_long(line: &str) -> Line {
 
 /// Returns the help on a command, or the list of all.
 fn help_on(named: Option<String>) -> String {
-    let root = <TypedCommand as clap::CommandFactory>::command;
-    named.and_then(|name| of_command(root(), &name)).unwrap_or_else(|| overview(&root()))
+    named.and_then(|name| of_command(commands(), &name)).unwrap_or_else(|| overview(&commands()))
 }
 
 /// Returns the names of all commands and words.
 pub(crate) fn all_words() -> Vec<String> {
-    use clap::CommandFactory;
-    let commands = TypedCommand::command();
+    let commands = commands();
     let mut words: Vec<_> =
         commands.get_subcommands().map(|command| command.get_name().to_owned()).collect();
     words.extend(TIPS.iter().map(|tip| tip.word.to_owned()));
@@ -281,34 +282,20 @@ pub(crate) fn all_words() -> Vec<String> {
     words
 }
 
-/// Returns the flags of a command, with their dashes.
-pub(crate) fn flags_of(word: &str) -> Vec<String> {
-    use clap::CommandFactory;
-    let commands = TypedCommand::command();
-    let Some(command) = commands.find_subcommand(word) else { return Vec::new() };
-    let flags = command.get_arguments().filter_map(clap::Arg::get_long);
-    let mut flags: Vec<_> = flags.map(|flag| format!("--{flag}")).collect();
-    flags.extend(["--json", "--full", "--help"].map(str::to_owned));
-    flags.sort_unstable();
-    flags.dedup();
-    flags
+/// Returns the commands as a console takes them.
+pub(super) fn commands() -> clap::Command {
+    <TypedCommand as clap::CommandFactory>::command()
 }
 
-/// Returns the values that a flag of a command takes, if they are few.
-pub(crate) fn values_of(word: &str, flag: &str) -> Vec<String> {
-    use clap::CommandFactory;
-    let commands = TypedCommand::command();
-    let flag = flag.trim_start_matches('-');
-    let argument = commands.find_subcommand(word).and_then(|command| {
-        command.get_arguments().find(|argument| argument.get_long() == Some(flag))
-    });
-    let values = argument.map(clap::Arg::get_possible_values).unwrap_or_default();
-    values.iter().map(|value| value.get_name().to_owned()).collect()
+/// True if a line changes the own name.
+pub(super) fn renames(line: &Line) -> bool {
+    let Line::Command { command, .. } = line else { return false };
+    matches!(**command, ClientCommand::Rename { .. })
 }
 
-fn is_command(word: &str) -> bool {
-    use clap::CommandFactory;
-    TypedCommand::command().get_subcommands().any(|command| {
+/// True for the name or an alias of a command.
+pub(super) fn is_command(word: &str) -> bool {
+    commands().get_subcommands().any(|command| {
         command.get_name() == word || command.get_all_aliases().any(|alias| alias == word)
     })
 }
@@ -499,13 +486,6 @@ mod tests {
         assert!(matches!(alone("c yjf"), Line::ChooseFriend(friend) if friend == "yjf"));
         assert!(matches!(alone("c yjf "), Line::ChooseFriend(friend) if friend == "yjf"));
         assert!(matches!(alone("ca "), Line::ChooseAll));
-    }
-
-    #[test]
-    fn flags_are_those_of_the_typed_command() {
-        assert!(flags_of("send").contains(&"--memo".to_owned()));
-        assert!(flags_of("printchain").contains(&"--limit".to_owned()));
-        assert!(flags_of("nothing").is_empty());
     }
 
     #[test]

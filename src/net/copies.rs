@@ -10,6 +10,10 @@
 
 use std::{
     collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -39,6 +43,24 @@ pub(super) enum End {
     Listener,
 }
 
+/// The number of callers with this node's own identity, counted as soon as they have proved it. The
+/// caller notices the same at its end, and often closes the connection before this end is ready: it
+/// then fails here as any other.
+#[derive(Debug, Clone, Default)]
+pub(super) struct OwnCalls(Arc<AtomicU32>);
+
+impl OwnCalls {
+    pub(super) fn note(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes one call away. False if there was none.
+    pub(super) fn take(&self) -> bool {
+        let less = |calls: u32| calls.checked_sub(1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+}
+
 /// A claimed address.
 #[derive(Debug, Clone, Copy)]
 struct Claim {
@@ -52,12 +74,18 @@ struct Claim {
 #[derive(Debug, Default)]
 pub(super) struct Copies {
     claims: BTreeMap<Multiaddr, Claim>,
+    calls: OwnCalls,
     outgoing: u32,
     incoming: u32,
     last: Option<(Instant, Multiaddr)>,
 }
 
 impl Copies {
+    /// Returns the counter of callers with this node's own identity.
+    pub(super) const fn calls(&self) -> &OwnCalls {
+        &self.calls
+    }
+
     /// Records that another address claims to be this node. `random` spreads the dials.
     pub(super) fn claimed(&mut self, address: Multiaddr, now: Instant, random: u64) {
         if self.claims.len() < MAX_CLAIMS {
@@ -137,6 +165,14 @@ mod tests {
         copies.refused(End::Dialer, &address(1), now);
         copies.refused(End::Listener, &address(2), now);
         assert_eq!(copies.found(later, 0), None);
+    }
+
+    #[test]
+    fn each_call_with_the_own_identity_counts_once() {
+        let calls = OwnCalls::default();
+        assert!(!calls.take());
+        calls.clone().note();
+        assert!(calls.take() && !calls.take());
     }
 
     #[test]

@@ -165,8 +165,8 @@ impl Gate {
         Ok(dummy::ConnectionHandler)
     }
 
-    /// True if a peer that dials has lost the connections that it had, since it has moved to another
-    /// network. Closes them.
+    /// True if a peer that dials has lost the connections that it had, since it has moved to
+    /// another network. Closes them.
     ///
     /// A peer dials only while it believes that it has no connection, so both ends have to begin
     /// anew: gossipsub tells its topics on the first of several connections alone, and requests

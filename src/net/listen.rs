@@ -15,6 +15,7 @@ use super::{
     NetError,
     address::socket,
     behaviour::Behaviour,
+    copies::OwnCalls,
     dial_cause::Shown,
     guard::Guarded,
     handshakes::bounded,
@@ -32,10 +33,12 @@ use crate::peers::Trust;
 type NoiseSocket = noise::Output<Negotiated<tcp::tokio::TcpStream>>;
 type TcpConnection = Guarded<Muxer<Negotiated<NoiseSocket>>>;
 
-/// Builds TCP with Noise and yamux. `pool` bounds what the connections hold.
+/// Builds TCP with Noise and yamux. `pool` bounds what the connections hold. `calls` counts the
+/// callers that have this node's own key.
 fn tcp_transport(
     keypair: &identity::Keypair,
     pool: &Pool,
+    calls: OwnCalls,
 ) -> Result<
     impl Transport<
         Output = (PeerId, TcpConnection),
@@ -49,7 +52,11 @@ fn tcp_transport(
     noise::Error,
 > {
     let (multiplexed, watched) = (pool.clone(), pool.clone());
-    let yamux = move |peer: &PeerId, _: &ConnectedPoint| {
+    let me = keypair.public().to_peer_id();
+    let yamux = move |peer: &PeerId, end: &ConnectedPoint| {
+        if *peer == me && end.is_listener() {
+            calls.note();
+        }
         let peer = from_libp2p(peer);
         Yamux { pool: multiplexed.clone(), peer }
     };
@@ -94,13 +101,14 @@ pub(super) fn build_swarm(
     identity: &Identity,
     behaviour: Behaviour,
     trust: Trust,
+    calls: &OwnCalls,
 ) -> Result<Swarm<Behaviour>, NetError> {
     let failed = |part: &'static str| move |reason: String| NetError::Setup { part, reason };
     let pool = Pool::new(trust, MAX_HELD_BY_STRANGERS);
     let transports = || {
         let keypair = identity.keypair();
-        let tcp =
-            tcp_transport(&keypair, &pool).map_err(|error| failed("Noise")(error.to_string()))?;
+        let tcp = tcp_transport(&keypair, &pool, calls.clone())
+            .map_err(|error| failed("Noise")(error.to_string()))?;
         let quic = quic_transport(&keypair, &pool);
         let tcp = tcp.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
         let quic = quic.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));

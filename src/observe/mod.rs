@@ -54,7 +54,9 @@ pub(crate) enum ObserveError {
     #[error("there are no logs in {}: a log's name ends in .log, .json or .jsonl", path.display())]
     NoLogs { path: PathBuf },
     /// None of the lines is a node's event.
-    #[error("{broken} lines, and none is of a node's JSON log; start nodes with --log-format json")]
+    #[error(
+        "none of the lines ({broken}) is of a node's JSON log; start nodes with --log-format json"
+    )]
     NothingThere {
         /// The number of lines that could not be parsed.
         broken: u64,

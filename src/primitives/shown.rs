@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// The beginning of each further line of a text, so that none looks like a line of its own.
-const INDENT: &str = "\n    ";
+pub(crate) const INDENT: &str = "    ";
 
 /// True if a character moves the cursor, changes a terminal's state, or overrides the direction of
 /// the text around it. Joiners, direction marks and the tags of emoji do not.
@@ -19,6 +19,7 @@ pub(crate) fn shown(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for (at, line) in text.split('\n').enumerate() {
         if at > 0 {
+            out.push('\n');
             out.push_str(INDENT);
         }
         let line = line.strip_suffix('\r').unwrap_or(line);

@@ -139,7 +139,10 @@ fn a_payment_is_cancelled_and_sent_again_and_paid_once() {
     assert_eq!(yzw.mempool(), [text(&cancelled["txid"])]);
 
     // The new payment spends what took the place of the old one: only one of the two can be mined.
-    let again = yzw.json(["resend", &txid]);
+    let (code, sentence) = yzw.refused(&["resend", &txid, "--fee", "20", "--force"]);
+    assert_eq!(code, "fee_too_high");
+    assert!(sentence.ends_with("raise-fee --force pays more"), "{sentence}");
+    let again = yzw.json(["resend", &txid, "--fee", "auto"]);
     assert_ne!(again["txid"], sent["txid"], "{again}");
     assert_eq!(again["rests_on"], serde_json::json!([cancelled["txid"]]), "{again}");
     let trade = yzw.json(["tx", &text(&again["txid"])]);

@@ -204,3 +204,59 @@ fn a_console_begins_with_the_last_lines_and_own_lines_show_in_the_others() {
     let printed = other.await_printed(mark, "peer id");
     assert!(!printed.contains("you to all"), "it was typed there: {printed}");
 }
+
+#[test]
+fn a_console_asks_for_a_passphrase_and_shows_no_letter_of_it() {
+    if !terminal_wanted() {
+        return;
+    }
+    let net = TestNet::new();
+    let folder = net.folder("yzw");
+    let file = net.file("passphrase", "open sesame");
+    let created = folder.json(["create-wallet", "--passphrase-file", &file]);
+    let address = created["address"].as_str().expect("an address").to_owned();
+    folder.create_chain(&address);
+    let node = folder.start(&["--name", "yzw"]);
+    let terminal = console(&folder, "asked", "xterm-256color");
+    let answer = |typed: &str, asked: &str, answered: &str| {
+        terminal.await_screen(asked, |screen| screen.contains(asked));
+        terminal.say(typed);
+        let screen = terminal.await_screen(answered, |screen| screen.contains(answered));
+        assert!(!screen.contains("sesame"), "{screen}");
+        terminal.tmux("send-keys C-l");
+        terminal.tmux("clear-history");
+    };
+    terminal.say(&format!("send 1 {address}"));
+    answer("close sesame", "Passphrase:", "passphrase");
+    terminal.say("b written by the chain");
+    answer("open sesame", "Passphrase:", "Note ");
+    terminal.say("unlock");
+    answer("open sesame", "Passphrase:", "The wallet is open.");
+    terminal.say("lock");
+    terminal.await_screen("the lock", |screen| screen.contains("is locked"));
+    // A question is given up, and the next line is a line again.
+    terminal.say("recovery-phrase");
+    terminal.await_screen("the question", |screen| screen.contains("Passphrase:"));
+    terminal.keys("C-c");
+    terminal.await_screen("no more", |screen| screen.contains("no longer waits"));
+    terminal.say("rename Zoë");
+    terminal.await_screen("the prompt has the new name", |screen| screen.ends_with("Zoë>"));
+    terminal.keys("Up");
+    terminal.await_screen("the history", |screen| screen.ends_with("rename Zoë"));
+    terminal.keys("Up");
+    terminal.await_screen("no answer is in it", |screen| screen.ends_with("recovery-phrase"));
+    terminal.keys("C-u");
+    terminal.say("q");
+    drop(terminal);
+    // Without a line editor, the terminal itself is told to echo nothing.
+    let plain = Terminal::of_size(&folder, "asked-plainly", &["console"], (80, 24), "dumb");
+    plain.await_screen("the prompt", |screen| screen.ends_with("Zoë>"));
+    plain.say("unlock");
+    plain.await_screen("the question", |screen| screen.contains("Passphrase:"));
+    plain.say("open sesame");
+    let screen = plain.await_screen("the answer", |screen| screen.contains("The wallet is open."));
+    assert!(!screen.contains("sesame"), "{screen}");
+    plain.say("la");
+    plain.await_screen("the next line is shown", |screen| screen.contains("> la"));
+    drop(node);
+}

@@ -1,9 +1,9 @@
 //! Tests that two copies of one folder that run at once are told, by both.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use crate::support::{
-    Folder, Node, TestNet, eventually,
+    Folder, Node, TestNet, eventually, eventually_within,
     tools::{Lan, namespaces_wanted},
 };
 
@@ -28,16 +28,38 @@ fn await_warning(node: &Node) {
 }
 
 #[test]
-fn a_copy_that_dials_the_other_on_one_machine_says_so() {
+fn two_copies_on_one_machine_are_told_at_both_ends_of_the_call() {
     let net = TestNet::new();
     let (one, other) = (net.folder("yzw"), net.folder("copy"));
     one.create_chain(&one.new_address());
     copy(&one, &other);
     let first = one.start(&[]);
     let second = other.start_with_peers(&[&first]);
-    // The end that dials sees the proof. It closes the connection at once, so that the other end
-    // often cannot read who called.
+    await_warning(&first);
     await_warning(&second);
+}
+
+/// Takes two minutes: friends are asked for profiles once in a minute. `tests/long-run.sh` runs it.
+#[test]
+#[ignore = "long"]
+fn two_copies_that_cannot_reach_each_other_are_told_through_a_friend_of_both() {
+    let net = TestNet::new();
+    let (one, other, friend) = (net.folder("yzw"), net.folder("copy"), net.folder("yjf"));
+    one.create_chain(&one.new_address());
+    friend.join(&one);
+    copy(&one, &other);
+    let between = friend.start(&[]);
+    let nodes = [&one, &other].map(|folder| {
+        let node = folder.start_with_peers(&[&between]);
+        folder.befriends(&friend);
+        node
+    });
+    for node in &nodes {
+        eventually_within(Duration::from_mins(4), "the copy is told", || {
+            let status = node.folder.json(["status"]);
+            if status["copy"]["seen"].is_u64() { Ok(()) } else { Err(status.to_string()) }
+        });
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use unicode_width::UnicodeWidthStr;
@@ -11,7 +11,9 @@ use unicode_width::UnicodeWidthStr;
 use crate::support::{
     Folder, Node, TestNet,
     chain::{await_one_tip, text},
-    eventually, holds,
+    eventually,
+    folder::BINARY,
+    holds,
     ports::free_port,
     tools::{Clock, clocks_wanted},
 };
@@ -235,6 +237,30 @@ fn completion_knows_friends_addresses_and_ids_and_is_silent_without_a_node() {
     assert_eq!(complete(&folder, &["tx", &txid[..20]]), [txid.as_str()]);
     let peer = text(&other.status()["peer_id"]);
     assert_eq!(complete(&folder, &["ban", "12D3"]), [&peer[..12]]);
+    assert_eq!(completed_by_bash(&folder, &["chat", "y"]), "yjf");
+    assert_eq!(completed_by_bash(&folder, &["print-c"]), "print-chain");
+}
+
+/// Returns what a bash that has loaded the completion script offers for the last word.
+fn completed_by_bash(folder: &Folder, words: &[&str]) -> String {
+    let script = folder.run(["completions", "bash"]).done().stdout;
+    // Bash calls the function that is registered for the command, as at a press of Tab.
+    let press = format!(
+        "{script}\nset -- $(complete -p friendchain)\nwhile [[ $1 != -F ]]; do shift; done\n\
+         COMP_WORDS=('{BINARY}' {}) COMP_CWORD={}\n\
+         $2 friendchain '{}' ''\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"\n",
+        words.join(" "),
+        words.len(),
+        words.last().expect("a word"),
+    );
+    let mut bash = Command::new("bash");
+    bash.args(["--norc", "-c", &press]).stdin(Stdio::null());
+    bash.envs(
+        folder.command(["status"]).get_envs().filter_map(|(name, value)| Some((name, value?))),
+    );
+    let answer = bash.output().expect("bash");
+    assert!(answer.stderr.is_empty(), "{}", String::from_utf8_lossy(&answer.stderr));
+    String::from_utf8_lossy(&answer.stdout).trim().to_owned()
 }
 
 /// A command that runs on; killed when dropped.

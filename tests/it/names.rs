@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use crate::support::{Folder, Node, TestNet, chain::text, eventually, holds, ports::free_port};
+use crate::support::{
+    Folder, Node, TestNet, chain::text, eventually, holds, ports::free_port, terminal::Terminal,
+    tools::terminal_wanted,
+};
 
 /// Returns the entry of a peer in `friends --json`.
 fn entry(of: &Folder, peer_id: &str) -> Result<Value, String> {
@@ -86,6 +89,22 @@ fn a_namesake_from_somewhere_else_is_told_apart_by_its_suffix() {
     assert_eq!(ann.folder.refused(&["chat", "уzw", "to whom?"]).0, "ambiguous_friend");
 }
 
+/// Pays a shared name on a terminal, where a no pays nothing, and in a console, where a yes pays.
+fn ask_whom_to_pay(folder: &Folder) {
+    let shell = Terminal::open(folder, "whom", &["send", "1", "yzw"]);
+    shell.await_screen("the question", |screen| screen.contains("Pay yzw#"));
+    shell.say("n");
+    let screen = shell.await_screen("its end", |screen| screen.ends_with("ended: 1"));
+    assert!(screen.contains("could also mean YZW#"), "{screen}");
+    assert!(screen.contains("nothing was paid"), "{screen}");
+    let console = Terminal::open(folder, "whom-there", &["console"]);
+    console.await_screen("the prompt", |screen| screen.ends_with("> ") || screen.ends_with('>'));
+    console.say("send 1 yzw");
+    console.await_screen("the question", |screen| screen.contains("Pay yzw#"));
+    console.say("y");
+    console.await_screen("the payment", |screen| screen.contains("It pays 1 to"));
+}
+
 #[test]
 fn paying_by_a_shared_name_is_confirmed_once() {
     let net = TestNet::new();
@@ -111,7 +130,11 @@ fn paying_by_a_shared_name_is_confirmed_once() {
         .filter(|word| word.contains('#'))
         .collect();
     assert!(named.len() == 2 && named[0].starts_with("yzw#") && named[1].starts_with("YZW#"));
-    ann.folder.json(pay(named[0]));
+    if terminal_wanted() {
+        ask_whom_to_pay(&ann.folder);
+    } else {
+        ann.folder.json(pay(named[0]));
+    }
     ann.folder.json(["mine", "1"]);
     let paid = ann.folder.json(pay("yzw"));
     assert_eq!(paid["state"], "mempool", "it is asked once: {paid}");

@@ -67,7 +67,8 @@ impl Network {
                 None
             }
             SwarmEvent::IncomingConnectionError { error, send_back_addr, .. } => {
-                if let ListenError::LocalPeerId { .. } = error {
+                // QUIC calls are not counted: they end with this error at both ends.
+                if self.copies.calls().take() || matches!(error, ListenError::LocalPeerId { .. }) {
                     self.copies.refused(End::Listener, &send_back_addr, Instant::now());
                 }
                 tracing::debug!(

@@ -137,7 +137,7 @@ impl Network {
             .map(|text| parse(text).map(|address| without_peer(&address)))
             .collect::<Result<_, _>>()?;
         let (me, back_off) = (config.identity.peer_id(), config.tuning.back_off);
-        let (trust, seed) = (config.trust, rand::random());
+        let (trust, seed, copies) = (config.trust, rand::random(), Copies::default());
         let mut book = AddressBook::new(me, config.private_only, back_off, trust.clone(), seed);
         for text in &config.peers {
             book.add_seed(parse(text)?, now);
@@ -151,7 +151,7 @@ impl Network {
         };
         let keypair = config.identity.keypair();
         let behaviour = Behaviour::new(&keypair, &settings, &names, registry, &metrics)?;
-        let mut swarm = build_swarm(&config.identity, behaviour, trust.clone())?;
+        let mut swarm = build_swarm(&config.identity, behaviour, trust.clone(), copies.calls())?;
         listen(&mut swarm, &listens)?;
         for address in &external {
             swarm.add_external_address(address.clone());
@@ -173,7 +173,7 @@ impl Network {
             peers: HashMap::new(),
             listening: BTreeSet::new(),
             book,
-            copies: Copies::default(),
+            copies,
             dials: HashMap::new(),
             outbound: Outbound::new(),
             inbound: Inbound::new(),

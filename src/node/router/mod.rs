@@ -502,7 +502,7 @@ impl Router {
                 self.relay(RelayEvent::TradeGone { txid });
             }
             ChainEvent::VoidMined { txid, block, height } => {
-                self.publish_news(News::TradeMined { txid, block, height });
+                self.publish_news(News::TradeMined { txid, block, height, was_void: true });
             }
             ChainEvent::TradeDropped { txid, reason } => {
                 self.metrics.trade_dropped(reason.code());

@@ -50,6 +50,8 @@ pub(crate) enum News {
         txid: TxId,
         block: BlockHash,
         height: Height,
+        /// True if the user was told before that it is void.
+        was_void: bool,
     },
     /// A trade can never be mined any more.
     TradeVoid {

@@ -14,7 +14,8 @@ use super::Service;
 use crate::{
     consensus::{Invite, MAX_INVITE_CHARS, Network},
     datadir::{
-        CHAIN_FILE, DataDir, FRIENDS_FILE, FolderLock, IDENTITY_FILE, SETTINGS_FILE, WALLET_FILE,
+        CHAIN_FILE, DataDir, FRIENDS_FILE, FolderLock, IDENTITY_FILE, PHRASE_FILE, RECOVERY_FILE,
+        SETTINGS_FILE, WALLET_FILE,
     },
     friends::{Friends, FriendsConfig},
     net::Identity,
@@ -22,6 +23,7 @@ use crate::{
         blocking::blocking,
         clock::{moment, now},
         open::create_chain,
+        settings::read_settings,
     },
     peers::Trust,
     rpc::{
@@ -32,7 +34,7 @@ use crate::{
         bundle::{BundleError, BundleWriter, Part, unpack},
         create_private_folder, take_place, unfinished_private,
     },
-    wallet::Wallet,
+    wallet::{Search, Wallet},
 };
 
 /// The part that names the chain: an invite without addresses.
@@ -41,17 +43,30 @@ const INVITE_PART: &str = "invite.txt";
 /// The largest `friends.redb`, in bytes: ten times the largest that the tables' bounds allow.
 const MAX_FRIENDS_BYTES: u64 = 4 << 30;
 
+/// The largest `phrase-offered`, in bytes: it holds one address.
+const MAX_PHRASE_FILE: u64 = 256;
+
 /// The parts of a backup, in their order. Sizes in bytes: those that their readers accept.
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 7] = [
     Part { name: IDENTITY_FILE, max: 64 * 1024 },
     Part { name: WALLET_FILE, max: 1024 * 1024 },
+    Part { name: RECOVERY_FILE, max: 1024 * 1024 },
+    Part { name: PHRASE_FILE, max: MAX_PHRASE_FILE },
     Part { name: SETTINGS_FILE, max: 64 * 1024 },
     Part { name: INVITE_PART, max: MAX_INVITE_CHARS as u64 },
     Part { name: FRIENDS_FILE, max: MAX_FRIENDS_BYTES },
 ];
 
 /// The files of a folder that a restore must not meet.
-const OCCUPIED: [&str; 5] = [IDENTITY_FILE, WALLET_FILE, SETTINGS_FILE, CHAIN_FILE, FRIENDS_FILE];
+const OCCUPIED: [&str; 7] = [
+    IDENTITY_FILE,
+    WALLET_FILE,
+    RECOVERY_FILE,
+    PHRASE_FILE,
+    SETTINGS_FILE,
+    CHAIN_FILE,
+    FRIENDS_FILE,
+];
 
 /// First part of the name of an unfinished backup in the data folder.
 const UNFINISHED: &str = "backup-unfinished-";
@@ -216,6 +231,12 @@ async fn check(stage: PathBuf, parts: Vec<&'static str>) -> Result<Option<Invite
         if has(WALLET_FILE) {
             Wallet::open(&stage.join(WALLET_FILE))?;
         }
+        if has(RECOVERY_FILE) {
+            Search::read(&stage.join(RECOVERY_FILE))?;
+        }
+        if has(SETTINGS_FILE) {
+            read_settings(&DataDir::at(&stage))?;
+        }
         if has(FRIENDS_FILE) {
             let network =
                 invite.as_ref().map_or_else(|| Network::lan().id, |invite| invite.network().id);
@@ -259,4 +280,63 @@ async fn place(
             format!("the data folder {} is not writable: {error}", folder.path().display());
         RpcError::new("disk", sentence)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::primitives::PublicKey;
+
+    /// Writes a backup of these parts, and restores it. Returns the folder too.
+    async fn restored(
+        temporary: &tempfile::TempDir,
+        parts: &[(&str, &[u8])],
+    ) -> (Result<BackupFile, RpcError>, DataDir) {
+        let file = temporary.path().join("me.backup");
+        let mut bundle = BundleWriter::begin(File::create(&file).expect("a file")).expect("begun");
+        for part in PARTS {
+            if let Some((_, bytes)) = parts.iter().find(|(name, _)| *name == part.name) {
+                bundle.add(part, bytes.len() as u64, &mut &**bytes).expect("added");
+            }
+        }
+        bundle.finish().expect("written");
+        let folder = DataDir::at(temporary.path().join("new"));
+        let lock = folder.try_lock().expect("the lock");
+        (restore(&lock, file).await, folder)
+    }
+
+    #[tokio::test]
+    async fn a_restored_folder_goes_on_looking_for_addresses_and_offers_no_phrase_again() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let search = temporary.path().join("search");
+        Search::new(vec![PublicKey([7; 32])]).write(&search).expect("written");
+        let search = fs::read(search).expect("read");
+        let parts: [(&str, &[u8]); 3] =
+            [(RECOVERY_FILE, &search), (PHRASE_FILE, b"fc1\n"), (SETTINGS_FILE, b"port = 9000\n")];
+        let (done, folder) = restored(&temporary, &parts).await;
+        assert_eq!(done.expect("restored").parts, [RECOVERY_FILE, PHRASE_FILE, SETTINGS_FILE]);
+        for (name, bytes) in parts {
+            assert_eq!(fs::read(folder.file(name)).expect("there"), bytes, "{name}");
+        }
+        assert!(PARTS.iter().all(|part| part.name == INVITE_PART || OCCUPIED.contains(&part.name)));
+    }
+
+    #[tokio::test]
+    async fn a_backup_with_settings_or_a_search_that_no_node_takes_restores_nothing() {
+        for (name, bytes) in [
+            (SETTINGS_FILE, &b"prot = 9000\n"[..]),
+            (SETTINGS_FILE, b"port = 'high'\n"),
+            (SETTINGS_FILE, b"\xff\xfe"),
+            (RECOVERY_FILE, b"{}"),
+            (WALLET_FILE, b"[]"),
+        ] {
+            let temporary = tempfile::tempdir().expect("a folder");
+            let (done, folder) = restored(&temporary, &[(name, bytes), (PHRASE_FILE, b"x")]).await;
+            let error = done.expect_err("refused");
+            assert_eq!(error.code, "bad_backup", "{error}");
+            assert!(error.message.contains(name), "{error}");
+            assert!(OCCUPIED.iter().all(|name| !folder.file(name).exists()), "{name}");
+            assert!(!folder.file(STAGE).exists());
+        }
+    }
 }

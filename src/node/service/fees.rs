@@ -17,6 +17,9 @@ const RECENT_BLOCKS: u32 = 6;
 const AMOUNT_PART: u64 = 10;
 const MOST_ESTIMATES: u64 = 100;
 
+/// The way past the guard of a fee.
+const WAY_PAST: &str = ", or --force if you mean it";
+
 /// Rounds of building a trade until its fee suits its size. A larger fee may need one more input.
 const ROUNDS: usize = 8;
 
@@ -27,6 +30,8 @@ pub(super) struct Fees {
     /// The payment without the fee.
     amount: Amount,
     rate: FeeRate,
+    /// The way past the guard, as the end of its sentence.
+    way_past: &'static str,
 }
 
 impl Fees {
@@ -41,7 +46,18 @@ impl Fees {
             FeeChoice::Units(fee) if force || !is_large(fee, amount) => FeeRate::ZERO,
             _ => estimated_rate(chain).await?,
         };
-        Ok(Self { choice, force, amount, rate })
+        let way_past = WAY_PAST;
+        Ok(Self { choice, force, amount, rate, way_past })
+    }
+
+    /// As [`Fees::new`], for `resend`: its `--force` allows a double payment, and no large fee.
+    pub(super) async fn to_resend(
+        chain: &ChainParts,
+        choice: FeeChoice,
+        amount: Amount,
+    ) -> Result<Self, RpcError> {
+        let way_past = ", and once it waits, raise-fee --force pays more";
+        Ok(Self { way_past, ..Self::new(chain, choice, false, amount).await? })
     }
 
     /// Returns a fee that the built trade does not exceed, to look for enough coins.
@@ -69,8 +85,8 @@ impl Fees {
                 format!(
                     "a fee of {fee} is more than a tenth of the amount of {}, and more than \
                      {MOST_ESTIMATES} times the {likely} that the next block asks for: give a \
-                     lower --fee, or --fee auto, or --force if you mean it",
-                    self.amount
+                     lower --fee, or --fee auto{}",
+                    self.amount, self.way_past
                 ),
             ));
         }
@@ -168,7 +184,7 @@ mod tests {
     }
 
     fn fees(choice: FeeChoice, amount: Amount, force: bool) -> Fees {
-        Fees { choice, force, amount, rate: FeeRate::from_units(1_000) }
+        Fees { choice, force, amount, rate: FeeRate::from_units(1_000), way_past: WAY_PAST }
     }
 
     #[test]

@@ -62,8 +62,8 @@ pub(crate) fn console_event(news: News) -> ConsoleEvent {
             fork_height,
         },
         News::Reunited { tip, height } => ConsoleEvent::Reunited { tip, height },
-        News::TradeMined { txid, block, height } => {
-            ConsoleEvent::TradeMined { txid, block, height }
+        News::TradeMined { txid, block, height, was_void } => {
+            ConsoleEvent::TradeMined { txid, block, height, was_void }
         }
         News::TradeVoid { txid, reason } => ConsoleEvent::TradeVoid { txid, reason },
         News::CopyRuns { address } => ConsoleEvent::Notice { text: copy_text(address) },

@@ -105,6 +105,22 @@ impl Service {
     }
 }
 
+/// Lengths of the Go seed's addresses, in characters: 25 bytes in base 58.
+const SEED_ADDRESS_CHARS: std::ops::RangeInclusive<usize> = 26..=35;
+
+/// Returns the error for a text that names nobody to pay. If it looks like an address of the Go
+/// seed, the sentence is about addresses.
+pub(super) fn not_a_payee(text: &str, error: FindError) -> RpcError {
+    let is_unknown = matches!(error, FindError::Resolve(ResolveError::Unknown(_)));
+    let is_seeds = text.starts_with('1')
+        && SEED_ADDRESS_CHARS.contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    match text.parse::<Address>() {
+        Err(no_address) if is_unknown && is_seeds => no_address.into(),
+        _ => error.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +140,17 @@ mod tests {
             address: Some(Address(Owner([owner; 20]))),
             last_seen: None,
             addresses: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_name_may_begin_with_a_digit_and_an_old_address_is_said_to_be_none() {
+        let unknown = |text: &str| {
+            not_a_payee(text, FindError::Resolve(ResolveError::Unknown(text.to_owned()))).code
+        };
+        assert_eq!(unknown("1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa"), "bad_address");
+        for name in ["1st mate", "1", "1yzw", "007"] {
+            assert_eq!(unknown(name), "unknown_friend", "{name}");
         }
     }
 

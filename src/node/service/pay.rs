@@ -3,7 +3,7 @@
 //! The wallet is held from the reading of the coins until the chain has taken the trade, so that
 //! two payments at once never spend the same coins.
 
-use super::{Service, fees::Fees, mining::watched, unknown_transaction};
+use super::{Service, fees::Fees, mining::watched, names::not_a_payee, unknown_transaction};
 use crate::{
     chain::{
         FeeRate, PAYING_RATE,
@@ -145,7 +145,9 @@ impl Service {
         let mut wallet = self.keyring.open_with(request.passphrase).await?;
         let keys = wallet.keys();
         let given: Amount = trade.outputs.iter().map(|output| output.value).sum();
-        let needs = given.saturating_add(request.fee.0);
+        let paid = trade.outputs.first().map_or(Amount::ZERO, |paid| paid.value);
+        let fees = Fees::to_resend(self.chain()?, request.fee, paid).await?;
+        let needs = given.saturating_add(fees.most());
         let spendable = self.spendable(&keys, None, needs).await?;
         if !request.force {
             self.check_not_paid_since(txid, wallet::payments(&trade, &keys), &trade.memo).await?;
@@ -159,9 +161,10 @@ impl Service {
                 Ok(Submitted { fee: Coins(fee), ..Submitted::waits(accepted.await?, false) })
             }
             Plan::Anew(order) => {
-                let order = Order { fee: request.fee.0, ..order };
-                let built = wallet::build_trade(&spendable, &keys, &order)?;
-                let sent = self.sign_and_submit(&mut wallet, &built, order.fee).await?;
+                let build =
+                    |fee| wallet::build_trade(&spendable, &keys, &Order { fee, ..order.clone() });
+                let (built, fee) = fees.build(build)?;
+                let sent = self.sign_and_submit(&mut wallet, &built, fee).await?;
                 Ok(Submitted { replaces: Some(txid), ..sent })
             }
         }
@@ -170,12 +173,12 @@ impl Service {
     /// Resolves `to`, which is an address or a friend's name.
     async fn payee(&self, to: &str) -> Result<Owner, RpcError> {
         let to = self.friend(trimmed(to)).await?;
-        if Address::looks_like(&to) || to.starts_with('1') {
+        if Address::looks_like(&to) {
             return Ok(to.parse::<Address>()?.0);
         }
-        match &self.friends {
-            Some(friends) => Ok(friends.resolve_to_pay(to).await?.1),
-            None => self.friends_handle().map(|_| Owner::ZERO),
+        match self.friends_handle()?.resolve_to_pay(to.clone()).await {
+            Ok((_, owner)) => Ok(owner),
+            Err(error) => Err(not_a_payee(&to, error)),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::Service;
+use super::{Service, names::not_a_payee};
 use crate::{
     node::clock::now,
     primitives::{Address, PeerId, printable},
@@ -87,11 +87,12 @@ impl Service {
 
     /// Returns whom `send` would pay, and what to confirm before.
     pub(super) async fn payee_of(&self, to: String) -> Result<Payee, RpcError> {
-        if Address::looks_like(&to) || to.starts_with('1') {
+        if Address::looks_like(&to) {
             let address = to.parse::<Address>()?;
             return Ok(Payee { to, name: None, address, candidates: Vec::new() });
         }
-        let payee = self.friends_handle()?.payee(to.clone()).await?;
+        let payee = self.friends_handle()?.payee(to.clone()).await;
+        let payee = payee.map_err(|error| not_a_payee(&to, error))?;
         let candidates: Vec<_> = payee.candidates.iter().map(|text| printable(text)).collect();
         let to = candidates.first().cloned().unwrap_or(to);
         let (name, address) = (Some(printable(&payee.label)), Address(payee.owner));

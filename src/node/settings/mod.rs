@@ -26,7 +26,7 @@ use super::config::{
     MAX_CACHE_MIB, MIN_CACHE_MIB, checked_name, parse_listen, parse_metrics, parse_peer, parse_rpc,
 };
 use crate::{
-    primitives::{Address, MiningMode, printable, trimmed},
+    primitives::{Address, MiningMode, closest, nearest, printable, trimmed},
     rpc::{RpcError, check_rpc},
 };
 
@@ -67,9 +67,6 @@ enum Kind {
     Switch,
     List,
 }
-
-/// The fewest bytes of a mistyped key that count as the start of a longer one.
-const MIN_START: usize = 3;
 
 impl Key {
     /// All keys, in the order of `config show`.
@@ -155,12 +152,9 @@ impl Key {
             return Ok(key);
         }
         let short: String = typed.chars().take(40).collect();
-        let distance = |key: &Self| strsim::damerau_levenshtein(key.name(), &short);
-        let begun = Self::ALL
-            .into_iter()
-            .find(|key| short.len() >= MIN_START && key.name().starts_with(&short));
-        let nearest = begun.or_else(|| Self::ALL.into_iter().min_by_key(distance));
-        let nearest = nearest.map_or("", Self::name);
+        let names = || Self::ALL.into_iter().map(Self::name);
+        let nearest = nearest(&short, names()).or_else(|| closest(&short, names()));
+        let nearest = nearest.unwrap_or_default();
         Err(RpcError::new(
             "unknown_setting",
             format!(

@@ -63,8 +63,6 @@ pub(crate) enum ConsoleEvent {
         /// The number of blocks that joined the best chain.
         blocks: u32,
     },
-    /// This node found a block.
-    BlockMined { hash: BlockHash, height: Height },
     /// Another branch became the best chain.
     Reorganised {
         /// The new tip.
@@ -86,7 +84,14 @@ pub(crate) enum ConsoleEvent {
     /// The divergence is over; the user has no choice to make any more.
     Reunited { tip: BlockHash, height: Height },
     /// A trade or note of this wallet was mined.
-    TradeMined { txid: TxId, block: BlockHash, height: Height },
+    TradeMined {
+        txid: TxId,
+        block: BlockHash,
+        height: Height,
+        /// True if the user was told before that it is void: somebody else has sent it.
+        #[serde(default)]
+        was_void: bool,
+    },
     /// A trade or note of this wallet can no longer be mined.
     TradeVoid {
         txid: TxId,

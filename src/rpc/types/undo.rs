@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{Coins, Secret};
+use super::values::{Coins, FeeChoice, Secret};
 
 /// The request of `cancel`: replace a waiting payment by one to oneself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub(crate) struct Resend {
     pub txid: String,
     /// The fee for the miner, if a new transaction is made; default 0.
     #[serde(default)]
-    pub fee: Coins,
+    pub fee: FeeChoice,
     /// True to send even if the old and the new transaction could both be mined.
     #[serde(default)]
     pub force: bool,
