@@ -4,7 +4,7 @@
 # bench, real NAT, and an hour of chaos in Docker. Prints one line for each bar and attack; the full
 # output is in target/long-run/.
 #   tests/long-run.sh            all parts: about seven hours on two cores of an idle machine
-#   tests/long-run.sh PART...    some: model crash kill clock halves copies walk hostile benches fuzz
+#   tests/long-run.sh PART...    some: model crash kill clock halves walk hostile benches fuzz
 #                                reach packages deploy
 # The part reach needs root, iproute2 and nftables; REACH_RUNS sets its runs of each pair.
 # The part packages needs cargo-deb. The part deploy needs cargo-deny and a Docker engine (.ci/engine.sh makes one) that has the
@@ -13,7 +13,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 2
 parts=("$@")
-((${#parts[@]})) || parts=(model crash kill clock halves copies walk hostile benches fuzz reach packages deploy)
+((${#parts[@]})) || parts=(model crash kill clock halves walk hostile benches fuzz reach packages deploy)
 logs=target/long-run
 mkdir -p "$logs"
 missed=0
@@ -65,11 +65,6 @@ clock() {
 halves() {
   check halves env FRIENDCHAIN_HALVES=200000 \
     cargo test --locked --test it two_halves_that_were_apart -- --nocapture
-}
-
-# Two copies of one folder that only a friend of both knows of.
-copies() {
-  check copies cargo test --locked --test it through_a_friend_of_both -- --ignored
 }
 
 # The README, walked by newcomers on terminals of 80 columns.
@@ -156,11 +151,11 @@ deploy() {
 
 for part in "${parts[@]}"; do
   case $part in
-    model | crash | clock | halves | copies | walk | hostile | benches | fuzz | reach | packages | deploy) "$part" ;;
+    model | crash | clock | halves | | walk | hostile | benches | fuzz | reach | packages | deploy) "$part" ;;
     kill) kill_nodes ;;
     *)
       echo "there is no part '$part':" \
-        "model, crash, kill, clock, halves, copies, walk, hostile, benches, fuzz, reach, packages or deploy" >&2
+        "model, crash, kill, clock, halves, walk, hostile, benches, fuzz, reach, packages or deploy" >&2
       exit 2
       ;;
   esac

@@ -39,9 +39,7 @@ fn two_copies_on_one_machine_are_told_at_both_ends_of_the_call() {
     await_warning(&second);
 }
 
-/// Takes two minutes: friends are asked for profiles once in a minute. `tests/long-run.sh` runs it.
 #[test]
-#[ignore = "long"]
 fn two_copies_that_cannot_reach_each_other_are_told_through_a_friend_of_both() {
     let net = TestNet::new();
     let (one, other, friend) = (net.folder("yzw"), net.folder("copy"), net.folder("yjf"));
@@ -55,6 +53,7 @@ fn two_copies_that_cannot_reach_each_other_are_told_through_a_friend_of_both() {
         node
     });
     for node in &nodes {
+        // Friends are asked for profiles once in a minute at least.
         eventually_within(Duration::from_mins(4), "the copy is told", || {
             let status = node.folder.json(["status"]);
             if status["copy"]["seen"].is_u64() { Ok(()) } else { Err(status.to_string()) }
