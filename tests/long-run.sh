@@ -151,7 +151,7 @@ deploy() {
 
 for part in "${parts[@]}"; do
   case $part in
-    model | crash | clock | halves | | walk | hostile | benches | fuzz | reach | packages | deploy) "$part" ;;
+    model | crash | clock | halves | walk | hostile | benches | fuzz | reach | packages | deploy) "$part" ;;
     kill) kill_nodes ;;
     *)
       echo "there is no part '$part':" \
