@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
 # Runs the checks that are too long for each change: thousands of histories, hundreds of crashes and
 # kills, wrong clocks, every attack of a hostile peer, ten minutes of fuzzing for each target, every
-# bench, sync and relay of real nodes over slow lines, and an hour of chaos in Docker. Prints one
-# line for each bar and attack; the full output is in target/long-run/.
-#   tests/long-run.sh            all parts: about five hours on two cores of an idle machine
+# bench, sync and relay of real nodes over slow lines, real NAT, and an hour of chaos in Docker.
+# Prints one line for each bar and attack; the full output is in target/long-run/.
+#   tests/long-run.sh            all parts: about seven hours on two cores of an idle machine
 #   tests/long-run.sh PART...    some: model crash kill clock halves walk simulation hostile
-#                                benches network fuzz packages deploy
+#                                benches network fuzz reach packages deploy
+# The part reach needs root, iproute2 and nftables; REACH_RUNS sets its runs of each pair.
 # The part packages needs cargo-deb. The part deploy needs cargo-deny and a Docker engine (.ci/engine.sh makes one) that has the
 # Dockerfile's base image or can pull it. Fuzzing needs the nightly toolchain and cargo-fuzz
 # (fuzz/README.md shows how to install them).
 set -u
 cd "$(dirname "$0")/.." || exit 2
 parts=("$@")
-((${#parts[@]})) || parts=(model crash kill clock halves walk simulation hostile benches fuzz packages deploy)
-((${#parts[@]})) || parts=(model crash kill clock halves walk hostile benches network fuzz packages deploy)
+all=(model crash kill clock halves walk simulation hostile benches network fuzz reach packages deploy)
+((${#parts[@]})) || parts=("${all[@]}")
 logs=target/long-run
 mkdir -p "$logs"
 missed=0
@@ -119,6 +120,14 @@ fuzz() {
   check fuzz fuzz/run.sh "${FUZZ_SECONDS:-600}"
 }
 
+# Friends behind each kind of NAT, in network namespaces: about two hours with 20 runs.
+reach() {
+  local part
+  for part in nats pairs laptop idle; do
+    check "reach-$part" env REACH_RUNS="${REACH_RUNS:-20}" tests/reach.sh "$part"
+  done
+}
+
 # Makes the packages twice, which must give the same bytes, and runs what the .deb holds.
 packages() {
   check packages make_packages
@@ -170,18 +179,13 @@ deploy() {
 
 for part in "${parts[@]}"; do
   case $part in
-    model | crash | clock | halves | walk | simulation | hostile | benches | fuzz | packages | deploy) "$part" ;;
     kill) kill_nodes ;;
     *)
-      echo "there is no part '$part':" \
-        "model, crash, kill, clock, halves, walk, simulation, hostile, benches, fuzz, packages or deploy" >&2
-    model | crash | clock | halves | walk | hostile | benches | network | fuzz | packages | deploy)
-      "$part"
-      ;;
-    kill) kill_nodes ;;
-    *)
-      echo "there is no part '$part': model, crash, kill, clock, halves, walk, hostile, benches," \
-        "network, fuzz, packages or deploy" >&2
+      if [[ " ${all[*]} " == *" $part "* ]]; then
+        "$part"
+        continue
+      fi
+      echo "there is no part '$part', only: ${all[*]}" >&2
       exit 2
       ;;
   esac

@@ -9,7 +9,7 @@ use std::{
     convert::Infallible,
     net::IpAddr,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use libp2p::{
@@ -32,6 +32,10 @@ use crate::{
     primitives::PeerId,
 };
 
+/// The time between two connections to one peer in which both ends may have dialed without knowing
+/// of each other. A handshake takes some round trips.
+const SIMULTANEOUS: Duration = Duration::from_secs(3);
+
 /// A behaviour that refuses and closes connections, and does nothing else.
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -39,11 +43,20 @@ pub(super) struct Gate {
     places: Places,
     banned: HashSet<PeerId>,
     /// The connections of each peer that has a place.
-    connections: HashMap<PeerId, Vec<ConnectionId>>,
+    connections: HashMap<PeerId, Vec<Standing>>,
     /// Connections to close, of peers that lost their places.
     closing: VecDeque<(PeerId, ConnectionId)>,
     /// Peers that lost their places, until the swarm task asks for them.
     evicted: Vec<PeerId>,
+}
+
+/// A connection that stands.
+#[derive(Debug)]
+struct Standing {
+    id: ConnectionId,
+    since: Instant,
+    /// The address of the other end. None if it is behind a relay, or was dialed by name.
+    ip: Option<IpAddr>,
 }
 
 /// The reason for which a connection is refused.
@@ -61,6 +74,9 @@ pub(super) enum Denied {
     /// The peer has as many connections as it may have.
     #[error("{0} is connected already")]
     Connected(PeerId),
+    /// The peer has moved to another network. Its older connections are closed now.
+    #[error("{0} has moved; its older connections are closed first")]
+    Lost(PeerId),
 }
 
 impl Gate {
@@ -116,8 +132,12 @@ impl Gate {
         peer: Libp2pPeerId,
         (remote, local): (&Multiaddr, &Multiaddr),
         inbound: bool,
+        now: Instant,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         let peer = self.check(peer).map_err(ConnectionDenied::new)?;
+        if inbound && self.has_lost(peer, remote, now) {
+            return Err(ConnectionDenied::new(Denied::Lost(peer)));
+        }
         // A peer behind a relay counts among those at the relay's address.
         let remote = &far_end(remote, local);
         if is_nearby(remote) {
@@ -134,16 +154,44 @@ impl Gate {
         }
         let evicted = self
             .places
-            .admit(peer, ip_of(remote), inbound, Instant::now())
+            .admit(peer, ip_of(remote), inbound, now)
             .map_err(|_| ConnectionDenied::new(Denied::NoPlace(peer)))?;
         for gone in evicted {
             tracing::debug!(peer = %gone, instead = %peer, "a peer loses its place");
             let connections = self.connections.remove(&gone).unwrap_or_default();
-            self.closing.extend(connections.into_iter().map(|id| (gone, id)));
+            self.closing.extend(connections.into_iter().map(|one| (gone, one.id)));
             self.evicted.push(gone);
         }
-        self.connections.entry(peer).or_default().push(id);
+        let standing = Standing { id, since: now, ip: ip_of(remote) };
+        self.connections.entry(peer).or_default().push(standing);
         Ok(dummy::ConnectionHandler)
+    }
+
+    /// True if a peer that dials has lost the connections that it had, since it has moved to
+    /// another network. Closes them.
+    ///
+    /// A peer dials only while it believes that it has no connection, so both ends have to begin
+    /// anew: gossipsub tells its topics on the first of several connections alone, and requests
+    /// would go on to use the dead ones. Two ends that dial each other do so at about one time. Who
+    /// dials back to test an address comes from where it was.
+    fn has_lost(&mut self, peer: PeerId, remote: &Multiaddr, now: Instant) -> bool {
+        let Some(before) = self.connections.get(&peer) else { return false };
+        let is_old = |one: &Standing| now.saturating_duration_since(one.since) >= SIMULTANEOUS;
+        let moved = match ip_of(remote) {
+            // Through a relay: it cannot reach this node directly any more.
+            None => true,
+            Some(now_at) => {
+                let mut was_at = before.iter().filter_map(|one| one.ip).peekable();
+                was_at.peek().is_some()
+                    && was_at.all(|ip| ip != now_at && ip.is_ipv4() == now_at.is_ipv4())
+            }
+        };
+        if !moved || !before.iter().all(is_old) {
+            return false;
+        }
+        tracing::debug!(%peer, %remote, "a peer dials that has moved");
+        self.closing.extend(before.iter().map(|one| (peer, one.id)));
+        true
     }
 
     /// Ends a connection, and the place of its peer if it was the last.
@@ -151,7 +199,7 @@ impl Gate {
         let Some(peer) = from_libp2p(&peer) else { return };
         self.closing.retain(|(_, closing)| *closing != id);
         let Some(connections) = self.connections.get_mut(&peer) else { return };
-        connections.retain(|other| *other != id);
+        connections.retain(|other| other.id != id);
         if connections.is_empty() {
             self.connections.remove(&peer);
             self.places.leave(&peer);
@@ -179,7 +227,7 @@ impl NetworkBehaviour for Gate {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.enter(id, peer, (remote, local), true)
+        self.enter(id, peer, (remote, local), true, Instant::now())
     }
 
     fn handle_pending_outbound_connection(
@@ -203,7 +251,7 @@ impl NetworkBehaviour for Gate {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.enter(id, peer, (remote, &Multiaddr::empty()), false)
+        self.enter(id, peer, (remote, &Multiaddr::empty()), false, Instant::now())
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -256,8 +304,18 @@ mod tests {
 
     fn enter(gate: &mut Gate, number: usize, peer: PeerId, remote: &str) -> bool {
         let id = ConnectionId::new_unchecked(number);
+        enter_at(gate, id, peer, remote, Instant::now())
+    }
+
+    fn enter_at(
+        gate: &mut Gate,
+        id: ConnectionId,
+        peer: PeerId,
+        remote: &str,
+        now: Instant,
+    ) -> bool {
         let ends = (&remote.parse().unwrap(), &Multiaddr::empty());
-        gate.enter(id, to_libp2p(&peer).unwrap(), ends, true).is_ok()
+        gate.enter(id, to_libp2p(&peer).unwrap(), ends, true, now).is_ok()
     }
 
     #[test]
@@ -326,7 +384,7 @@ mod tests {
             let peer = Identity::generate().peer_id();
             let id = ConnectionId::new_unchecked(number);
             let ends = (&format!("/p2p/{peer}").parse().unwrap(), &at.parse().unwrap());
-            assert!(gate.enter(id, to_libp2p(&peer).unwrap(), ends, true).is_ok());
+            assert!(gate.enter(id, to_libp2p(&peer).unwrap(), ends, true, Instant::now()).is_ok());
         }
         assert_eq!((gate.connections.len(), gate.take_evicted().len()), (most, 1));
     }
@@ -341,5 +399,52 @@ mod tests {
         assert!(!trust.is_friend(&peer));
         assert!(enter(&mut gate, 2, relay, "/ip4/192.168.1.1/tcp/1"));
         assert!(trust.is_friend(&relay));
+    }
+
+    #[test]
+    fn a_peer_that_has_moved_gets_in_once_its_old_connections_are_closed() {
+        let (here, elsewhere) = ("/ip4/192.0.2.1/tcp/1", "/ip4/198.51.100.1/tcp/1");
+        let (start, relayed) = (Instant::now(), "/p2p-circuit");
+        let moved = start + 2 * SIMULTANEOUS;
+        let [first, second, third] = [1, 2, 3].map(ConnectionId::new_unchecked);
+        for now_at in [elsewhere, relayed] {
+            let mut gate = gate();
+            let peer = Identity::generate().peer_id();
+            assert!(enter_at(&mut gate, first, peer, here, start));
+            assert!(enter_at(&mut gate, second, peer, here, start + SIMULTANEOUS / 2));
+            // This node has not noticed anything: both connections look alive.
+            assert!(!enter_at(&mut gate, third, peer, now_at, moved));
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            for old in [first, second] {
+                let action = gate.poll(&mut context);
+                let Poll::Ready(ToSwarm::CloseConnection { connection, .. }) = action else {
+                    panic!("{action:?}");
+                };
+                assert!(matches!(connection, CloseConnection::One(id) if id == old));
+                gate.leave(old, to_libp2p(&peer).unwrap());
+            }
+            assert!(gate.poll(&mut context).is_pending());
+            assert!(enter_at(&mut gate, third, peer, now_at, moved));
+        }
+    }
+
+    #[test]
+    fn a_peer_that_dials_from_where_it_was_or_directly_at_last_keeps_its_connection() {
+        let start = Instant::now();
+        let later = start + 2 * SIMULTANEOUS;
+        let [first, second] = [1, 2].map(ConnectionId::new_unchecked);
+        let kept = [
+            ("/ip4/192.0.2.1/tcp/1", "/ip4/192.0.2.1/tcp/9", later),
+            ("/ip4/192.0.2.1/tcp/1", "/ip6/2001:db8::1/tcp/9", later),
+            ("/ip4/192.0.2.1/tcp/1", "/ip4/198.51.100.1/tcp/9", start),
+            ("/p2p-circuit", "/ip4/192.0.2.1/tcp/9", later),
+        ];
+        for (was_at, now_at, when) in kept {
+            let mut gate = gate();
+            let peer = Identity::generate().peer_id();
+            assert!(enter_at(&mut gate, first, peer, was_at, start));
+            assert!(enter_at(&mut gate, second, peer, now_at, when), "{was_at}, then {now_at}");
+            assert!(gate.closing.is_empty());
+        }
     }
 }

@@ -237,7 +237,7 @@ fn connected_already(error: &SwarmDialError) -> Option<PeerId> {
     let SwarmDialError::Denied { cause } = error else { return None };
     match cause.downcast_ref()? {
         Denied::Connected(peer) => Some(*peer),
-        Denied::Banned(_) | Denied::NotEd25519(_) | Denied::NoPlace(_) => None,
+        Denied::Banned(_) | Denied::NotEd25519(_) | Denied::NoPlace(_) | Denied::Lost(_) => None,
     }
 }
 
