@@ -65,7 +65,7 @@ impl World {
             }
             SyncAction::FetchMissing { read, limit } => {
                 let Some(run) = self.run(node) else { return };
-                let blocks = run.reader.missing_bodies(limit);
+                let blocks = run.chain.missing_bodies(limit);
                 self.later(node, Reply::Sync(SyncEvent::Missing { read, blocks }));
             }
             SyncAction::FilterTrades { peer, ids } => {
@@ -73,10 +73,10 @@ impl World {
                 let ids = run.chain.unknown_trades(ids).unwrap_or_default();
                 self.hold(node, Reply::Sync(SyncEvent::UnknownTrades { peer, ids }));
             }
-            SyncAction::AcceptHeaders { peer, headers, shown } => {
+            SyncAction::AcceptHeaders { peer, walk, headers, shown } => {
                 let Some(result) = self.accept_headers(node, peer, &headers, shown) else { return };
                 let result = result.map_err(Into::into);
-                self.hold(node, Reply::Sync(SyncEvent::HeadersDone { peer, result }));
+                self.hold(node, Reply::Sync(SyncEvent::HeadersDone { peer, walk, result }));
             }
             SyncAction::HeaderContext { peer, hash } => {
                 let Some(run) = self.run(node) else { return };
@@ -101,11 +101,14 @@ impl World {
             SyncAction::SuspendMining => self.suspend_mining(node),
             SyncAction::Proven { peer } => self.relay(node, RelayEvent::Proven { peer }),
             SyncAction::Disconnect { peer } => self.refuse(node, peer, WITHHOLDER_PAUSE_US),
-            SyncAction::AcceptBlock { peer, block } => {
-                let hash = block.hash();
-                let Some(result) = self.accept_block(node, peer, *block) else { return };
-                let result = result.map_err(Into::into);
-                self.hold(node, Reply::Sync(SyncEvent::BlockDone { hash, result }));
+            SyncAction::AcceptBlocks { blocks } => {
+                let mut results = Vec::new();
+                for (peer, block) in blocks {
+                    let hash = block.hash();
+                    let Some(result) = self.accept_block(node, peer, *block) else { return };
+                    results.push((hash, result.map_err(Into::into)));
+                }
+                self.hold(node, Reply::Sync(SyncEvent::BlocksDone { results }));
             }
             SyncAction::AcceptTrade { peer, transaction } => {
                 let txid = transaction.txid();

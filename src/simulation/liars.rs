@@ -15,8 +15,9 @@ use crate::{
     chain::{Chain, api::HeaderContext},
     consensus::{Network, SUBSIDY, Work, check_header, min_time, next_bits},
     primitives::{
-        Amount, Block, BlockHash, Encode as _, Header, MerkleRoot, Transaction, TxOutput,
-        coinbase_memo, encoding::from_bytes,
+        Amount, Block, BlockHash, Decode as _, Encode as _, Header, MerkleRoot, Transaction,
+        TxOutput, coinbase_memo,
+        encoding::{Reader, from_bytes},
     },
     wire::{
         BlockGossip, CompactBlock, Gossip, Item, ItemId, Status, SyncRequest, SyncResponse,
@@ -207,13 +208,12 @@ impl World {
         honest: SyncResponse,
     ) -> Answered {
         let none = |items: &[ItemId]| SyncResponse::Data(vec![Item::NotFound; items.len()]);
-        let every = |items: &[ItemId], bytes: &[u8]| {
-            SyncResponse::Data(vec![Item::Block(ByteBuf::from(bytes)); items.len()])
-        };
         let asks_block = |items: &[ItemId]| matches!(items.first(), Some(ItemId::Block(_)));
         Answered::With(match (self.nodes[node].manner, request) {
             (Manner::Silent | Manner::Mute, _) => return Answered::Nothing,
-            (Manner::Garbled, SyncRequest::GetData(_)) => return Answered::Garbled,
+            (Manner::Garbled, SyncRequest::GetData(_) | SyncRequest::GetRange(_)) => {
+                return Answered::Garbled;
+            }
             (Manner::Busy, _) => SyncResponse::Busy,
             (Manner::Confused, SyncRequest::GetMempool) => SyncResponse::Inv(ByteBuf::new()),
             (Manner::Confused, _) => SyncResponse::MempoolIds(Vec::new()),
@@ -221,15 +221,16 @@ impl World {
                 let header = self.orphan(3).header;
                 SyncResponse::Inv(ByteBuf::from(header.to_bytes()))
             }
-            (Manner::Garbage, SyncRequest::GetData(items)) if asks_block(items) => {
+            (Manner::Garbage, SyncRequest::GetRange(_)) => {
                 let mut bytes = vec![0; 300];
                 self.rng.fill_bytes(&mut bytes);
-                every(items, &bytes)
+                SyncResponse::Blocks(ByteBuf::from(bytes))
             }
-            (Manner::WrongBlock, SyncRequest::GetData(items)) if asks_block(items) => {
-                let other = self.orphan(4).to_bytes();
-                every(items, &other)
+            (Manner::WrongBlock, SyncRequest::GetRange(_)) => {
+                SyncResponse::Blocks(ByteBuf::from(self.orphan(4).to_bytes()))
             }
+            (Manner::Withholding, SyncRequest::GetRange(_)) => SyncResponse::NotFound,
+            (Manner::Selfish, SyncRequest::GetRange(_)) => self.range_without_own(node, honest),
             (Manner::Withholding, SyncRequest::GetData(items)) if asks_block(items) => none(items),
             (Manner::Withholding, SyncRequest::GetBlockTrades(_)) => SyncResponse::NotFound,
             (Manner::Selfish, SyncRequest::GetData(items)) if asks_block(items) => {
@@ -259,11 +260,16 @@ impl World {
         match (request, honest) {
             (SyncRequest::GetBlocks(asked), _) => {
                 let Some(run) = self.run(node) else { return SyncResponse::Busy };
-                let own = run.reader.headers_after(&asked.locator, MAX_INV_HEADERS);
+                let own = run.reader.headers_after(&asked.locator, 0, MAX_INV_HEADERS);
                 let all = forged.inv(&asked.locator, own);
                 let limit = usize::try_from(asked.limit).unwrap_or(usize::MAX);
-                let bytes: Vec<u8> =
-                    all.iter().take(limit).flat_map(crate::primitives::Encode::to_bytes).collect();
+                let skip = usize::try_from(asked.skip).unwrap_or(usize::MAX);
+                let bytes: Vec<u8> = all
+                    .iter()
+                    .skip(skip)
+                    .take(limit)
+                    .flat_map(crate::primitives::Encode::to_bytes)
+                    .collect();
                 SyncResponse::Inv(ByteBuf::from(bytes))
             }
             (SyncRequest::GetData(items), SyncResponse::Data(found)) => {
@@ -276,7 +282,34 @@ impl World {
                 });
                 SyncResponse::Data(all.collect())
             }
+            (SyncRequest::GetRange(asked), honest) => {
+                let mut bytes = Vec::new();
+                let mut next = forged.bodies.get(&asked.first);
+                while let Some(block) = next {
+                    bytes.extend(block.to_bytes());
+                    let hash = block.hash();
+                    next = forged.bodies.values().find(|above| above.header.previous == hash);
+                }
+                if bytes.is_empty() { honest } else { SyncResponse::Blocks(ByteBuf::from(bytes)) }
+            }
             (_, honest) => honest,
+        }
+    }
+
+    /// Cuts an answer before the first block that the node itself has mined.
+    fn range_without_own(&self, node: usize, honest: SyncResponse) -> SyncResponse {
+        let SyncResponse::Blocks(bytes) = honest else { return honest };
+        let mut reader = Reader::new(&bytes);
+        let mut kept = 0;
+        while let Ok(block) = Block::decode(&mut reader) {
+            if self.nodes[node].mined.contains(&block.hash()) {
+                break;
+            }
+            kept = bytes.len() - reader.remaining();
+        }
+        match kept {
+            0 => SyncResponse::NotFound,
+            _ => SyncResponse::Blocks(ByteBuf::from(&bytes[..kept])),
         }
     }
 

@@ -140,6 +140,7 @@ impl World {
                 let trades = run.chain.waiting_trades(&ids);
                 serve::data(&run.reader, items, &trades).0
             }
+            SyncRequest::GetRange(request) => serve::range(&run.reader, request).0,
             SyncRequest::GetBlockTrades(request) => serve::block_trades(&run.reader, request),
         })
     }

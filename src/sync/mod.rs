@@ -21,16 +21,16 @@
 //! A claim decides whom to ask, and nothing else. A peer is *proven* once it delivered valid
 //! headers, blocks or transactions that this node lacked. Proven peers are asked first, then
 //! friends. A peer that has delivered nothing is asked for one block at a time, whoever it is. The
-//! claims of others count for the phase only until
-//! they are tested, and only while nobody trusted is connected.
+//! claims of strangers count for the phase only until they are tested, and only while nobody trusted
+//! is connected.
 //!
 //! # Invariants
 //! - Every request ends exactly once: by a response, a failure, a timeout, or the peer's
 //!   disconnection. A response to a request that has ended is ignored.
 //! - A body is buffered or handed over only if sync requested it. Both are bounded in count and
 //!   bytes.
-//! - A peer whose answer stands still can delay a step by at most [`REQUEST_TIMEOUT_MS`], and after each failure it is asked
-//!   less often.
+//! - A peer whose answer stands still can delay a step by at most [`REQUEST_TIMEOUT_MS`], and after
+//!   each failure it is asked less often.
 //! - While the chain is diverged, sync fetches the bodies of the other branch once, so that the
 //!   user can switch to it. It keeps following our own branch meanwhile.
 //! - Sync persists nothing. After a restart the chain lists the missing bodies.

@@ -23,7 +23,7 @@ impl Sync {
         }
         for (id, peer) in &self.peers {
             let count = of_peer.get(id).copied().unwrap_or_default();
-            assert_eq!(peer.requests, count);
+            assert_eq!(peer.pipe.requests(), count);
             assert!(count <= MAX_REQUESTS_PER_PEER);
         }
         let fresh = self.requests.values().filter(|request| !request.is_late(now));

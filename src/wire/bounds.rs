@@ -11,9 +11,9 @@ use super::{
     },
     messages::{
         BlockGossip, ChatGossip, ChatRequest, ChatResponse, CompactBlock, FriendsRequest,
-        FriendsResponse, GetRange, HelloRequest, HelloResponse, Item, LineIds, SealedLine, SignedLine,
-        SignedProfile, SignedQuit, Status, SyncRequest, SyncResponse, TradeAnnouncement,
-        TradeGossip,
+        FriendsResponse, GetRange, HelloRequest, HelloResponse, Item, LineIds, SealedLine,
+        SignedLine, SignedProfile, SignedQuit, Status, SyncRequest, SyncResponse,
+        TradeAnnouncement, TradeGossip,
     },
 };
 use crate::primitives::HEADER_BYTES;

@@ -217,7 +217,7 @@ pub(crate) fn inv(reader: &ChainReader, request: &GetBlocks) -> (SyncResponse, u
 }
 
 /// Returns a block and those above it, and their number.
-fn range(reader: &ChainReader, request: &GetRange) -> (SyncResponse, usize) {
+pub(crate) fn range(reader: &ChainReader, request: &GetRange) -> (SyncResponse, usize) {
     let most = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
     let (count, bytes) = (most(request.count), most(request.bytes));
     match reader.blocks_from(&request.first, count, bytes) {

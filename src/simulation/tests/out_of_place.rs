@@ -9,7 +9,7 @@ use crate::{
     consensus::Blame,
     primitives::TxId,
     sync::SyncEvent,
-    wire::{Item, RequestFailure, SyncResponse},
+    wire::{RequestFailure, SyncResponse},
 };
 
 /// The first id of a request of sync.
@@ -50,14 +50,19 @@ proptest! {
                 3 => SyncEvent::Response { id, result: Err(RequestFailure::TimedOut) },
                 4 => SyncEvent::Response { id, result: Ok(SyncResponse::Busy) },
                 5 => {
-                    let items = vec![Item::NotFound; from];
-                    SyncEvent::Response { id, result: Ok(SyncResponse::Data(items)) }
+                    let bytes = ByteBuf::from(vec![0; from]);
+                    SyncEvent::Response { id, result: Ok(SyncResponse::Blocks(bytes)) }
                 }
                 6 => SyncEvent::Locator { peer, hashes: vec![hash] },
                 7 => SyncEvent::Missing { read: u64::from(number), blocks: vec![(hash, height)] },
-                8 => SyncEvent::HeadersDone { peer, result: Err(refused(Blame::Nobody)) },
-                9 => SyncEvent::BlockDone { hash, result: Err(refused(Blame::Nobody)) },
-                10 => SyncEvent::BlockDone { hash, result: Ok(BlockAccepted::Waiting) },
+                8 => {
+                    let result = Err(refused(Blame::Nobody));
+                    SyncEvent::HeadersDone { peer, walk: u64::from(number), result }
+                }
+                9 => {
+                    SyncEvent::BlocksDone { results: vec![(hash, Err(refused(Blame::Nobody)))] }
+                }
+                10 => SyncEvent::BlocksDone { results: vec![(hash, Ok(BlockAccepted::Waiting))] },
                 11 => SyncEvent::UnknownTrades { peer, ids: vec![TxId::ZERO] },
                 12 => SyncEvent::SyncNow { ticket: 1, peer: Some(peer) },
                 13 => SyncEvent::HeaderContext { peer, context: None },
