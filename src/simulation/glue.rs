@@ -165,10 +165,13 @@ impl World {
                 let result = result.map_err(Into::into);
                 self.hold(node, Reply::Relay(RelayEvent::BlockDone { hash, result }));
             }
-            RelayAction::AcceptTrade { peer, transaction } => {
-                let txid = transaction.txid();
-                let Some(result) = self.accept_trade(node, peer, *transaction) else { return };
-                self.hold(node, Reply::Relay(RelayEvent::TradeDone { txid, result }));
+            RelayAction::AcceptTrades { id, peer, transactions } => {
+                let mut results = Vec::new();
+                for transaction in transactions {
+                    let Some(result) = self.accept_trade(node, peer, transaction) else { return };
+                    results.push(result);
+                }
+                self.hold(node, Reply::Relay(RelayEvent::TradesDone { id, results }));
             }
             RelayAction::FetchBlock { hash } => {
                 let Some(run) = self.run(node) else { return };
@@ -340,8 +343,9 @@ impl World {
     pub(super) fn trade_added(&mut self, node: usize, entry: MempoolEntry) {
         let age = self.wall(node).saturating_sub(entry.added);
         let added = self.moment().saturating_sub(age);
+        let free = entry.rate().is_free();
         let MempoolEntry { txid, transaction, local, .. } = entry;
-        self.relay(node, RelayEvent::TradeAdded { txid, transaction, added, local });
+        self.relay(node, RelayEvent::TradeAdded { txid, transaction, added, local, free });
     }
 
     // Time

@@ -286,12 +286,6 @@ impl Bodies {
             .collect()
     }
 
-    /// Returns the number of blocks that the chain has not replied for.
-    #[cfg(test)]
-    pub(super) fn handed(&self) -> usize {
-        self.handed.len()
-    }
-
     /// Returns each requested block with the number of requests that it is part of.
     #[cfg(test)]
     pub(super) fn asked(&self) -> impl Iterator<Item = (BlockRef, usize)> {
@@ -359,7 +353,7 @@ mod tests {
     fn bodies_are_handed_over_parents_first_however_they_come() {
         let mut bodies = Bodies::default();
         bodies.merge(&listed(1..=4), true);
-        let batch = bodies.next_batch(0, usize::MAX, 4, |_| true);
+        let batch = bodies.next_batch(0, usize::MAX, 100_000, |_| true);
         bodies.mark_asked(&batch.blocks);
         for height in [3, 4, 2] {
             assert!(bodies.receive(at(height), PEER, Box::new(body(height)), 100));
@@ -380,7 +374,7 @@ mod tests {
         let mut bodies = Bodies::default();
         bodies.merge(&listed(1..=10), true);
         bodies.merge(&listed(4..=6), false);
-        let batch = bodies.next_batch(0, usize::MAX, 100, |_| true);
+        let batch = bodies.next_batch(0, usize::MAX, 100_000, |_| true);
         assert_eq!(heights(&batch), [4, 5, 6, 7, 8, 9, 10]);
         bodies.clear();
         assert!(bodies.is_empty());

@@ -79,7 +79,7 @@ const PATIENCE_MS: u64 = 3_000;
 const LEAST_PATIENCE_MS: u64 = 300;
 /// The same age for a peer that is not trusted, in ms. Many of them may be silent together, and the
 /// next ones have to get their turn.
-const DOUBT_PATIENCE_MS: u64 = 500;
+const DOUBT_PATIENCE_MS: u64 = 150;
 /// The timeout of a local read or of a reply from the chain, in ms. It passes only if the node has
 /// a fault; the step is then repeated.
 const LOCAL_TIMEOUT_MS: u64 = 120_000;

@@ -243,7 +243,7 @@ fn refused_vectors(world: &World) -> Vec<Value> {
     let blocks = Channel::Gossip(Topic::Blocks);
     let locator = |count: usize| {
         let hashes = [&[0x58, 0x20][..], &[7; 32]].concat().repeat(count);
-        [&[0x82, 0x00, 0x82, 0x98, u8::try_from(count).expect("few")][..], &hashes, &[0x01]]
+        [&[0x82, 0x00, 0x83, 0x98, u8::try_from(count).expect("few")][..], &hashes, &[0x01, 0x00]]
             .concat()
     };
     sync.decode(&locator(64)).expect("a locator of 64 is within the limit");

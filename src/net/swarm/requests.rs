@@ -2,6 +2,7 @@
 
 use std::{io, time::Instant};
 
+use libp2p::core::upgrade::NegotiationError;
 use libp2p::request_response::{
     self, InboundRequestId, Message, OutboundFailure, OutboundRequestId, ResponseChannel,
 };
@@ -31,6 +32,13 @@ pub(super) type FlightKey = (Protocol, OutboundRequestId);
 pub(super) type ReplyChannel = (InboundRequestId, ResponseChannel<Frame<Response>>);
 
 type RequestEvent = request_response::Event<Frame<Request>, Frame<Response>>;
+
+/// True if the far end does not support the protocol. With the name of the protocol in front of the
+/// request, the stream tells it only when the answer is read.
+fn is_refusal(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    matches!(cause, Some(NegotiationError::Failed))
+}
 
 impl Network {
     /// Sends the queued requests to a peer that may be sent now.
@@ -231,6 +239,7 @@ impl Network {
             }
             OutboundFailure::ConnectionClosed => RequestError::Disconnected(peer),
             OutboundFailure::UnsupportedProtocols => RequestError::Unsupported(peer),
+            OutboundFailure::Io(error) if is_refusal(error) => RequestError::Unsupported(peer),
             OutboundFailure::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
                 RequestError::TimedOut { peer, limit: ANSWER_TIME }
             }

@@ -241,7 +241,7 @@ impl World {
             ask(SyncRequest::GetBlocks(GetBlocks { locator, limit, skip: 0 }))
         };
         let parts = GetBlockTrades { block: hash, positions: vec![1, 2] };
-        let range = GetRange { first: hash, count: 200, bytes: 65_536 };
+        let range = GetRange { first: hash, count: 1, bytes: 2_097_152 };
         vec![
             ("what comes after the genesis?", blocks(vec![self.network.id], 2_000)),
             ("what comes after the first block?", blocks(vec![hash, self.network.id], 2_000)),
@@ -253,7 +253,7 @@ impl World {
                 ask(SyncRequest::GetData(vec![ItemId::Block(hash), ItemId::Trade(waiting)])),
             ),
             ("its second and third transactions", ask(SyncRequest::GetBlockTrades(parts))),
-            ("the first block and those above it", ask(SyncRequest::GetRange(range))),
+            ("the first block, and none above it", ask(SyncRequest::GetRange(range))),
         ]
     }
 
