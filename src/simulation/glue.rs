@@ -418,7 +418,25 @@ impl World {
         }
     }
 
+    /// Tells sync that more of an answer has arrived.
+    pub(super) fn grow(&mut self, node: usize, id: u64, bytes: usize) {
+        let now = self.now;
+        let Some(asked) = self.run(node).and_then(|run| run.asked.get_mut(&id)) else { return };
+        asked.1 = now;
+        if sync::owns_request(id) {
+            self.sync(node, SyncEvent::Grows { id, bytes });
+        }
+    }
+
+    /// Ends a request whose answer has brought nothing for too long.
     pub(super) fn expire(&mut self, node: usize, id: u64) {
+        let (now, patience) = (self.now, self.delays.request_us);
+        let Some((_, at)) = self.run(node).and_then(|run| run.asked.get(&id)) else { return };
+        let left = (at + patience).saturating_sub(now);
+        if left > 0 {
+            let epoch = self.nodes[node].epoch;
+            return self.push(left, Event::Expire { node, epoch, id });
+        }
         self.fail_request(node, id, RequestFailure::TimedOut);
     }
 

@@ -14,6 +14,8 @@ use super::queue::{Event, Message, Queue};
 const PACKET_BYTES: usize = 1_400;
 /// The wait for a retransmission beyond a round trip, in µs.
 const RETRANSMISSION_US: u64 = 200_000;
+/// The interval at which the receiver of a long answer sees it grow, in µs.
+const GROWS_US: u64 = 500_000;
 /// The number of neighbours in the gossip mesh that a node wants, and the number it takes at most:
 /// the settings of `net`.
 const MESH: (usize, usize) = (4, 8);
@@ -206,6 +208,16 @@ impl Links {
         }
         if now < link.stalled_until {
             arrival = arrival.max(link.stalled_until + 2 * delay);
+        }
+        if let Message::Answer { id, .. } = &message
+            && now >= link.stalled_until
+        {
+            // Answers share a connection, so that each of them grows from its start on.
+            let (id, begin, span) = (*id, now + delay, free_at - now);
+            for passed in (GROWS_US..span).step_by(GROWS_US as usize) {
+                let bytes = (bytes as f64 * passed as f64 / span as f64) as usize;
+                queue.push(begin + passed, Event::Grow { from, to, connection, id, bytes });
+            }
         }
         arrival = arrival.max(link.last[direction]);
         link.last[direction] = arrival;

@@ -65,6 +65,14 @@ pub(super) enum Event {
         connection: u64,
         message: Message,
     },
+    /// A part of a long answer has arrived: so many bytes of it by now.
+    Grow {
+        from: usize,
+        to: usize,
+        connection: u64,
+        id: u64,
+        bytes: usize,
+    },
     /// A reply that needs no commit.
     Later {
         node: usize,

@@ -35,7 +35,7 @@ pub(crate) struct Delays {
     pub(crate) read_us: u64,
     /// The time of a commit on the disk.
     pub(crate) commit_us: u64,
-    /// The time after which a request without an answer has failed.
+    /// The time without a byte of its answer after which a request has failed.
     pub(crate) request_us: u64,
     /// The longest time for which a miner keeps a template.
     pub(crate) template_us: u64,
@@ -48,7 +48,7 @@ impl Default for Delays {
         Self {
             read_us: 300,
             commit_us: 3_000,
-            request_us: 30_000_000,
+            request_us: 20_000_000,
             template_us: 1_000_000,
             tick_us: TICK_US,
         }
@@ -272,6 +272,11 @@ impl World {
             Event::Arrive { from, to, connection, message } => {
                 if self.links.connection(from, to) == Some(connection) {
                     self.arrive(from, to, message);
+                }
+            }
+            Event::Grow { from, to, connection, id, bytes } => {
+                if self.links.connection(from, to) == Some(connection) {
+                    self.grow(to, id, bytes);
                 }
             }
             Event::Later { node, epoch, reply } if is_now(self, node, epoch) => {
