@@ -43,6 +43,7 @@ use super::{
     handle::{ChainHandle, QUEUE, SCANS},
     jumps::Jumps,
     precheck::{Incoming, Preparer},
+    replies::{finish_audit, send, tell},
     state::Chain,
 };
 use crate::{
@@ -73,9 +74,6 @@ const CLOCK_LOOK: Duration = Duration::from_secs(10);
 
 /// Longest time that one news of peers on our branch counts for; they come each minute.
 const MAX_ATTENDED: Duration = Duration::from_mins(2);
-
-/// Interval at which a thread that waits for room in the event channel checks for shutdown.
-const EVENT_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Starts the chain thread.
 ///
@@ -621,53 +619,5 @@ impl ChainThread {
         };
         let result = self.chain.reindex(now, &mut report);
         finish_audit(reply, result)
-    }
-}
-
-/// Emits an event. Blocks while the channel is full, until the receiver is dropped or the thread
-/// is shutting down.
-fn tell(
-    event: ChainEvent,
-    events: &mpsc::Sender<ChainEvent>,
-    queue: &mpsc::Receiver<ChainCommand>,
-    runtime: &runtime::Runtime,
-) {
-    let mut event = event;
-    loop {
-        event = match events.try_send(event) {
-            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
-            Err(mpsc::error::TrySendError::Full(event)) => event,
-        };
-        if queue.is_closed() {
-            return;
-        }
-        let wait = async { time::timeout(EVENT_PATIENCE, events.reserve()).await.is_ok() };
-        runtime.block_on(wait);
-    }
-}
-
-/// Sends a reply; does nothing if the caller no longer waits.
-fn send<T>(reply: oneshot::Sender<T>, answer: T) {
-    drop(reply.send(answer));
-}
-
-/// Sends the reply of an audit. A cancelled audit is not a fault and does not end the thread.
-fn finish_audit(
-    reply: oneshot::Sender<Result<ChainAudit, ChainFault>>,
-    result: Result<ChainAudit, ChainFault>,
-) -> Result<(), ChainFault> {
-    match result {
-        Err(ChainFault::Cancelled) => {
-            send(reply, Err(ChainFault::Cancelled));
-            Ok(())
-        }
-        Err(fault) => {
-            send(reply, Err(fault.clone()));
-            Err(fault)
-        }
-        Ok(audit) => {
-            send(reply, Ok(audit));
-            Ok(())
-        }
     }
 }

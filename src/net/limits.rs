@@ -17,8 +17,8 @@ pub(super) const ANSWER_QUEUE: usize = MAX_INBOUND + MAX_PENDING_VERDICTS;
 /// Requests in flight to one peer, on all protocols. A peer allows a stranger
 /// [`STRANGER_STREAMS`] streams, and both ends send requests.
 pub(super) const MAX_IN_FLIGHT_PER_PEER: usize = 10;
-/// Requests of these on `sync`: four for bodies and four for headers. The rest is kept for the other protocols:
-/// a line or a hello does not wait behind blocks.
+/// Requests of these on `sync`: four for bodies and four for headers. The rest is kept for the
+/// other protocols: a line or a hello does not wait behind blocks.
 pub(super) const MAX_SYNC_IN_FLIGHT: usize = 8;
 /// Requests to one peer that wait until fewer are in flight. A request to a peer with more fails.
 pub(super) const MAX_WAITING_PER_PEER: usize = 256;
@@ -57,8 +57,8 @@ pub(super) const SMALL_RESPONSE: usize = 64 * 1024;
 /// Time without a byte after which an answer counts as lost, and in which a message of no size must
 /// have passed.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(20);
-/// Bytes a second that a message needs beyond [`ANSWER_TIME`], so that who reads slowly does not hold
-/// it for ever.
+/// Bytes a second that a message needs beyond [`ANSWER_TIME`]. So a peer that reads slowly does not
+/// hold it for ever.
 pub(super) const SLOWEST_RATE: u64 = 16 * 1024;
 /// Size of a request, in bytes, that is read without a permit. Only the longest lists of positions
 /// are larger.

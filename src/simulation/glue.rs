@@ -14,11 +14,11 @@ use super::{
 };
 use crate::{
     chain::{
-        api::{ChainEvent, MempoolEntry, Origin},
+        api::{BlockAccepted, ChainEvent, MempoolEntry, Origin, Refused},
         errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError},
     },
     consensus::Work,
-    primitives::{Block, Header, PeerId, Transaction},
+    primitives::{Block, BlockHash, Header, PeerId, Transaction},
     relay::{self, Announcement, RelayAction, RelayEvent},
     sync::{self, SyncAction, SyncEvent, check_branch},
     wire::{Gossip, Request, RequestFailure, SyncRequest},
@@ -102,13 +102,9 @@ impl World {
             SyncAction::Proven { peer } => self.relay(node, RelayEvent::Proven { peer }),
             SyncAction::Disconnect { peer } => self.refuse(node, peer, WITHHOLDER_PAUSE_US),
             SyncAction::AcceptBlocks { blocks } => {
-                let mut results = Vec::new();
-                for (peer, block) in blocks {
-                    let hash = block.hash();
-                    let Some(result) = self.accept_block(node, peer, *block) else { return };
-                    results.push((hash, result.map_err(Into::into)));
+                if let Some(results) = self.accept_blocks(node, blocks) {
+                    self.hold(node, Reply::Sync(SyncEvent::BlocksDone { results }));
                 }
-                self.hold(node, Reply::Sync(SyncEvent::BlocksDone { results }));
             }
             SyncAction::AcceptTrade { peer, transaction } => {
                 let txid = transaction.txid();
@@ -203,12 +199,25 @@ impl World {
         Some(result)
     }
 
+    fn accept_blocks(
+        &mut self,
+        node: usize,
+        blocks: Vec<(PeerId, Box<Block>)>,
+    ) -> Option<Vec<(BlockHash, Result<BlockAccepted, Refused>)>> {
+        let mut results = Vec::new();
+        for (peer, block) in blocks {
+            let hash = block.hash();
+            results.push((hash, self.accept_block(node, peer, *block)?.map_err(Into::into)));
+        }
+        Some(results)
+    }
+
     fn accept_block(
         &mut self,
         node: usize,
         from: PeerId,
         block: Block,
-    ) -> Option<Result<crate::chain::api::BlockAccepted, AcceptBlockError>> {
+    ) -> Option<Result<BlockAccepted, AcceptBlockError>> {
         let wall = self.wall(node);
         self.nodes[node].bodies += 1;
         let result = self.run(node)?.chain.accept_block(block, Origin::Peer(from), wall);
@@ -224,7 +233,7 @@ impl World {
         node: usize,
         from: PeerId,
         transaction: Transaction,
-    ) -> Option<Result<(), crate::chain::api::Refused>> {
+    ) -> Option<Result<(), Refused>> {
         let wall = self.wall(node);
         let result = self.run(node)?.chain.accept_trade(transaction, Origin::Peer(from), wall);
         if let Err(AcceptTradeError::Fault(fault)) = &result {

@@ -97,8 +97,8 @@ impl Sync {
     }
 
     /// Sends one batch to each peer that can take one: those that delivered first, then friends,
-    /// then fast and reliable ones. Returns false if no request was sent or the limit of requests is
-    /// reached.
+    /// then fast and reliable ones. Returns false if no request was sent, or if the limit of
+    /// requests is reached.
     fn ask_each_peer_once(&mut self, now: Moment) -> bool {
         let slow = self.late_peers(now);
         let proven = self.has_proven();

@@ -21,8 +21,8 @@
 //! A claim decides whom to ask, and nothing else. A peer is *proven* once it delivered valid
 //! headers, blocks or transactions that this node lacked. Proven peers are asked first, then
 //! friends. A peer that has delivered nothing is asked for one block at a time, whoever it is. The
-//! claims of strangers count for the phase only until they are tested, and only while nobody trusted
-//! is connected.
+//! claims of strangers count for the phase only until they are tested, and only while nobody
+//! trusted is connected.
 //!
 //! # Invariants
 //! - Every request ends exactly once: by a response, a failure, a timeout, or the peer's
@@ -140,7 +140,8 @@ const MAX_BRANCHES: usize = 8;
 /// The minimum time between two reports that a peer has proven itself, in ms.
 const PROVEN_MS: u64 = 60_000;
 
-/// The maximum number of wanted bodies that are not handed to the chain: four of the longest ranges.
+/// The maximum number of wanted bodies that are not handed to the chain: four of the longest
+/// ranges.
 const WINDOW: usize = 8_192;
 /// The maximum number of body requests in flight to one peer, among which its bytes are divided.
 const MAX_REQUESTS_PER_PEER: usize = 4;

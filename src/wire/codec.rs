@@ -236,7 +236,8 @@ impl Protocol {
         }
     }
 
-    /// Decodes the whole blocks of an answer of which only a part arrived. `None` if there are none.
+    /// Decodes the whole blocks of an answer of which only a part arrived. `None` if there are
+    /// none.
     pub fn decode_part(self, bytes: &[u8]) -> Option<Response> {
         let (Self::Sync, Some((&[ARRAY_OF_2, BLOCKS], rest))) = (self, bytes.split_first_chunk())
         else {

@@ -66,9 +66,7 @@ impl Service {
             mining: self.mining,
             miner,
             mining_waits_until: self.chain()?.miner.status().waits_until,
-            blocks_per_second: progress
-                .map(|progress| progress.blocks_per_second)
-                .filter(|rate| *rate > 0),
+            blocks_per_second: progress.map(|it| it.blocks_per_second).filter(|rate| *rate > 0),
             seconds_left: progress.and_then(|progress| progress.seconds_left),
             disk_bytes,
             memory_bytes: process::resident_bytes(),
