@@ -56,6 +56,8 @@ mod peers;
 pub mod primitives;
 mod relay;
 mod rpc;
+#[doc(hidden)]
+pub mod simulation;
 mod storage;
 mod sync;
 pub mod telemetry;

@@ -127,6 +127,22 @@ const ROOMS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    (
+        "simulation",
+        &[
+            "node/router",
+            "observe",
+            "sync",
+            "relay",
+            "miner",
+            "peers",
+            "wire",
+            "storage",
+            "chain",
+            "consensus",
+            "primitives",
+        ],
+    ),
     ("observe", &["commands", "telemetry", "primitives"]),
     ("console", &["commands", "rpc", "datadir", "consensus", "primitives"]),
     (

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Runs the checks that are too long for each change: thousands of histories, hundreds of crashes and
 # kills, wrong clocks, every attack of a hostile peer, ten minutes of fuzzing for each target, every
-# bench, real NAT, and an hour of chaos in Docker. Prints one line for each bar and attack; the full
-# output is in target/long-run/.
+# bench, sync and relay of real nodes over slow lines, real NAT, and an hour of chaos in Docker.
+# Prints one line for each bar and attack; the full output is in target/long-run/.
 #   tests/long-run.sh            all parts: about seven hours on two cores of an idle machine
-#   tests/long-run.sh PART...    some: model crash kill clock halves walk hostile benches fuzz
-#                                reach packages deploy
+#   tests/long-run.sh PART...    some: model crash kill clock halves walk simulation hostile
+#                                benches network fuzz reach packages deploy
 # The part reach needs root, iproute2 and nftables; REACH_RUNS sets its runs of each pair.
 # The part packages needs cargo-deb. The part deploy needs cargo-deny and a Docker engine (.ci/engine.sh makes one) that has the
 # Dockerfile's base image or can pull it. Fuzzing needs the nightly toolchain and cargo-fuzz
@@ -13,7 +13,8 @@
 set -u
 cd "$(dirname "$0")/.." || exit 2
 parts=("$@")
-((${#parts[@]})) || parts=(model crash kill clock halves walk hostile benches fuzz reach packages deploy)
+all=(model crash kill clock halves walk simulation hostile benches network fuzz reach packages deploy)
+((${#parts[@]})) || parts=("${all[@]}")
 logs=target/long-run
 mkdir -p "$logs"
 missed=0
@@ -67,6 +68,23 @@ halves() {
     cargo test --locked --test it two_halves_that_were_apart -- --nocapture
 }
 
+# The whole network in virtual time: benches/simulation.md. A fault prints the way to repeat it.
+# SIMULATION_SEEDS and SIMULATION_DAY_MINUTES make it shorter.
+simulation() {
+  local seeds=${SIMULATION_SEEDS:-100}
+  check simulation-presync cargo test --locked --lib two_halves_far_apart -- --ignored
+  simulate simulation-hour --nodes 100 --minutes 60 --seeds "$seeds" --faults --liars 7
+  simulate simulation-day --nodes 200 --minutes "${SIMULATION_DAY_MINUTES:-1440}" --faults --liars 7
+  simulate withheld-bodies --nodes 30 --minutes 60 --seeds "$((seeds / 10 + 1))" --withhold 0.25
+  simulate sync-among-faults --sync 3000 --seeds 50
+  simulate halves-simulated --halves 200000
+}
+
+# simulate NAME OPTION...: one run of the simulation, which prints a bar of that name.
+simulate() {
+  check "$1" cargo run --locked --release --example simulate -- --bar "$@"
+}
+
 # The README, walked by newcomers on terminals of 80 columns.
 walk() {
   check walk tests/walk.sh --out "$logs/walk-screens"
@@ -85,6 +103,16 @@ benches() {
   local bench
   for bench in headers mempool mining balance start; do
     check "$bench" cargo bench --locked --bench "$bench"
+  done
+}
+
+# Speed of sync and relay among real nodes: one process of the harness for each bar.
+network() {
+  local bar
+  for bar in loopback far four-far full full-far headers slow silent cuts known-block spread \
+    trades idle
+  do
+    check "network-$bar" cargo bench --locked --bench network -- "$bar"
   done
 }
 
@@ -151,11 +179,11 @@ deploy() {
 
 for part in "${parts[@]}"; do
   case $part in
-    model | crash | clock | halves | walk | hostile | benches | fuzz | reach | packages | deploy) "$part" ;;
     kill) kill_nodes ;;
+    model | crash | clock | halves | walk | simulation | hostile) "$part" ;;
+    benches | network | fuzz | reach | packages | deploy) "$part" ;;
     *)
-      echo "there is no part '$part':" \
-        "model, crash, kill, clock, halves, walk, hostile, benches, fuzz, reach, packages or deploy" >&2
+      echo "there is no part '$part', only: ${all[*]}" >&2
       exit 2
       ;;
   esac

@@ -298,6 +298,12 @@ impl Generator {
         self.seal(outputs, trades)
     }
 
+    /// Returns a block whose coinbase makes `count` coins for one owner.
+    pub fn reward(&mut self, owner: Owner, count: usize) -> Block {
+        let value = units(SUBSIDY.units() / count as u64);
+        self.seal(vec![TxOutput { value, owner }; count], Vec::new())
+    }
+
     /// Returns a trade with each input signed by its owner.
     pub fn signed(&self, inputs: &[(OutPoint, u32)], outputs: Vec<TxOutput>) -> Transaction {
         let unsigned = |(outpoint, owner): &(OutPoint, u32)| TxInput {

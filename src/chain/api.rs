@@ -377,6 +377,9 @@ pub enum Rebuilt {
     },
 }
 
+/// The results of a batch of blocks, in their order.
+pub type BlockResults = Vec<(BlockHash, Result<BlockAccepted, AcceptBlockError>)>;
+
 /// A command to the chain thread, with the oneshot for its reply.
 #[derive(Debug)]
 pub enum ChainCommand {
@@ -410,6 +413,19 @@ pub enum ChainCommand {
         origin: Origin,
         /// Sent after the commit.
         reply: oneshot::Sender<Result<BlockAccepted, AcceptBlockError>>,
+    },
+    /// Does the same for several blocks, parents first.
+    AcceptBlocks {
+        blocks: Vec<(Box<Block>, Origin)>,
+        /// Carries one result for each block, in their order. Sent after the commit.
+        reply: oneshot::Sender<BlockResults>,
+    },
+    /// Lists blocks of the best header chain that have no body, lowest first.
+    MissingBodies {
+        /// The maximum number of blocks in the reply.
+        limit: usize,
+        /// Sent at once, with blocks that this thread has not executed yet.
+        reply: oneshot::Sender<Vec<(BlockHash, Height)>>,
     },
     /// Switches to the other branch of a diverged chain.
     AcceptBranch {

@@ -225,6 +225,17 @@ impl ChainHandle {
             .await?
     }
 
+    /// Lists blocks of the best header chain that have no body, lowest first, at most `limit`.
+    ///
+    /// # Errors
+    /// Fails if the chain is closed.
+    pub async fn missing_bodies(
+        &self,
+        limit: usize,
+    ) -> Result<Vec<(BlockHash, Height)>, ChainFault> {
+        self.ask(|reply| ChainCommand::MissingBodies { limit, reply }).await
+    }
+
     /// Checks a trade or note and adds it to the mempool. A local one is durable when this call
     /// returns.
     ///

@@ -36,6 +36,7 @@ mod precheck;
 mod purse;
 mod queries;
 pub mod repair;
+mod replies;
 mod signature_cache;
 mod state;
 pub mod store;

@@ -11,7 +11,7 @@ use super::{
     purse,
     state::Chain,
 };
-use crate::primitives::{Amount, Height, Owner, Transaction, TxId};
+use crate::primitives::{Amount, BlockHash, Height, Owner, Transaction, TxId};
 
 impl Chain {
     /// Returns the coins that one owner can spend in the next block.
@@ -32,6 +32,13 @@ impl Chain {
         self.commit()?;
         let tables = self.overlay.store().read()?;
         Ok(purse::funds(&tables, &[owner], &self.mempool())?.whole)
+    }
+
+    /// Lists blocks of the best header chain that have no body, lowest first, at most `limit`. If
+    /// the tip is on another branch, the blocks above the tip follow.
+    #[must_use]
+    pub fn missing_bodies(&self, limit: usize) -> Vec<(BlockHash, Height)> {
+        self.tree.missing_bodies(limit)
     }
 
     /// Returns all mempool entries, parents first.

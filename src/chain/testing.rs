@@ -1,7 +1,5 @@
 //! `testing` provides in-memory chains and mined blocks for the tests of this and other modules.
 
-pub(crate) mod crash;
-
 use std::{
     io,
     sync::{

@@ -34,8 +34,8 @@ use tokio::{
 
 use super::{
     api::{
-        BlockAccepted, ChainAudit, ChainCommand, ChainEvent, ChainSummary, HeadersAccepted, Origin,
-        Tip,
+        BlockAccepted, BlockResults, ChainAudit, ChainCommand, ChainEvent, ChainSummary,
+        HeadersAccepted, Origin, Tip,
     },
     errors::{
         AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault,
@@ -43,19 +43,20 @@ use super::{
     handle::{ChainHandle, QUEUE, SCANS},
     jumps::Jumps,
     precheck::{Incoming, Preparer},
+    replies::{finish_audit, send, tell},
     state::Chain,
 };
 use crate::{
     consensus::Work,
-    primitives::{BlockHash, Header, Height, Transaction, TxId, UnixMillis},
+    primitives::{Block, BlockHash, Header, Height, Transaction, TxId, UnixMillis},
     storage::contain,
 };
 
 /// The thread's source of time, in unix milliseconds.
 pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
 
-/// Commands that the thread takes from the queue ahead of their turn, so that workers can check
-/// their blocks. 16 keep the workers busy while the chain thread waits for the disk.
+/// Commands from which on the thread takes no further ones ahead of their turn. Those ahead let
+/// workers check their blocks: 16 keep the workers busy while the chain thread waits for the disk.
 const AHEAD: usize = 16;
 
 /// The longest time that a reply waits for other commands to share its commit.
@@ -73,9 +74,6 @@ const CLOCK_LOOK: Duration = Duration::from_secs(10);
 
 /// Longest time that one news of peers on our branch counts for; they come each minute.
 const MAX_ATTENDED: Duration = Duration::from_mins(2);
-
-/// Interval at which a thread that waits for room in the event channel checks for shutdown.
-const EVENT_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Starts the chain thread.
 ///
@@ -111,6 +109,7 @@ pub fn spawn(
         ahead: VecDeque::new(),
         runtime,
         replies: Vec::new(),
+        batch: Vec::new(),
         gathering: None,
         unsaved: Timer::new(IDLE),
         torn: Timer::new(RECONSIDER),
@@ -130,26 +129,22 @@ type Reply = Box<dyn FnOnce() + Send>;
 /// The oneshot for the reply of an operation that can fail.
 type Answer<T, E> = oneshot::Sender<Result<T, E>>;
 
-/// The oneshot for the reply to an `AcceptBlock` command.
-type BlockReply = Answer<BlockAccepted, AcceptBlockError>;
+/// The place of a block's result.
+enum BlockReply {
+    /// The reply to a command with this block alone.
+    Alone(Answer<BlockAccepted, AcceptBlockError>),
+    /// A batch, of which further blocks follow.
+    Batch,
+    /// A batch, of which this block is the last.
+    LastOfBatch(oneshot::Sender<BlockResults>),
+}
 
 /// A command that was taken from the queue.
 enum Taken {
-    /// A block, which workers may check before its turn.
+    /// A block, perhaps with a check in progress on a worker.
     Block(Incoming, Origin, BlockReply),
-    /// Any other command, or a block whose turn has come.
+    /// Any other command.
     Command(ChainCommand),
-}
-
-impl From<ChainCommand> for Taken {
-    fn from(command: ChainCommand) -> Self {
-        match command {
-            ChainCommand::AcceptBlock { block, origin, reply } => {
-                Self::Block(Incoming::new(Arc::from(block)), origin, reply)
-            }
-            other => Self::Command(other),
-        }
-    }
 }
 
 /// The replies and the snapshot that wait for the commit in progress.
@@ -194,6 +189,8 @@ struct ChainThread {
     ahead: VecDeque<Taken>,
     runtime: runtime::Runtime,
     replies: Vec<Reply>,
+    /// The results of the blocks of a batch so far.
+    batch: BlockResults,
     /// The time at which the oldest held reply was ready.
     gathering: Option<Instant>,
     /// Runs while there are unwritten changes that no reply waits for.
@@ -297,7 +294,7 @@ impl ChainThread {
             return Next::Command(command);
         }
         let (queue, stored) = (&mut self.queue, &self.stored);
-        self.runtime.block_on(async {
+        let arrived = self.runtime.block_on(async {
             let timeout = async {
                 match patience {
                     Some(patience) => time::sleep(patience).await,
@@ -306,13 +303,18 @@ impl ChainThread {
             };
             tokio::select! {
                 biased;
-                command = queue.recv() => {
-                    command.map_or(Next::Closed, |command| Next::Command(Taken::Command(command)))
-                }
-                () = stored.notified() => Next::Stored,
-                () = timeout => Next::Due,
+                command = queue.recv() => command.ok_or(Next::Closed),
+                () = stored.notified() => Err(Next::Stored),
+                () = timeout => Err(Next::Due),
             }
-        })
+        });
+        match arrived {
+            Ok(command) => {
+                self.line_up(command);
+                self.ahead.pop_front().map_or(Next::Stored, Next::Command)
+            }
+            Err(next) => next,
+        }
     }
 
     /// Takes commands from the queue ahead of their turn. Blocks that are not next in line are
@@ -320,15 +322,38 @@ impl ChainThread {
     fn look_ahead(&mut self) {
         while self.ahead.len() < AHEAD {
             let Ok(command) = self.queue.try_recv() else { return };
-            let mut taken = Taken::from(command);
-            if let Taken::Block(incoming, ..) = &mut taken
-                && !self.ahead.is_empty()
-                && let Some(header) = self.chain.wanted_ahead(incoming)
-            {
-                self.preparer.prepare(incoming, header);
-            }
-            self.ahead.push_back(taken);
+            self.line_up(command);
         }
+    }
+
+    /// Puts a command at the end of those ahead, and a batch of blocks one by one.
+    fn line_up(&mut self, command: ChainCommand) {
+        match command {
+            ChainCommand::AcceptBlock { block, origin, reply } => {
+                self.line_up_block(block, origin, BlockReply::Alone(reply));
+            }
+            ChainCommand::AcceptBlocks { mut blocks, reply } => {
+                let Some((last, origin)) = blocks.pop() else {
+                    return send(reply, Vec::new());
+                };
+                for (block, origin) in blocks {
+                    self.line_up_block(block, origin, BlockReply::Batch);
+                }
+                self.line_up_block(last, origin, BlockReply::LastOfBatch(reply));
+            }
+            other => self.ahead.push_back(Taken::Command(other)),
+        }
+    }
+
+    /// Lines up a block. One that is not next in line is passed to the workers.
+    fn line_up_block(&mut self, block: Box<Block>, origin: Origin, reply: BlockReply) {
+        let mut incoming = Incoming::new(Arc::from(block));
+        if !self.ahead.is_empty()
+            && let Some(header) = self.chain.wanted_ahead(&incoming)
+        {
+            self.preparer.prepare(&mut incoming, header);
+        }
+        self.ahead.push_back(Taken::Block(incoming, origin, reply));
     }
 
     /// Starts a commit if a reply or event waits for one. Otherwise sends the replies and events at
@@ -453,11 +478,20 @@ impl ChainThread {
         reply: BlockReply,
         now: UnixMillis,
     ) -> Result<(), ChainFault> {
+        let hash = incoming.hash;
         let result = self.chain.accept_incoming(incoming, origin, now);
         if let Err(AcceptBlockError::Fault(fault)) = &result {
             return Err(fault.clone());
         }
-        self.hold(reply, result);
+        match reply {
+            BlockReply::Alone(reply) => self.hold(reply, result),
+            BlockReply::Batch => self.batch.push((hash, result)),
+            BlockReply::LastOfBatch(reply) => {
+                self.batch.push((hash, result));
+                let results = std::mem::take(&mut self.batch);
+                self.hold(reply, results);
+            }
+        }
         Ok(())
     }
 
@@ -489,9 +523,6 @@ impl ChainThread {
                 self.hold(reply, best);
             }
             ChainCommand::PeersOnBranch(present) => self.attend(present),
-            ChainCommand::AcceptBlock { block, origin, reply } => {
-                self.take_block(Incoming::new(Arc::from(block)), origin, reply, now)?;
-            }
             ChainCommand::AcceptBranch { hash, reply } => self.take_branch(hash, reply, now)?,
             ChainCommand::AcceptTrade { transaction, origin, reply } => {
                 self.take_trade(*transaction, origin, reply, now)?;
@@ -504,7 +535,7 @@ impl ChainThread {
                 let rebuilt = self.chain.rebuild(*header, *coinbase, &short_ids);
                 self.hold(reply, rebuilt);
             }
-            // `answer_read` has executed all others.
+            // `answer_read` has executed all others, and `line_up` has unpacked blocks.
             _ => {}
         }
         Ok(())
@@ -528,6 +559,9 @@ impl ChainThread {
             ChainCommand::UnknownTrades { ids, reply } => {
                 let unknown = self.chain.unknown_trades(ids)?;
                 self.hold(reply, Ok(unknown));
+            }
+            ChainCommand::MissingBodies { limit, reply } => {
+                send(reply, self.chain.missing_bodies(limit));
             }
             ChainCommand::WaitingTrades { ids, reply } => {
                 let trades = self.chain.waiting_trades(&ids);
@@ -585,53 +619,5 @@ impl ChainThread {
         };
         let result = self.chain.reindex(now, &mut report);
         finish_audit(reply, result)
-    }
-}
-
-/// Emits an event. Blocks while the channel is full, until the receiver is dropped or the thread
-/// is shutting down.
-fn tell(
-    event: ChainEvent,
-    events: &mpsc::Sender<ChainEvent>,
-    queue: &mpsc::Receiver<ChainCommand>,
-    runtime: &runtime::Runtime,
-) {
-    let mut event = event;
-    loop {
-        event = match events.try_send(event) {
-            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
-            Err(mpsc::error::TrySendError::Full(event)) => event,
-        };
-        if queue.is_closed() {
-            return;
-        }
-        let wait = async { time::timeout(EVENT_PATIENCE, events.reserve()).await.is_ok() };
-        runtime.block_on(wait);
-    }
-}
-
-/// Sends a reply; does nothing if the caller no longer waits.
-fn send<T>(reply: oneshot::Sender<T>, answer: T) {
-    drop(reply.send(answer));
-}
-
-/// Sends the reply of an audit. A cancelled audit is not a fault and does not end the thread.
-fn finish_audit(
-    reply: oneshot::Sender<Result<ChainAudit, ChainFault>>,
-    result: Result<ChainAudit, ChainFault>,
-) -> Result<(), ChainFault> {
-    match result {
-        Err(ChainFault::Cancelled) => {
-            send(reply, Err(ChainFault::Cancelled));
-            Ok(())
-        }
-        Err(fault) => {
-            send(reply, Err(fault.clone()));
-            Err(fault)
-        }
-        Ok(audit) => {
-            send(reply, Ok(audit));
-            Ok(())
-        }
     }
 }

@@ -194,7 +194,7 @@ impl Chain {
     }
 
     /// Keeps the mempool's waits as they are while the wall clock jumps by so many ms.
-    pub(super) fn clock_moved(&mut self, by: i64) {
+    pub(crate) fn clock_moved(&mut self, by: i64) {
         self.mempool.clock_moved(by);
     }
 

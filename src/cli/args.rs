@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::logging::{ColorChoice, LogFormat};
 use crate::{
     commands::args::{ClientCommand, PassphraseFlag},
-    node::config::{MAX_CACHE_MIB, MIN_CACHE_MIB},
+    node::config::{MAX_CACHE_MIB, MIN_CACHE_MIB, RelayMode},
     primitives::MiningMode,
 };
 
@@ -172,6 +172,17 @@ pub(crate) struct NodeFlags {
         require_equals = true
     )]
     pub(crate) private_only: Option<bool>,
+    /// An address at which others reach this node, such as a forwarded port: HOST:PORT or a
+    /// multiaddr; may be repeated
+    #[arg(long, env = "FRIENDCHAIN_EXTERNAL", value_delimiter = ',', value_name = "ADDR")]
+    pub(crate) external: Vec<String>,
+    /// Do not ask the router for a mapped port
+    #[arg(long)]
+    pub(crate) no_port_mapping: bool,
+    /// Relay for friends who cannot reach each other, if others can reach this node [default:
+    /// friends, and off on the built-in network]
+    #[arg(long, env = "FRIENDCHAIN_RELAY", value_enum, value_name = "WHOM")]
+    pub(crate) relay: Option<RelayMode>,
     /// On the built-in network, treat everybody at a private address as a friend [default: on]
     #[arg(long, env = "FRIENDCHAIN_LAN_FRIENDS", value_enum, value_name = "WHEN")]
     pub(crate) lan_friends: Option<Switch>,

@@ -3,11 +3,11 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
 };
 
-use clap::{ArgMatches, parser::ValueSource};
+use clap::{ArgMatches, ValueEnum as _, parser::ValueSource};
 
 use super::{
     args::{Global, NodeFlags, People, StartNode, Switch},
@@ -155,11 +155,21 @@ impl Plan {
     /// Makes the first of the chat room's nodes a peer, unless it is this one.
     fn meet(&mut self, place: Option<SocketAddr>) {
         let is_here = match place {
-            Some(place) if place.ip().is_unspecified() => place.port() == MEETING_PLACE.port(),
+            // Both stand for this machine, also where one of the two families is lacking.
+            Some(place) if place.ip().is_unspecified() || place.ip() == Ipv6Addr::LOCALHOST => {
+                place.port() == MEETING_PLACE.port()
+            }
             Some(place) => place == MEETING_PLACE,
             None => self.layers.port() == Some(MEETING_PLACE.port()),
         };
-        self.config.peers = if is_here { Vec::new() } else { vec![peer_at(MEETING_PLACE)] };
+        // The five of a chat room on `::1` meet at `::1`.
+        let meeting_place = match place {
+            Some(place) if place.ip() == Ipv6Addr::LOCALHOST => {
+                SocketAddr::new(place.ip(), MEETING_PLACE.port())
+            }
+            _ => MEETING_PLACE,
+        };
+        self.config.peers = if is_here { Vec::new() } else { vec![peer_at(meeting_place)] };
     }
 
     fn say_who_can_reach(&mut self, name: &str) {
@@ -262,8 +272,12 @@ fn typed(flags: &NodeFlags, matches: &ArgMatches) -> BTreeMap<Key, (Value, Origi
     let text = |text: &Option<String>| text.as_ref().map(Value::text);
     let number = |number: usize| Value::Number(u32::try_from(number).unwrap_or(u32::MAX));
     let peers = (!flags.peers.is_empty()).then(|| Value::List(flags.peers.clone()));
+    let external = (!flags.external.is_empty()).then(|| Value::List(flags.external.clone()));
+    let relay = flags.relay.and_then(|mode| mode.to_possible_value());
+    let port_mapping = flags.no_port_mapping.then_some(Value::Switch(false));
     let lan_friends = flags.lan_friends.map(|when| Value::Switch(when == Switch::On));
     let all = [
+        (Key::External, "external", external),
         (Key::Peers, "peers", peers),
         (Key::Mine, "mine", flags.mine.map(|mode| Value::text(mode.to_string()))),
         (Key::Miner, "miner", text(&flags.miner)),
@@ -275,6 +289,8 @@ fn typed(flags: &NodeFlags, matches: &ArgMatches) -> BTreeMap<Key, (Value, Origi
         (Key::CacheMib, "cache_mib", flags.cache_mib.map(Value::Number)),
         (Key::PrivateOnly, "private_only", flags.private_only.map(Value::Switch)),
         (Key::LanFriends, "lan_friends", lan_friends),
+        (Key::PortMapping, "no_port_mapping", port_mapping),
+        (Key::Relay, "relay", relay.map(|mode| Value::text(mode.get_name()))),
         (Key::PassphraseFile, "passphrase_file", path(&flags.passphrase.passphrase_file)),
     ];
     all.into_iter()
@@ -289,6 +305,11 @@ fn origin(matches: &ArgMatches, id: &str) -> Origin {
     }
 }
 
+/// Returns an IPv6 address without the brackets in which it stands before a port.
+fn bare_ip(text: &str) -> &str {
+    text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text)
+}
+
 /// The address that `people` listens at, if one was given, and the name.
 type Place<'a> = (Option<(IpAddr, u16)>, &'a str);
 
@@ -301,7 +322,7 @@ impl People {
         let wrong =
             |code: &'static str, sentence: String| Err(Usage(RpcError::new(code, sentence)));
         match self.words.as_slice() {
-            [name] if name.parse::<IpAddr>().is_ok() || name == "localhost" => wrong(
+            [name] if bare_ip(name).parse::<IpAddr>().is_ok() || name == "localhost" => wrong(
                 "usage",
                 format!("'{name}' is no name: write people NAME, or people {name} 8891 NAME"),
             ),
@@ -309,7 +330,7 @@ impl People {
             [ip, port, name] => {
                 let ip = match ip.as_str() {
                     "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-                    text => match text.parse() {
+                    text => match bare_ip(text).parse() {
                         Ok(ip) => ip,
                         Err(_) => {
                             return wrong(

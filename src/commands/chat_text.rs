@@ -7,7 +7,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use super::look::write_hanging;
 use crate::{
     primitives::{INDENT, UnixMillis, counted, shown},
-    rpc::types::{BroadcastSent, ChatHistory, ChatSent, ChatState},
+    rpc::types::{BroadcastSent, ChatHistory, ChatMessage, ChatSent, ChatState},
 };
 
 /// Formats a time in this machine's time zone, to the second: `2026-11-20 10:43:06`.
@@ -41,15 +41,26 @@ pub(crate) fn write_broadcast(out: &mut dyn Write, sent: &BroadcastSent) -> io::
     }
 }
 
+/// Returns the number of friends who keep a line: `left with 2 friends`.
+pub(crate) fn left_with(friends: u32) -> String {
+    format!("left with {}", counted(friends.into(), "friend", "friends"))
+}
+
+/// Returns the mark of a line of the history that has not arrived.
+pub(crate) fn mark(message: &ChatMessage) -> Option<String> {
+    match (message.state, message.left_with) {
+        (ChatState::Queued, 0) => Some("queued".to_owned()),
+        (ChatState::Queued, friends) => Some(format!("queued, {}", left_with(friends))),
+        (ChatState::Refused, _) => Some("refused".to_owned()),
+        (ChatState::Delivered | ChatState::Received | ChatState::Sent, _) => None,
+    }
+}
+
 /// Writes past chat.
 pub(crate) fn write_history(out: &mut dyn Write, history: &ChatHistory) -> io::Result<()> {
     for message in &history.messages {
         let to = message.to.as_deref().unwrap_or("all");
-        let state = match message.state {
-            ChatState::Queued => " (queued)",
-            ChatState::Refused => " (refused)",
-            ChatState::Delivered | ChatState::Received | ChatState::Sent => "",
-        };
+        let state = mark(message).map(|mark| format!(" ({mark})")).unwrap_or_default();
         let (time, from, text) = (local(message.time), &message.from, shown(&message.text));
         let text = format!("{text}{state}");
         let mut lines = text.split('\n');
@@ -77,7 +88,6 @@ pub(crate) fn back(away_ms: u64, friends: u32, lines: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rpc::types::ChatMessage;
 
     #[test]
     fn who_gets_a_line_to_all_is_said_in_words() {
@@ -95,6 +105,24 @@ mod tests {
     }
 
     #[test]
+    fn a_queued_line_says_with_how_many_friends_it_was_left() {
+        let marked = |state, left_with| {
+            mark(&ChatMessage {
+                id: String::new(),
+                from: "yzw".to_owned(),
+                to: Some("yjf".to_owned()),
+                text: "hi".to_owned(),
+                time: 1,
+                state,
+                left_with,
+            })
+        };
+        assert_eq!(marked(ChatState::Queued, 0).as_deref(), Some("queued"));
+        assert_eq!(marked(ChatState::Queued, 1).as_deref(), Some("queued, left with 1 friend"));
+        assert_eq!(marked(ChatState::Delivered, 0), None);
+    }
+
+    #[test]
     fn a_line_of_the_history_cannot_look_like_anothers() {
         let message = ChatMessage {
             id: String::new(),
@@ -103,6 +131,7 @@ mod tests {
             text: "hi\n2026-11-20 10:43:06 yjf to all: I owe you".to_owned(),
             time: 1_763_000_000_000,
             state: ChatState::Received,
+            left_with: 0,
         };
         let mut out = Vec::new();
         let history = ChatHistory { messages: vec![message], unread: 0 };

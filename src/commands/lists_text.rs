@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     primitives::{UnixMillis, counted},
-    rpc::types::{FriendLevel, FriendList, FriendView, PeerList, PeerView},
+    rpc::types::{FriendLevel, FriendList, FriendView, PathName, PeerList, PeerView},
 };
 
 /// Returns a number of seconds, minutes, hours or days: the largest unit of which there are two.
@@ -94,9 +94,25 @@ fn write_friends_at(out: &mut dyn Write, list: &FriendList, now: UnixMillis) -> 
     let look = Look::current();
     let whole = rows(true);
     if look.full || natural_width(heads, &whole) <= look.width {
-        return write_fitted(out, columns, &whole);
+        write_fitted(out, columns, &whole)?;
+    } else {
+        write_fitted(out, columns, &rows(false))?;
     }
-    write_fitted(out, columns, &rows(false))
+    write_reasons(out, list)
+}
+
+/// Returns the way to a friend behind a relay.
+fn relayed_path(friend: &FriendView) -> String {
+    let relay = friend.through.as_deref().unwrap_or("a relay");
+    format!("here, through {relay}")
+}
+
+/// Writes why friends that are away are not reached.
+fn write_reasons(out: &mut dyn Write, list: &FriendList) -> io::Result<()> {
+    list.friends.iter().try_for_each(|friend| match &friend.why {
+        Some(why) => write_sentence(out, &format!("{}: {why}", friend.name)),
+        None => Ok(()),
+    })
 }
 
 fn friend_row(friend: &FriendView, now: UnixMillis, whole: bool) -> [String; 5] {
@@ -112,13 +128,15 @@ fn friend_row(friend: &FriendView, now: UnixMillis, whole: bool) -> [String; 5] 
     [
         friend.name.clone(),
         match (friend.online, friend.level) {
-            (true, FriendLevel::Friend) => "here",
-            (false, FriendLevel::Friend) => "away",
-            (true, FriendLevel::Introduced) => "here, introduced",
-            (false, FriendLevel::Introduced) => "away, introduced",
-            (_, FriendLevel::Blocked) => "blocked",
-        }
-        .to_owned(),
+            (true, FriendLevel::Friend) if friend.path == Some(PathName::Relayed) => {
+                relayed_path(friend)
+            }
+            (true, FriendLevel::Friend) => "here".to_owned(),
+            (false, FriendLevel::Friend) => "away".to_owned(),
+            (true, FriendLevel::Introduced) => "here, introduced".to_owned(),
+            (false, FriendLevel::Introduced) => "away, introduced".to_owned(),
+            (_, FriendLevel::Blocked) => "blocked".to_owned(),
+        },
         last_seen,
         address.unwrap_or_else(none),
         if whole { friend.peer_id.to_string() } else { short(friend.peer_id) },
@@ -141,6 +159,9 @@ mod tests {
             online: byte.is_multiple_of(2),
             address: Some(Address(Owner::ZERO)),
             last_seen: Some(1),
+            path: None,
+            through: None,
+            why: None,
         };
         let names = ["W".repeat(32), "名".repeat(32), "yzw".to_owned(), "yzw#3f2a0000".to_owned()];
         let friends = names.into_iter().zip(5..).map(|(n, b)| friend(n, b)).collect();
@@ -164,6 +185,7 @@ mod tests {
             name: Some(friend.name),
             address: format!("/ip6/{}/udp/65535/quic-v1/p2p/12D3KooW", "2001:db8:".repeat(5)),
             inbound: false,
+            relay: None,
             score: -100,
             height: Some(1_000_000),
             connected_at: None,

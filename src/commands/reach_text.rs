@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use super::look::write_hanging;
 use crate::{primitives::UnixMillis, rpc::types::StatusReport};
 
 /// The list of friends of a node that no other machine can reach, while it is empty.
@@ -15,6 +16,12 @@ pub(super) fn write_reach(
     status: &StatusReport,
     seen: impl FnOnce(UnixMillis) -> String,
 ) -> io::Result<()> {
+    if let Some(reach) = status.reach.as_ref().filter(|_| !status.only_this_machine) {
+        write_hanging(out, "reached by ", &reach.words())?;
+        if let Some(advice) = &reach.advice {
+            write_hanging(out, "           ", advice)?;
+        }
+    }
     if status.only_this_machine {
         writeln!(out, "Only this machine can reach this node: its addresses are loopback ones.")?;
         writeln!(out, "For friends on other machines:\n  friendchain people {}", status.name)?;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 pub(crate) use super::lists_text::{write_friends, write_peers};
 use super::{
-    joining_text,
+    chat_text, joining_text,
     lists_text::{duration, without_peer_id},
     look::{Look, short, short_address, with_short_ids, write_hanging, write_sentence},
     names::Names,
@@ -317,6 +317,10 @@ pub(crate) fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Re
     write_field(out, "tip", short(status.tip))?;
     write_field(out, "work", &status.work)?;
     write_field(out, "peers", status.peers)?;
+    if status.kept_lines > 0 {
+        let lines = counted(status.kept_lines, "sealed line", "sealed lines");
+        write_field(out, "keeps", format!("{lines} for friends who are away"))?;
+    }
     let waiting = match status.fee_floor.0.units() {
         0 => status.mempool.to_string(),
         _ => format!(
@@ -415,6 +419,9 @@ pub(crate) fn event_line(event: &ConsoleEvent) -> String {
         ConsoleEvent::ChatSent { to, text, .. } => {
             format!("you to {}: {}", to.as_deref().unwrap_or("all"), shown(text))
         }
+        ConsoleEvent::ChatLeft { to, friends, .. } => {
+            format!("* {} for {to}", chat_text::left_with(*friends))
+        }
         ConsoleEvent::ChatDelivered { to, .. } => format!("* {to} got your line"),
         ConsoleEvent::FriendJoined { name, .. } => format!("* {name} is here"),
         ConsoleEvent::FriendLeft { name, quit: true, .. } => format!("* {name} has left"),
@@ -466,7 +473,7 @@ pub(crate) fn event_line(event: &ConsoleEvent) -> String {
             paid_line(from.as_deref(), *amount, memo.as_deref(), *height)
         }
         ConsoleEvent::Back { away_ms, friends, lines } => {
-            super::chat_text::back(*away_ms, *friends, *lines)
+            chat_text::back(*away_ms, *friends, *lines)
         }
         ConsoleEvent::Notice { text } => format!("* {}", with_short_ids(text)),
         ConsoleEvent::Stopping => "* the node stops".to_owned(),

@@ -563,6 +563,9 @@ mod tests {
             online: true,
             address: None,
             last_seen: None,
+            path: None,
+            through: None,
+            why: None,
         }
     }
 

@@ -70,6 +70,7 @@ mod tests {
             text: text.to_owned(),
             time: 1_763_000_000_000,
             state,
+            left_with: 0,
         }
     }
 

@@ -13,7 +13,11 @@ use tokio::time::Instant;
 use unicode_width::UnicodeWidthStr;
 
 use crate::{
-    commands::{look::hanging, text::event_line},
+    commands::{
+        chat_text::{left_with, mark as chat_mark},
+        look::hanging,
+        text::event_line,
+    },
     primitives::{PeerId, UnixMillis, printable, shown},
     rpc::types::{ChatMessage, ChatState, ConsoleEvent},
 };
@@ -39,6 +43,9 @@ const CLOCK_COLUMNS: usize = 6;
 /// The beginning of a sequence that styles text. It ends with an `m`.
 const STYLE: &str = "\u{1b}[";
 
+/// The texts of own lines, as far as they are known.
+type Texts = Vec<Option<String>>;
+
 /// The presence of a friend that changed while events are gathered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Presence {
@@ -62,6 +69,10 @@ pub(super) struct View {
     peers: HashMap<String, PeerId>,
     presence: Vec<(PeerId, String, Presence)>,
     delivered: Vec<(String, String)>,
+    /// Receivers and ids of lines that friends keep, each with their number.
+    left: Vec<(String, String, u32)>,
+    /// Ids of lines that were told to be left.
+    told_left: VecDeque<String>,
     /// The moment at which the gathered events are shown.
     due: Option<Instant>,
 }
@@ -80,6 +91,8 @@ impl View {
             peers: HashMap::new(),
             presence: Vec::new(),
             delivered: Vec::new(),
+            left: Vec::new(),
+            told_left: VecDeque::new(),
             due: None,
         }
     }
@@ -148,11 +161,7 @@ impl View {
             Some(to) if own => format!(" to {}", printable(to)),
             Some(_) => String::new(),
         };
-        let mark = match message.state {
-            ChatState::Queued => " (queued)",
-            ChatState::Refused => " (refused)",
-            _ => "",
-        };
+        let mark = chat_mark(message).map(|mark| format!(" ({mark})")).unwrap_or_default();
         if own {
             self.remember(message.id.clone(), &message.text);
         }
@@ -204,6 +213,15 @@ impl View {
                 let to = printable(to.as_deref().unwrap_or("all"));
                 return Some(self.line(*time, &format!("you to {to}: "), &shown(text)));
             }
+            ConsoleEvent::ChatLeft { to, id, friends } => {
+                // Once for a line, though further friends may keep it later.
+                if !self.told_left.contains(id) {
+                    self.left.retain(|(_, other, _)| other != id);
+                    self.left.push((to.clone(), id.clone(), *friends));
+                    self.due.get_or_insert_with(|| now.checked_add(GATHERING).unwrap_or(now));
+                }
+                return None;
+            }
             ConsoleEvent::ChatDelivered { to, id } => {
                 self.delivered.push((to.clone(), id.clone()));
                 self.due.get_or_insert_with(|| now.checked_add(GATHERING).unwrap_or(now));
@@ -251,15 +269,37 @@ impl View {
                 _ => out.push(self.dimmed(&format!("* {} {many}", listed(&names)))),
             }
         }
+        for ((to, friends), lines) in self.left() {
+            let (left, to, what) = (left_with(friends), printable(&to), which(&lines));
+            out.push(self.dimmed(&format!("* {left} for {to}: {what}")));
+        }
         for (to, lines) in self.deliveries() {
-            let what = match lines.as_slice() {
-                [Some(text)] => quote(text),
-                [None] => "a line of yours".to_owned(),
-                lines => format!("{} of your lines", lines.len()),
-            };
+            let what = which(&lines);
             out.push(self.dimmed(&format!("* delivered to {}: {what}", printable(&to))));
         }
         out.join("\n")
+    }
+
+    /// Returns the gathered lines that friends keep, by receiver and number of friends, with the
+    /// texts that are known.
+    fn left(&mut self) -> Vec<((String, u32), Texts)> {
+        let mut all: Vec<((String, u32), Texts)> = Vec::new();
+        for (to, id, friends) in std::mem::take(&mut self.left) {
+            let text = self.text_of(&id);
+            if self.told_left.len() >= REMEMBERED {
+                self.told_left.pop_front();
+            }
+            self.told_left.push_back(id);
+            match all.iter_mut().find(|(of, _)| *of == (to.clone(), friends)) {
+                Some((_, lines)) => lines.push(text),
+                None => all.push(((to, friends), vec![text])),
+            }
+        }
+        all
+    }
+
+    fn text_of(&self, id: &str) -> Option<String> {
+        self.sent.iter().find(|(sent, _)| sent == id).map(|(_, text)| text.clone())
     }
 
     /// Returns the gathered deliveries of each friend, with the texts that are known.
@@ -269,13 +309,22 @@ impl View {
             if self.told.contains(&id) {
                 continue;
             }
-            let text = self.sent.iter().find(|(sent, _)| *sent == id).map(|(_, text)| text.clone());
+            let text = self.text_of(&id);
             match by_friend.iter_mut().find(|(friend, _)| *friend == to) {
                 Some((_, lines)) => lines.push(text),
                 None => by_friend.push((to, vec![text])),
             }
         }
         by_friend
+    }
+}
+
+/// Returns words for own lines whose texts are known or not.
+fn which(lines: &[Option<String>]) -> String {
+    match lines {
+        [Some(text)] => quote(text),
+        [None] => "a line of yours".to_owned(),
+        lines => format!("{} of your lines", lines.len()),
     }
 }
 
@@ -394,6 +443,25 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_friends_keep_is_told_once() {
+        let mut view = View::new(false);
+        view.was_sent("a".to_owned(), "read this later", Some(ChatState::Queued));
+        let left = |id: &str, friends| ConsoleEvent::ChatLeft {
+            to: "yjf".to_owned(),
+            id: id.to_owned(),
+            friends,
+        };
+        for friends in [1, 2] {
+            assert_eq!(view.event(&left("a", friends), Instant::now()), None);
+        }
+        assert_eq!(view.gathered(), "* left with 2 friends for yjf: read this later");
+        for id in ["a", "b", "c"] {
+            assert_eq!(view.event(&left(id, 3), Instant::now()), None);
+        }
+        assert_eq!(view.gathered(), "* left with 3 friends for yjf: 2 of your lines");
+    }
+
+    #[test]
     fn no_event_can_move_the_terminals_cursor() {
         let evil = "\u{1b}[2J\u{9b}1m\rx\u{8}\u{202e}";
         let text = || evil.to_owned();
@@ -410,6 +478,7 @@ mod tests {
             },
             ConsoleEvent::ChatSent { id: text(), to: Some(text()), text: text(), time: NOON },
             ConsoleEvent::ChatDelivered { to: text(), id: text() },
+            ConsoleEvent::ChatLeft { to: text(), id: text(), friends: 2 },
             ConsoleEvent::FriendJoined { name: text(), peer_id: peer(1) },
             ConsoleEvent::FriendLeft { name: text(), peer_id: peer(2), quit: false },
             ConsoleEvent::BlockConnected { hash, height: 1, count: 1, notes: vec![text()] },

@@ -86,6 +86,7 @@ impl Friends {
         }
         let name = self.name_of(&peer).cloned().unwrap_or_else(|| FriendName::of_any(""));
         let requests = self.take_requests(&peer);
+        self.drop_kept_of(&peer)?;
         self.store.write(|tables| {
             for order in requests.keys() {
                 tables.requests.remove(order)?;

@@ -14,9 +14,10 @@ use redb::{ReadableTable as _, ReadableTableMetadata as _};
 use super::{
     ChatError, Friends, FriendsEvent, ReceiveError, Signer, StoreFault,
     conversations::{self, Conversations, read_line},
+    outbox,
     profiles::Presence,
     standing::{Standing, is_chosen_in},
-    store::{Key32, META_COUNTER, META_ORDER, Tables},
+    store::{META_COUNTER, META_ORDER, Tables},
 };
 use crate::{
     peers::Level,
@@ -94,6 +95,8 @@ pub(crate) struct ChatRecord {
     /// Time of arrival by our clock.
     pub(crate) received: UnixMillis,
     pub(crate) state: LineState,
+    /// The number of friends who keep the line for its receiver, while it is queued.
+    pub(crate) left_with: u32,
 }
 
 /// A stored line of our own, to send to its receiver or to publish.
@@ -169,11 +172,6 @@ pub(super) fn insert_request(
     conversations::keep_to_all(tables, network, order, id, line, received)
 }
 
-/// Returns the range of one friend's keys in the outbox.
-fn rows_of(friend: &Key32) -> std::ops::RangeInclusive<(&Key32, u64)> {
-    (friend, 0)..=(friend, u64::MAX)
-}
-
 pub(super) fn check_text(text: &str) -> Result<(), ChatError> {
     if text.trim().is_empty() {
         return Err(ChatError::Empty);
@@ -204,7 +202,12 @@ impl Friends {
                 return Err(ChatError::OutboxFullForAll { limit: MAX_OUTBOX });
             }
             let limit = usize::try_from(MAX_OUTBOX_PER_FRIEND).unwrap_or(usize::MAX);
-            if tables.outbox.range(rows_of(&to.0.0)).map_err(StoreFault::from)?.take(limit).count()
+            if tables
+                .outbox
+                .range(outbox::rows_of(&to.0.0))
+                .map_err(StoreFault::from)?
+                .take(limit)
+                .count()
                 == limit
             {
                 return Err(ChatError::OutboxFull { friend, limit: MAX_OUTBOX_PER_FRIEND });
@@ -269,7 +272,7 @@ impl Friends {
     ) -> Result<Vec<SentLine>, StoreFault> {
         self.store.view(|tables| {
             let mut lines = Vec::new();
-            for row in tables.outbox.range(rows_of(&peer.0.0))? {
+            for row in tables.outbox.range(outbox::rows_of(&peer.0.0))? {
                 if lines.len() >= limit {
                     break;
                 }
@@ -337,16 +340,13 @@ impl Friends {
     ) -> Result<bool, StoreFault> {
         let network = self.network;
         self.store.write(|tables| {
-            let order = tables.chat_ids.get(&id.0)?.map(|order| order.value());
-            let waiting = match order {
-                Some(order) => Some(order),
-                // The history is full and has dropped the line.
-                None => order_in_outbox(tables, &network, &to, id)?,
+            let Some(order) = outbox::order_of(tables, &network, &to, id)? else {
+                return Ok(false);
             };
-            let Some(order) = waiting else { return Ok(false) };
             if tables.outbox.remove((&to.0.0, order))?.is_none() {
                 return Ok(false);
             }
+            outbox::forget_left(tables, &to, order)?;
             let row = tables.chat.get(order)?.map(|row| {
                 let (id, received, _, bytes) = row.value();
                 (*id, received, bytes.to_vec())
@@ -392,7 +392,11 @@ impl Friends {
         self.receive(line, now)
     }
 
-    fn receive(&mut self, line: SignedLine, now: UnixMillis) -> Result<Receipt, ReceiveError> {
+    pub(super) fn receive(
+        &mut self,
+        line: SignedLine,
+        now: UnixMillis,
+    ) -> Result<Receipt, ReceiveError> {
         let author = line.author;
         if self.is_banned(&author, now) {
             return Err(ReceiveError::Banned { author });
@@ -512,23 +516,9 @@ impl Friends {
             time,
             received,
             state,
+            left_with: 0,
         }
     }
-}
-
-fn order_in_outbox(
-    tables: &Tables<'_>,
-    network: &NetworkId,
-    to: &PeerId,
-    id: MessageId,
-) -> Result<Option<u64>, StoreFault> {
-    for row in tables.outbox.range(rows_of(&to.0.0))? {
-        let (key, row) = row?;
-        if read_line(row.value().1)?.id(network) == id {
-            return Ok(Some(key.value().1));
-        }
-    }
-    Ok(None)
 }
 
 fn sign_line(

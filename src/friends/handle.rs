@@ -11,6 +11,10 @@ use std::{
     io,
     mem::ManuallyDrop,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
 };
 
@@ -18,14 +22,15 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::{
     AddressSource, Answer, ChatError, ChatRecord, Departure, FindError, Found, FriendInfo, Friends,
-    FriendsEvent, JudgedProfile, KnownPeer, Missed, OwnProfileError, PayeeInfo, ProfileError,
-    ProfileReceipt, QuitReceipt, Receipt, ReceiveError, SentLine, StoreFault,
+    FriendsEvent, JudgedProfile, KeepError, KeptLine, KnownPeer, Missed, OwnProfileError,
+    PayeeInfo, ProfileError, ProfileReceipt, QuitReceipt, Receipt, ReceiveError, SealedError,
+    SentLine, StoreFault, ToLeave,
 };
 use crate::{
     peers::Ban,
     primitives::{Owner, PeerId, UnixMillis},
     storage::{contain, copy_private},
-    wire::{LineIds, MessageId, Refusal, SignedLine, SignedProfile, SignedQuit},
+    wire::{LineIds, MessageId, Refusal, SealedLine, SignedLine, SignedProfile, SignedQuit},
 };
 
 /// Length of the command queue. With half of it in use, [`FriendsHandle::is_busy`] is true.
@@ -63,7 +68,8 @@ fn run_batch(
 /// joined.
 pub(crate) fn spawn(friends: Friends) -> io::Result<(FriendsHandle, thread::JoinHandle<()>)> {
     let (commands, mut inbox) = mpsc::channel::<FriendsCommand>(QUEUE);
-    let handle = FriendsHandle { commands, events: friends.events.clone() };
+    let (events, kept) = (friends.events.clone(), friends.kept.count());
+    let handle = FriendsHandle { commands, events, kept };
     let thread = thread::Builder::new().name("friends".to_owned()).spawn(move || {
         let mut friends = ManuallyDrop::new(friends);
         let mut closing = None;
@@ -110,9 +116,16 @@ pub(crate) fn spawn(friends: Friends) -> io::Result<(FriendsHandle, thread::Join
 pub(crate) struct FriendsHandle {
     commands: mpsc::Sender<FriendsCommand>,
     events: broadcast::Sender<FriendsEvent>,
+    kept: Arc<AtomicU64>,
 }
 
 impl FriendsHandle {
+    /// Returns the number of sealed lines that this node keeps for friends who are away.
+    #[must_use]
+    pub(crate) fn kept(&self) -> u64 {
+        self.kept.load(Ordering::Relaxed)
+    }
+
     /// True if half of the queue is in use: the node then replies Busy to requests and ignores
     /// gossip.
     #[must_use]
@@ -252,6 +265,23 @@ commands! {
     ReceiveDirect receive_direct(sender: PeerId, line: SignedLine, now: UnixMillis)
         -> Result<Receipt, ReceiveError>
         = |friends| friends.receive_direct(sender, line, now);
+    ToLeaveFor to_leave(to: PeerId, candidates: Vec<PeerId>, limit: usize, now: UnixMillis)
+        -> Result<Vec<ToLeave>, StoreFault>
+        = |friends| friends.to_leave(&to, &candidates, limit, now);
+    LeftWith left_with(to: PeerId, id: MessageId, carriers: Vec<PeerId>, now: UnixMillis)
+        -> Result<(), StoreFault>
+        = |friends| friends.left_with(to, id, &carriers, now);
+    KeepSealed keep_sealed(by: PeerId, line: SealedLine, now: UnixMillis) -> Result<(), KeepError>
+        = |friends| friends.keep_sealed(by, &line, now);
+    KeptFor kept_for(to: PeerId, limit: usize) -> Result<Vec<KeptLine>, StoreFault>
+        = |friends| friends.kept_for(&to, limit);
+    DropKept drop_kept(to: PeerId, order: u64) -> Result<(), StoreFault>
+        = |friends| friends.drop_kept(to, order);
+    DropOldKept drop_old_kept(now: UnixMillis) -> Result<(), StoreFault>
+        = |friends| friends.drop_old_kept(now);
+    ReceiveSealed receive_sealed(by: PeerId, line: SealedLine, now: UnixMillis)
+        -> Result<Receipt, SealedError>
+        = |friends| friends.receive_sealed(by, &line, now);
     ReceiveBroadcast receive_broadcast(line: SignedLine, now: UnixMillis)
         -> Result<Receipt, ReceiveError>
         = |friends| friends.receive_broadcast(line, now);

@@ -10,6 +10,7 @@ use redb::ReadableTable as _;
 use super::{
     ChatRecord, Friends, LineState, StoreFault,
     conversations::{self, read_line},
+    outbox,
     store::{META_ORDER, META_UNREAD, Store, Tables},
 };
 use crate::{primitives::PeerId, wire::MessageId};
@@ -161,7 +162,12 @@ impl Friends {
         let Some(row) = tables.chat.get(place)? else { return Ok(None) };
         let (id, received, state, bytes) = row.value();
         let state = LineState::from_number(state);
-        Ok(Some(self.record(MessageId(*id), read_line(bytes)?, received, state)))
+        let record = self.record(MessageId(*id), read_line(bytes)?, received, state);
+        let left_with = match record.to {
+            Some(to) if state == LineState::Queued => outbox::count_left(tables, &to, place)?,
+            _ => 0,
+        };
+        Ok(Some(ChatRecord { left_with, ..record }))
     }
 }
 

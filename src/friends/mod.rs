@@ -28,15 +28,18 @@ mod errors;
 mod former;
 mod handle;
 mod history;
+mod kept;
 mod known_addresses;
 mod list;
 mod missed;
+mod outbox;
 mod payees;
 mod people;
 mod profiles;
 mod rates;
 mod requests;
 mod resolve;
+mod sealed;
 mod standing;
 mod store;
 mod strangers;
@@ -62,18 +65,21 @@ pub(crate) use errors::{
 };
 pub(crate) use handle::{FriendsHandle, spawn};
 pub(crate) use history::{Found, in_sent_order};
+pub(crate) use kept::{KeepError, KeptLine};
 pub(crate) use known_addresses::{AddressSource, KnownPeer, split_address};
 pub(crate) use list::FriendInfo;
 pub(crate) use missed::{Answer, Missed};
 pub(crate) use payees::PayeeInfo;
 pub(crate) use profiles::{JudgedProfile, MAX_PROFILES_KEPT, ProfileReceipt};
+pub(crate) use sealed::{Agree, MAX_CARRIERS, SealedError, ToLeave};
 pub(crate) use store::StoreFault;
 #[cfg(test)]
-pub(crate) use {chat::MAX_TIME_APART_MS, profiles::MAX_AHEAD_MS};
+pub(crate) use {chat::MAX_TIME_APART_MS, profiles::MAX_AHEAD_MS, sealed::MAX_SEALED_APART_MS};
 
 use self::{
     conversations::Conversations,
     former::Former,
+    kept::Kept,
     profiles::{Known, Presence},
     rates::Rates,
     requests::Request,
@@ -112,6 +118,8 @@ pub(crate) struct FriendsConfig {
     pub(crate) network: NetworkId,
     /// Signs with the key of `me`.
     pub(crate) signer: Signer,
+    /// Agrees by the key of `me`, to open sealed lines.
+    pub(crate) agree: Agree,
     /// The levels of trust, to which the peers chosen in earlier runs are added.
     pub(crate) trust: Trust,
     pub(crate) clock: Momentary,
@@ -155,6 +163,8 @@ pub(crate) enum FriendsEvent {
     Sent(ChatRecord),
     /// A chat line from another node was stored.
     Received(ChatRecord),
+    /// Friends keep our direct line for its receiver, who is away.
+    LeftWith { id: MessageId, to: PeerId, name: String, friends: u32 },
     /// Our direct line is on its receiver's disk.
     Delivered { id: MessageId, to: PeerId, name: String },
     /// The receiver refused our direct line for good.
@@ -166,6 +176,7 @@ pub(crate) struct Friends {
     me: PeerId,
     network: NetworkId,
     signer: Signer,
+    agree: Agree,
     store: Store,
     trust: Trust,
     clock: Momentary,
@@ -185,6 +196,8 @@ pub(crate) struct Friends {
     payees: BTreeMap<PeerId, FriendName>,
     /// The number of lines in each conversation.
     lines: Conversations,
+    /// Sealed lines for friends who are away.
+    kept: Kept,
     /// The table `requests_1` in memory.
     requests: BTreeMap<u64, Request>,
     own: Option<SignedProfile>,
@@ -244,12 +257,13 @@ impl Friends {
     }
 
     fn load(store: Store, config: FriendsConfig) -> Result<Self, StoreFault> {
-        let FriendsConfig { me, network, signer, trust, clock } = config;
+        let FriendsConfig { me, network, signer, agree, trust, clock } = config;
         history::begin_unread(&store)?;
         let friends = Self {
             me,
             network,
             signer,
+            agree,
             trust,
             known: profiles::load(&store)?,
             people: standing::load(&store)?,
@@ -259,6 +273,7 @@ impl Friends {
             payees: payees::load(&store)?,
             own_name: profiles::load_own_name(&store)?,
             lines: Conversations::load(&store)?,
+            kept: Kept::load(&store)?,
             requests: requests::load(&store)?,
             store,
             strangers: Strangers::default(),

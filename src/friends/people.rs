@@ -136,6 +136,7 @@ impl Friends {
         self.trust.withdraw(&peer);
         let requests = self.take_requests(&peer);
         let addresses = self.addresses_of(&peer)?;
+        self.drop_kept_of(&peer)?;
         self.store.write(|tables| {
             for address in &addresses {
                 tables.addresses.remove((&peer.0.0, address.as_str()))?;

@@ -42,6 +42,8 @@ type RequestRow = (&'static [u8; 16], u64, &'static [u8]);
 type LineToAllRow = (&'static [u8; 16], u64, &'static Key32, &'static Key32);
 /// (Network that the line is signed for, canonical line).
 type OutboxRow = (&'static Key32, &'static [u8]);
+/// (Friend that left the line, time of its arrival, box).
+type KeptRow = (&'static Key32, u64, &'static [u8]);
 /// (Time added, time of the last connection (0: never), source).
 type AddressRow = (u64, u64, u8);
 /// (Time of the row's writing, name).
@@ -70,6 +72,11 @@ pub(super) const REQUESTS: TableDefinition<'_, u64, RequestRow> =
 /// (Friend, order of arrival) → direct line that the friend has not received yet.
 pub(super) const OUTBOX: TableDefinition<'_, (&Key32, u64), OutboxRow> =
     TableDefinition::new("outbox_1");
+/// (Friend, order of arrival of a line in its outbox, friend that keeps the line too) → time.
+pub(super) const LEFT: TableDefinition<'_, (&Key32, u64, &Key32), u64> =
+    TableDefinition::new("left_1");
+/// (Receiver, order of arrival) → sealed line that a friend has left for it.
+pub(super) const KEPT: TableDefinition<'_, (&Key32, u64), KeptRow> = TableDefinition::new("kept_1");
 /// Friend → (time, counter) of its last goodbye.
 pub(super) const QUITS: TableDefinition<'_, &Key32, (u64, u64)> = TableDefinition::new("quits_1");
 /// (Peer, address to dial) → origin and times of the address.
@@ -180,6 +187,8 @@ pub(super) struct Tables<'txn> {
     pub(super) chat_to_all: Table<'txn, u64, LineToAllRow>,
     pub(super) requests: Table<'txn, u64, RequestRow>,
     pub(super) outbox: Table<'txn, (&'static Key32, u64), OutboxRow>,
+    pub(super) left: Table<'txn, (&'static Key32, u64, &'static Key32), u64>,
+    pub(super) kept: Table<'txn, (&'static Key32, u64), KeptRow>,
     pub(super) quits: Table<'txn, &'static Key32, (u64, u64)>,
     pub(super) addresses: Table<'txn, (&'static Key32, &'static str), AddressRow>,
     pub(super) bans: Table<'txn, &'static Key32, u64>,
@@ -202,6 +211,8 @@ impl<'txn> Tables<'txn> {
             chat_to_all: transaction.open_table(CHAT_TO_ALL)?,
             requests: transaction.open_table(REQUESTS)?,
             outbox: transaction.open_table(OUTBOX)?,
+            left: transaction.open_table(LEFT)?,
+            kept: transaction.open_table(KEPT)?,
             quits: transaction.open_table(QUITS)?,
             addresses: transaction.open_table(ADDRESSES)?,
             bans: transaction.open_table(BANS)?,

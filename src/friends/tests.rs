@@ -8,6 +8,7 @@ mod lines;
 mod missed;
 mod names;
 mod quotas;
+mod sealed;
 
 use std::{collections::HashSet, fmt::Write as _};
 
@@ -43,11 +44,12 @@ impl Key {
     }
 
     fn config(&self, network: NetworkId) -> FriendsConfig {
-        let key = self.key.clone();
+        let (key, agreeing) = (self.key.clone(), self.key.clone());
         FriendsConfig {
             me: self.peer,
             network,
             signer: Box::new(move |bytes| Signature(key.sign(bytes).to_bytes())),
+            agree: Box::new(move |theirs| crate::wire::agree(&agreeing, theirs)),
             trust: Trust::default(),
             clock: Box::new(|| 1_000),
         }

@@ -130,7 +130,7 @@ fn damaged_chain(choices: &mut Choices<'_>) {
             }
             let _ = chain.balance(owner(&key(1)));
             let _ = chain.transaction(network.genesis.transactions[0].txid());
-            let _ = chain.reader().headers_after(&[network.id], 10);
+            let _ = chain.reader().headers_after(&[network.id], 0, 10);
             let _ = chain.reader().block_at(2);
             let _ = chain.template(owner(&key(1)), NOW);
             if chain.reindex(NOW, &mut |_, _| true).is_ok() {

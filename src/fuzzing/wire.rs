@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ed25519_dalek::SigningKey;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_bytes::ByteBuf;
 
@@ -11,13 +12,13 @@ use crate::{
     wire::{
         BlockGossip, Bounded, ChatGossip, ChatRequest, ChatResponse, CompactBlock, FriendsRequest,
         FriendsResponse, GetBlockTrades, GetBlocks, Gossip, HelloRequest, HelloResponse, Item,
-        ItemId, LineIds, Protocol, Refusal, Request, Response, SignedLine, SignedProfile,
-        SignedQuit, Status, SyncRequest, SyncResponse, Topic, TradeAnnouncement, TradeGossip,
-        codec,
+        ItemId, LineIds, Protocol, Refusal, Request, Response, SealedLine, Secret, SignedLine,
+        SignedProfile, SignedQuit, Status, SyncRequest, SyncResponse, Topic, TradeAnnouncement,
+        TradeGossip, agree, codec,
         limits::{
             LINE_ID_BYTES, MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_FRIENDS_REQUEST_BYTES,
             MAX_GET_DATA, MAX_GET_LINES, MAX_INV_HEADERS, MAX_LINE_BYTES, MAX_LINE_IDS,
-            MAX_LOCATOR, MAX_NAME_BYTES, MAX_PROFILES,
+            MAX_LOCATOR, MAX_NAME_BYTES, MAX_PROFILES, SEAL_BYTES,
         },
     },
 };
@@ -86,11 +87,34 @@ fn examine_request(request: &Request) {
     match request {
         Request::Friends(FriendsRequest::Introduce(profile)) => examine_profile(profile),
         Request::Chat(ChatRequest::Direct(line)) => examine_line(line),
+        Request::Chat(ChatRequest::Sealed(line)) => examine_sealed(line),
         Request::Hello(_)
         | Request::Friends(FriendsRequest::Explore)
         | Request::Chat(ChatRequest::GetLineIds(_) | ChatRequest::GetLines(_))
         | Request::Sync(_) => {}
     }
+}
+
+/// Opens a box by a key of its receiver or of another. A box that was sealed to the key opens to
+/// the line that was sealed.
+fn examine_sealed(sealed: &SealedLine) {
+    let key = SigningKey::from_bytes(&[7; 32]);
+    if let Ok(line) = sealed.open(&NETWORK, &|theirs| agree(&key, theirs)) {
+        assert_eq!(line.to, Some(sealed.to));
+        examine_line(&line);
+    }
+    let to = PeerId(PublicKey(key.verifying_key().to_bytes()));
+    // The bytes of the input choose the ephemeral key and the text.
+    let secret = sealed.sealed.first_chunk::<32>().copied().unwrap_or([1; 32]);
+    let text: String = sealed.sealed.iter().map(|byte| char::from(byte % 128)).collect();
+    let text = text.get(..MAX_LINE_BYTES).unwrap_or(&text).to_owned();
+    let (time, signature) = (0, Signature([0; 64]));
+    let line = SignedLine { author: sealed.to, to: Some(to), time, counter: 0, text, signature };
+    let own = SealedLine::seal(&NETWORK, &line, &Secret::new(secret)).expect("a short line");
+    assert_eq!(own.open(&NETWORK, &|theirs| agree(&key, theirs)), Ok(line));
+    let request = Request::Chat(ChatRequest::Sealed(own));
+    let bytes = request.encode().expect("within the limits");
+    assert_eq!(Protocol::Chat.decode_request(&bytes), Ok(request));
 }
 
 fn examine_gossip(gossip: &Gossip) {
@@ -261,7 +285,7 @@ fn line(choices: &mut Choices<'_>) -> SignedLine {
 }
 
 fn request(choices: &mut Choices<'_>) -> Request {
-    match choices.below(10) {
+    match choices.below(11) {
         0 => Request::Hello(HelloRequest::Status(status(choices))),
         1 => Request::Friends(FriendsRequest::Explore),
         2 => Request::Friends(FriendsRequest::Introduce(profile(choices))),
@@ -272,6 +296,7 @@ fn request(choices: &mut Choices<'_>) -> Request {
             Request::Sync(SyncRequest::GetBlocks(GetBlocks {
                 locator,
                 limit: u32::try_from(limit).expect("small"),
+                skip: choices.number() as u32,
             }))
         }
         5 => Request::Sync(SyncRequest::GetMempool),
@@ -279,6 +304,12 @@ fn request(choices: &mut Choices<'_>) -> Request {
         8 => {
             let length = count(choices, MAX_GET_LINES) * LINE_ID_BYTES + choices.below(2);
             Request::Chat(ChatRequest::GetLines(bytes(choices, length)))
+        }
+        9 => {
+            let size = [256, 512, 1_024, 2_048, 4_608][choices.below(5)] + SEAL_BYTES;
+            let length = count(choices, size);
+            let sealed = bytes(choices, length);
+            Request::Chat(ChatRequest::Sealed(SealedLine { to: peer(choices), sealed }))
         }
         6 => {
             let ids = count(choices, MAX_GET_DATA);
@@ -369,8 +400,10 @@ fn gossip(choices: &mut Choices<'_>) -> Gossip {
         })),
         2 => {
             let length = usize::from(choices.byte()) * 400;
-            let (transaction, round) = (bytes(choices, length), u32::from(choices.byte()));
-            Gossip::Trade(TradeGossip::Trade(TradeAnnouncement { transaction, round }))
+            let mut transactions = vec![bytes(choices, length)];
+            transactions.extend((0..choices.below(4)).map(|_| bytes(choices, 200)));
+            let round = u32::from(choices.byte());
+            Gossip::Trade(TradeGossip::Trades(TradeAnnouncement { transactions, round }))
         }
         3 => {
             let length = count(choices, 92);

@@ -15,7 +15,7 @@
 
 mod control;
 mod genesis;
-mod policy;
+pub(crate) mod policy;
 mod search;
 mod workers;
 

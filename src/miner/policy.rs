@@ -26,7 +26,7 @@ const WAIT_WITHOUT_SPACING: Duration = Duration::from_millis(500);
 
 /// The policy's verdict on a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Decision {
+pub(crate) enum Decision {
     /// Nothing, until something changes.
     Rest,
     /// Nothing until then.
@@ -36,8 +36,8 @@ pub(super) enum Decision {
 
 /// The state behind the decisions.
 #[derive(Debug)]
-pub(super) struct Policy {
-    pub(super) mode: MiningMode,
+pub(crate) struct Policy {
+    pub(crate) mode: MiningMode,
     spacing: Duration,
     /// Drawn when others' trades were first seen waiting on this tip.
     others_due: Option<Instant>,
@@ -46,34 +46,34 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    pub(super) const fn new(mode: MiningMode, spacing_ms: u64) -> Self {
+    pub(crate) const fn new(mode: MiningMode, spacing_ms: u64) -> Self {
         Self { mode, spacing: Duration::from_millis(spacing_ms), others_due: None, suspended: None }
     }
 
     /// The chain has another tip: waits begin anew.
-    pub(super) const fn tip_changed(&mut self) {
+    pub(crate) const fn tip_changed(&mut self) {
         self.others_due = None;
     }
 
     /// The body of a branch better than the tip came: more of them may follow.
-    pub(super) fn suspend(&mut self, now: Instant) {
+    pub(crate) fn suspend(&mut self, now: Instant) {
         let rest = MAX_REST.min(self.spacing / REST_PART);
         self.suspended = now.checked_add(rest);
     }
 
     /// The tip is the best header: no better branch is on its way.
-    pub(super) const fn caught_up(&mut self) {
+    pub(crate) const fn caught_up(&mut self) {
         self.suspended = None;
     }
 
     /// Returns the end of the rest, if mining rests for a better branch.
-    pub(super) fn suspended(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn suspended(&self, now: Instant) -> Option<Instant> {
         self.suspended.filter(|until| now < *until)
     }
 
     /// Returns the decision for a template that no node would take at present, whoever asked for
     /// it; `None` for any other.
-    pub(super) fn hindered(template: &Template, now: Instant) -> Option<Decision> {
+    pub(crate) fn hindered(template: &Template, now: Instant) -> Option<Decision> {
         if template.below_checkpoint {
             return Some(Decision::Rest);
         }
@@ -82,7 +82,7 @@ impl Policy {
     }
 
     /// Decides whether to mine `template` in the current mode.
-    pub(super) fn decide(
+    pub(crate) fn decide(
         &mut self,
         template: &Template,
         now: Instant,

@@ -58,13 +58,17 @@ pub(super) fn parse(text: &str) -> Result<Multiaddr, AddressError> {
     if peer == Some(Err(())) {
         return Err(AddressError::NotEd25519(shown()));
     }
-    if is_transport(&transport) { Ok(address) } else { Err(AddressError::Transport(shown())) }
+    if is_transport(&transport) || split_relay(&transport).is_some() {
+        Ok(address)
+    } else {
+        Err(AddressError::Transport(shown()))
+    }
 }
 
 /// Parses an address to listen on.
 pub(super) fn parse_listen(text: &str) -> Result<Multiaddr, AddressError> {
     let address = parse(text)?;
-    if socket(&address).is_none() || peer_of(&address).is_some() {
+    if socket(&address).is_none() || peer_of(&address).is_some() || is_relayed(&address) {
         return Err(AddressError::NotLocal(text.chars().take(120).collect()));
     }
     Ok(address)
@@ -141,12 +145,57 @@ pub(super) fn socket(address: &Multiaddr) -> Option<(SocketAddr, bool)> {
     }
 }
 
-/// True if the address is a loopback or private one: of this machine, or of its local network.
+/// True if the peer is reached through a relay. All else in the address is the relay's then.
+pub(super) fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| matches!(part, Protocol::P2pCircuit))
+}
+
+/// Splits a relayed address into the address of the relay and the relay's id.
+pub(super) fn split_relay(address: &Multiaddr) -> Option<(Multiaddr, PeerId)> {
+    let mut relay = without_peer(address);
+    match relay.pop() {
+        Some(Protocol::P2pCircuit) => {}
+        _ => return None,
+    }
+    let id = peer_of(&relay)?;
+    Some((without_peer(&relay), id)).filter(|(address, _)| is_transport(address))
+}
+
+/// Returns the address at which a node is reached through a relay.
+pub(super) fn through(relay_at: &Multiaddr, relay: &PeerId) -> Multiaddr {
+    with_peer(relay_at, relay).with(Protocol::P2pCircuit)
+}
+
+/// Returns the address of the machine behind an end of a connection: of the peer, or of its relay.
+/// The far end of a relayed connection that the peer began has no address; the near end has the
+/// relay's.
+pub(super) fn far_end(remote: &Multiaddr, local: &Multiaddr) -> Multiaddr {
+    without_peer(if is_relayed(local) { local } else { remote })
+}
+
+/// True if anybody could reach the address, as far as it shows: a public one. Those of documents
+/// and of providers count, since a machine in such a network has no others.
+pub(super) fn is_far(address: &Multiaddr) -> bool {
+    matches!(scope(address), Scope::Public | Scope::Documentation | Scope::Shared | Scope::Name)
+}
+
+/// True if the address is this machine's by its name.
+pub(super) fn is_this_machine(address: &Multiaddr) -> bool {
+    matches!(
+        address.iter().next(),
+        Some(Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name))
+            if name.eq_ignore_ascii_case("localhost")
+    )
+}
+
+/// True if the address is a loopback or private one: of this machine, or of its local network. A
+/// peer behind a relay is somewhere else, wherever its relay is.
 pub(super) fn is_nearby(address: &Multiaddr) -> bool {
-    ip(address).is_some_and(|ip| match ip {
-        IpAddr::V4(ip) => is_private_v4(ip),
-        IpAddr::V6(ip) => is_private_v6(ip) || ip.is_unicast_link_local(),
-    })
+    !is_relayed(address)
+        && ip(address).is_some_and(|ip| match ip {
+            IpAddr::V4(ip) => is_private_v4(ip),
+            IpAddr::V6(ip) => is_private_v6(ip) || ip.is_unicast_link_local(),
+        })
 }
 
 /// The part of the world in which an address means one machine.
@@ -259,7 +308,7 @@ pub(super) fn network(address: &Multiaddr) -> IpAddr {
 /// they lose their interface on the wire. With `private_only`, no address that could be on the
 /// internet is, and no name.
 pub(super) fn is_dialable(address: &Multiaddr, private_only: bool) -> bool {
-    if !is_transport(&without_peer(address)) {
+    if !is_transport(&without_peer(address)) && split_relay(address).is_none() {
         return false;
     }
     match ip(address) {
@@ -303,13 +352,16 @@ fn rank(address: &Multiaddr) -> (u8, bool) {
 }
 
 /// Returns the node's addresses to offer to others: the external ones, then those it listens on.
+/// Without `near`, those that only its own network reaches are left out.
 ///
 /// Unspecified and link-local addresses are left out. Loopback ones are offered only if there are
 /// no others.
 pub(super) fn offered(
     listening: impl Iterator<Item = Multiaddr>,
     external: &[Multiaddr],
+    near: bool,
 ) -> Vec<Multiaddr> {
+    let listening = listening.filter(|address| near || is_far(address));
     let mut own: Vec<_> = listening.filter(|address| is_dialable(address, false)).collect();
     own.sort_by_key(rank);
     own.dedup();
@@ -452,7 +504,7 @@ mod tests {
             "/ip4/192.168.1.2/tcp/1",
         ];
         let external = [multiaddr("/dns/friend.example/tcp/1")];
-        let texts: Vec<_> = offered(listening.iter().map(|text| multiaddr(text)), &external)
+        let texts: Vec<_> = offered(listening.iter().map(|text| multiaddr(text)), &external, true)
             .iter()
             .map(ToString::to_string)
             .collect();
@@ -465,7 +517,38 @@ mod tests {
                 "/ip6/2001:db8::1/tcp/1"
             ]
         );
-        let alone = offered([multiaddr("/ip4/127.0.0.1/tcp/1")].into_iter(), &[]);
+        let alone = offered([multiaddr("/ip4/127.0.0.1/tcp/1")].into_iter(), &[], true);
         assert_eq!(alone, [multiaddr("/ip4/127.0.0.1/tcp/1")]);
+        let far = offered(listening.iter().map(|text| multiaddr(text)), &[], false);
+        assert_eq!(
+            far,
+            [multiaddr("/ip6/2001:db8::1/tcp/1")],
+            "private ones are told nobody there"
+        );
+    }
+
+    #[test]
+    fn a_relayed_address_is_the_relays_and_is_never_nearby() {
+        let relay_at = multiaddr("/ip4/10.0.0.1/tcp/1");
+        let relay = PEER.parse::<PeerId>().unwrap();
+        let relayed = through(&relay_at, &relay);
+        assert_eq!(relayed.to_string(), format!("/ip4/10.0.0.1/tcp/1/p2p/{PEER}/p2p-circuit"));
+        let whole = with_peer(&relayed, &relay);
+        for address in [&relayed, &whole] {
+            assert_eq!(split_relay(address), Some((relay_at.clone(), relay)));
+            assert!(is_relayed(address) && !is_nearby(address) && is_dialable(address, false));
+            assert!(parse(&address.to_string()).is_ok());
+            assert!(parse_listen(&address.to_string()).is_err());
+        }
+        assert_eq!(without_peer(&whole), relayed);
+        let from = multiaddr(&format!("/p2p/{PEER}"));
+        assert_eq!(far_end(&from, &relayed), relayed);
+        assert_eq!(far_end(&whole, &relay_at), relayed);
+        for text in ["/p2p-circuit", "/ip4/10.0.0.1/tcp/1/p2p-circuit", "/dns/a/p2p/b/p2p-circuit"]
+        {
+            assert!(parse(text).is_err(), "{text}");
+        }
+        let double = format!("{relayed}/p2p/{PEER}/p2p-circuit");
+        assert!(parse(&double).is_err() && !is_dialable(&multiaddr(&double), false));
     }
 }

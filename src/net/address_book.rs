@@ -29,7 +29,7 @@ use libp2p::Multiaddr;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{
-    address::{Scope, is_dialable, may_be_told, network, peer_of, scope, without_peer},
+    address::{Scope, is_dialable, is_relayed, may_be_told, network, peer_of, scope, without_peer},
     limits::{
         DIALS_PER_TICK, LASTING_CONNECTION, LONGEST_BACK_OFF, MAX_FAILURES_MET,
         MAX_KNOWN_ADDRESSES, MAX_KNOWN_PEERS, MAX_KNOWN_PER_NETWORK, MAX_SEEDS, PATIENT_FAILURES,
@@ -439,6 +439,37 @@ impl AddressBook {
     /// True if the user gave an address of the peer.
     pub(super) fn is_users(&self, peer: &PeerId) -> bool {
         self.peers.get(peer).is_some_and(Known::is_users)
+    }
+
+    /// Returns any friend who is not connected.
+    pub(super) fn absent_friend(&mut self) -> Option<PeerId> {
+        let Self { peers, present, trust, random, .. } = self;
+        let away: Vec<PeerId> = peers
+            .keys()
+            .filter(|peer| !present.contains_key(*peer) && trust.is_friend(peer))
+            .copied()
+            .collect();
+        away.get(random.random_range(0..away.len().max(1))).copied()
+    }
+
+    /// Returns the addresses at which a peer may be reached without a relay: proven ones, and what
+    /// it announced or somebody told.
+    pub(super) fn direct(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        let known = self.peers.get(peer).map_or(&[][..], |known| &known.addresses);
+        let announced = self.present.get(peer).and_then(|present| present.announced.as_ref());
+        let own = announced.into_iter().flat_map(|(addresses, word)| {
+            let scopes = &word.scopes;
+            let may_be =
+                move |address: &&Multiaddr| may_be_told(address, scopes, true, self.private_only);
+            addresses.iter().filter(may_be)
+        });
+        let mut all: Vec<Multiaddr> = Vec::new();
+        for address in known.iter().rev().map(|(address, _)| address).chain(own) {
+            if !is_relayed(address) && !all.contains(address) && all.len() < MAX_KNOWN_ADDRESSES {
+                all.push(address.clone());
+            }
+        }
+        all
     }
 
     /// Removes a proven address of the peer at which another peer answered. One from the user

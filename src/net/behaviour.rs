@@ -1,28 +1,42 @@
 //! The libp2p protocols of a node, with their settings and the reasons for them.
 
-use std::{collections::HashSet, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    num::{NonZeroU32, NonZeroUsize},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use libp2p::{
-    StreamProtocol, connection_limits,
+    Multiaddr, StreamProtocol, connection_limits, dcutr,
     gossipsub::{self, IdentTopic, TopicHash},
-    identify, identity, kad, memory_connection_limits, ping, request_response,
+    identify, identity, kad, memory_connection_limits, ping, relay, request_response,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
+    upnp,
 };
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 
 use super::{
     NetError,
+    arrival::Arrival,
     codec::WireCodec,
     dial_gate::DialGate,
     gate::Gate,
     gossip_score,
+    guest::{Guest, Permits, Rule},
+    identify::Identify,
     limits::{
-        GOSSIP_HISTORY, GOSSIP_SEND_QUEUE, MAX_CONNECTIONS, MAX_GOSSIP_CONTROL, MAX_LARGE_REQUESTS,
-        MAX_PENDING_CONNECTIONS, MAX_PROCESS_BYTES, MAX_STREAMS,
+        CIRCUITS_AT_ONCE, GOSSIP_HISTORY, GOSSIP_SEND_QUEUE, MAX_CIRCUIT_BYTES, MAX_CIRCUIT_TIME,
+        MAX_CIRCUITS, MAX_CIRCUITS_PER_PEER, MAX_CONNECTIONS, MAX_GOSSIP_CONTROL,
+        MAX_LARGE_REQUESTS, MAX_PENDING_CONNECTIONS, MAX_PROCESS_BYTES, MAX_RESERVATIONS,
+        MAX_RESERVATIONS_PER_PEER, MAX_STREAMS, RELAY_REFILL, RESERVATION_TIME,
+        RESERVATIONS_AT_ONCE,
     },
     nearby::Nearby,
     own_topics::{Gossip, Gossipsub, OwnTopics},
+    peer::from_libp2p,
+    probe::{Asking, DialingBack},
     walk::Walk,
 };
 use crate::{
@@ -41,7 +55,7 @@ pub(super) struct Behaviour {
     pub(super) limits: connection_limits::Behaviour,
     /// The last line of defence, should all other bounds fail.
     pub(super) memory: memory_connection_limits::Behaviour,
-    pub(super) identify: identify::Behaviour,
+    pub(super) identify: Identify,
     pub(super) ping: ping::Behaviour,
     pub(super) mdns: Toggle<Nearby>,
     pub(super) kad: Walk,
@@ -50,6 +64,14 @@ pub(super) struct Behaviour {
     pub(super) friends: request_response::Behaviour<WireCodec>,
     pub(super) chat: request_response::Behaviour<WireCodec>,
     pub(super) sync: request_response::Behaviour<WireCodec>,
+    /// Circuits through friends.
+    pub(super) circuits: Guest<relay::client::Behaviour>,
+    /// Circuits of friends through this node.
+    pub(super) relay: relay::Behaviour,
+    pub(super) punch: Guest<dcutr::Behaviour>,
+    pub(super) asking: Asking,
+    pub(super) dialing_back: DialingBack,
+    pub(super) mapping: Toggle<upnp::tokio::Behaviour>,
 }
 
 /// The settings that differ between nodes and between tests.
@@ -59,6 +81,8 @@ pub(super) struct BehaviourConfig {
     pub(super) ping_interval: Duration,
     pub(super) max_gossip_frame: usize,
     pub(super) trust: Trust,
+    /// True to ask the router for a mapped port.
+    pub(super) port_mapping: bool,
 }
 
 /// The names of the network's protocols and topics.
@@ -111,8 +135,8 @@ fn stream_protocol(name: String) -> Result<StreamProtocol, NetError> {
 pub(super) const fn request_timeout(protocol: Protocol) -> Duration {
     match protocol {
         Protocol::Hello | Protocol::Friends | Protocol::Chat => Duration::from_secs(10),
-        // The response may have megabytes and come over a slow line.
-        Protocol::Sync => Duration::from_secs(30),
+        // The largest answer over the slowest line. An answer that stands still ends before it.
+        Protocol::Sync => Duration::from_secs(300),
     }
 }
 
@@ -121,9 +145,13 @@ impl Behaviour {
         keypair: &identity::Keypair,
         config: &BehaviourConfig,
         names: &Names,
+        circuits: relay::client::Behaviour,
         registry: &mut Registry,
         metrics: &NetMetrics,
     ) -> Result<Self, NetError> {
+        let permits = Permits::default();
+        let trust = config.trust.clone();
+        let guest = (permits.clone(), trust.clone());
         let me = keypair.public().to_peer_id();
         let large = Arc::new(Semaphore::new(MAX_LARGE_REQUESTS));
         let request_response = |protocol: Protocol| {
@@ -132,12 +160,17 @@ impl Behaviour {
                 .with_request_timeout(request_timeout(protocol))
                 .with_max_concurrent_streams(MAX_STREAMS);
             let supported = [(id, request_response::ProtocolSupport::Full)];
-            let codec = WireCodec { protocol, large: Arc::clone(&large), metrics: metrics.clone() };
+            let codec = WireCodec {
+                protocol,
+                large: Arc::clone(&large),
+                metrics: metrics.clone(),
+                arrival: Arrival::default(),
+            };
             Ok::<_, NetError>(request_response::Behaviour::with_codec(codec, supported, settings))
         };
         Ok(Self {
             gate: Gate::new(config.trust.clone()),
-            dial_gate: DialGate::default(),
+            dial_gate: DialGate::new(permits.clone()),
             // The gate and the transport bound the rest.
             limits: connection_limits::Behaviour::new(
                 connection_limits::ConnectionLimits::default()
@@ -145,15 +178,7 @@ impl Behaviour {
                     .with_max_established(Some(MAX_CONNECTIONS)),
             ),
             memory: memory_connection_limits::Behaviour::with_max_bytes(MAX_PROCESS_BYTES),
-            identify: identify::Behaviour::new(
-                identify::Config::new("/friendchain/1".to_owned(), keypair.public())
-                    .with_agent_version(
-                        concat!("friendchain/", env!("CARGO_PKG_VERSION")).to_owned(),
-                    )
-                    .with_push_listen_addr_updates(true)
-                    // The address book stores addresses, checked and bounded.
-                    .with_cache_size(0),
-            ),
+            identify: Identify::new(&identify_settings(keypair), trust.clone()),
             ping: ping::Behaviour::new(
                 ping::Config::new()
                     .with_interval(config.ping_interval)
@@ -166,6 +191,12 @@ impl Behaviour {
             friends: request_response(Protocol::Friends)?,
             chat: request_response(Protocol::Chat)?,
             sync: request_response(Protocol::Sync)?,
+            circuits: Guest::new(circuits, Rule::Relay, guest.0.clone(), guest.1.clone()),
+            relay: relay::Behaviour::new(me, relay_settings(&trust)),
+            punch: Guest::new(dcutr::Behaviour::new(me), Rule::Punch, guest.0, guest.1),
+            asking: Asking::new(trust.clone()),
+            dialing_back: DialingBack::new(permits, trust),
+            mapping: Toggle::from(config.port_mapping.then(upnp::tokio::Behaviour::default)),
         })
     }
 
@@ -192,6 +223,40 @@ fn local_discovery(me: libp2p::PeerId) -> Option<Nearby> {
     Nearby::start(me)
         .inspect_err(|error| tracing::debug!(%error, "no discovery on the local network"))
         .ok()
+}
+
+fn identify_settings(keypair: &identity::Keypair) -> identify::Config {
+    identify::Config::new("/friendchain/1".to_owned(), keypair.public())
+        .with_agent_version(concat!("friendchain/", env!("CARGO_PKG_VERSION")).to_owned())
+        .with_push_listen_addr_updates(true)
+        // The address book stores addresses, checked and bounded.
+        .with_cache_size(0)
+}
+
+/// Returns the limits of the relay. It serves friends alone: a friend reserves, and a friend calls.
+/// The level counts at the time of the request.
+fn relay_settings(trust: &Trust) -> relay::Config {
+    let friends = || {
+        let trust = trust.clone();
+        let is_friend = move |peer: libp2p::PeerId, _: &Multiaddr, _: Instant| {
+            from_libp2p(&peer).is_some_and(|peer| trust.is_friend(&peer))
+        };
+        Box::new(is_friend) as Box<dyn relay::RateLimiter>
+    };
+    let none = relay::Config {
+        max_reservations: MAX_RESERVATIONS,
+        max_reservations_per_peer: MAX_RESERVATIONS_PER_PEER,
+        reservation_duration: RESERVATION_TIME,
+        reservation_rate_limiters: vec![friends()],
+        max_circuits: MAX_CIRCUITS,
+        max_circuits_per_peer: MAX_CIRCUITS_PER_PEER,
+        max_circuit_duration: MAX_CIRCUIT_TIME,
+        max_circuit_bytes: MAX_CIRCUIT_BYTES,
+        circuit_src_rate_limiters: vec![friends()],
+    };
+    let count = |count: u32| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
+    none.reservation_rate_per_peer(count(RESERVATIONS_AT_ONCE), RELAY_REFILL)
+        .circuit_src_per_peer(count(CIRCUITS_AT_ONCE), RELAY_REFILL)
 }
 
 fn kademlia(me: libp2p::PeerId, names: &Names) -> kad::Behaviour<kad::store::MemoryStore> {

@@ -4,13 +4,16 @@
 //! nothing about a request that it could not read, and the node must learn which peer sent garbage.
 //! The codec runs in the connection's task, so that the swarm task does not decode megabytes.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::{StreamProtocol, request_response};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 
-use super::limits::SMALL_REQUEST;
+use super::{
+    arrival::Arrival,
+    limits::{ANSWER_TIME, SLOWEST_RATE, SMALL_REQUEST},
+};
 use crate::{
     telemetry::metrics::NetMetrics,
     wire::{CodecError, Protocol, Request, Response},
@@ -21,6 +24,8 @@ use crate::{
 pub(super) enum Frame<T> {
     /// A message to send, encoded and within its limits.
     Outgoing(Vec<u8>),
+    /// A request to send, and the place for its answer.
+    Asking(Vec<u8>, Arrival),
     /// A received message, decoded if that was possible.
     Incoming { size: usize, message: Result<T, CodecError> },
 }
@@ -42,6 +47,8 @@ pub(super) struct WireCodec {
     /// Permits for reading large requests, shared by all connections and protocols.
     pub(super) large: Arc<Semaphore>,
     pub(super) metrics: NetMetrics,
+    /// The place for the answer to this node's request. libp2p clones the codec for each stream.
+    pub(super) arrival: Arrival,
 }
 
 impl WireCodec {
@@ -62,16 +69,45 @@ impl WireCodec {
     where
         T: AsyncWrite + Unpin + Send,
     {
-        let Frame::Outgoing(bytes) = frame else {
+        let (Frame::Outgoing(bytes) | Frame::Asking(bytes, _)) = frame else {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "a received message is not sent on",
             ));
         };
-        io.write_all(&bytes).await?;
+        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the far end does not read");
+        timeout(time_for(bytes.len()), io.write_all(&bytes)).await.map_err(late)??;
         self.metrics.message(self.protocol.code(), "outbound", bytes.len());
         Ok(())
     }
+
+    /// Reads a request to its end.
+    async fn read_whole_request<T>(&self, io: &mut T, limit: usize) -> io::Result<Frame<Request>>
+    where
+        T: AsyncRead + Unpin + Send,
+    {
+        let read = match read_message(&mut *io, limit.min(SMALL_REQUEST), Vec::new()).await? {
+            Err((head, _)) if limit > SMALL_REQUEST => {
+                // The permit is held while the request is read. So peers that begin many requests
+                // and finish none cannot fill the memory.
+                let _permit = self.large.try_acquire().map_err(io::Error::other)?;
+                read_message(&mut *io, limit, head).await?
+            }
+            read => read,
+        };
+        if read.as_ref().is_ok_and(Vec::is_empty) {
+            // A request that timed out before it was sent ends like this. Honest peers cause it
+            // at the end of a network partition.
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed without a request"));
+        }
+        Ok(self.incoming(read, |bytes| self.protocol.decode_request(bytes)))
+    }
+}
+
+/// Returns the time in which a message of this size must have passed.
+fn time_for(size: usize) -> Duration {
+    let size = u64::try_from(size).unwrap_or(u64::MAX);
+    ANSWER_TIME.saturating_add(Duration::from_secs(size / SLOWEST_RATE))
 }
 
 impl request_response::Codec for WireCodec {
@@ -84,21 +120,8 @@ impl request_response::Codec for WireCodec {
         T: AsyncRead + Unpin + Send,
     {
         let limit = self.protocol.max_request_bytes();
-        let read = match read_message(&mut *io, limit.min(SMALL_REQUEST), Vec::new()).await? {
-            Err((head, _)) if limit > SMALL_REQUEST => {
-                // The permit is held while the request is read. So peers that begin many requests
-                // and finish none cannot fill the memory.
-                let _permit = self.large.try_acquire().map_err(io::Error::other)?;
-                read_message(io, limit, head).await?
-            }
-            read => read,
-        };
-        if read.as_ref().is_ok_and(Vec::is_empty) {
-            // A request that timed out before it was sent ends like this. Honest peers cause it
-            // at the end of a network partition.
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed without a request"));
-        }
-        Ok(self.incoming(read, |bytes| self.protocol.decode_request(bytes)))
+        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the request does not end");
+        timeout(time_for(limit), self.read_whole_request(io, limit)).await.map_err(late)?
     }
 
     async fn read_response<T>(
@@ -109,7 +132,7 @@ impl request_response::Codec for WireCodec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        let read = read_message(io, self.protocol.max_response_bytes(), Vec::new()).await?;
+        let read = self.arrival.read(io, self.protocol.max_response_bytes()).await?;
         if read.as_ref().is_ok_and(Vec::is_empty) {
             // The far end dropped the request, or its own time-out ended first.
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed without an answer"));
@@ -126,6 +149,9 @@ impl request_response::Codec for WireCodec {
     where
         T: AsyncWrite + Unpin + Send,
     {
+        if let Frame::Asking(_, arrival) = &request {
+            self.arrival = arrival.clone();
+        }
         self.write(io, request).await
     }
 
@@ -197,8 +223,12 @@ mod tests {
         let bytes = request.encode().unwrap();
         assert!(bytes.len() > SMALL_REQUEST);
         let large = Arc::new(Semaphore::new(1));
-        let mut codec =
-            WireCodec { protocol: Protocol::Sync, large, metrics: NetMetrics::default() };
+        let mut codec = WireCodec {
+            protocol: Protocol::Sync,
+            large,
+            metrics: NetMetrics::default(),
+            arrival: Arrival::default(),
+        };
         let name = StreamProtocol::new("/sync");
         let read = codec.read_request(&name, &mut Cursor::new(bytes.clone())).await.unwrap();
         assert!(matches!(read, Frame::Incoming { message: Ok(read), .. } if read == request));
@@ -209,8 +239,12 @@ mod tests {
     #[tokio::test]
     async fn a_stream_without_a_byte_is_no_message_and_no_offence() {
         let large = Arc::new(Semaphore::new(1));
-        let mut codec =
-            WireCodec { protocol: Protocol::Friends, large, metrics: NetMetrics::default() };
+        let mut codec = WireCodec {
+            protocol: Protocol::Friends,
+            large,
+            metrics: NetMetrics::default(),
+            arrival: Arrival::default(),
+        };
         let name = StreamProtocol::new("/friends");
         // A frame would be charged as malformed. An I/O error is not charged.
         let mut empty = Cursor::new(Vec::new());

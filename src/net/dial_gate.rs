@@ -2,7 +2,8 @@
 //!
 //! libp2p's protocols dial peers by themselves: Kademlia those that an answer names, gossipsub
 //! those that a peer exchange names, request-response those that a request is for. The address book
-//! has no say in such dials. Here it has: the swarm task permits one dial, and starts it at once.
+//! has no say in such dials. Here it has: the swarm task permits each dial that it starts. Circuits
+//! of relays, hole punching and dials back have permits of their own (`guest.rs`, `probe.rs`).
 
 use std::{
     convert::Infallible,
@@ -18,10 +19,12 @@ use libp2p::{
     },
 };
 
+use super::guest::{Permits, Rule};
+
 /// A behaviour that denies dials and does nothing else.
 #[derive(Debug, Default)]
 pub(super) struct DialGate {
-    permitted: Option<ConnectionId>,
+    permits: Permits,
 }
 
 /// The reason for which the gate denies a dial.
@@ -30,10 +33,14 @@ pub(super) struct DialGate {
 pub(super) struct NotChosen;
 
 impl DialGate {
-    /// Permits one dial. The caller starts it before anything else happens in the swarm, so that
-    /// one place suffices.
-    pub(super) const fn permit(&mut self, dial: ConnectionId) {
-        self.permitted = Some(dial);
+    /// Returns the gate that lets these dials pass.
+    pub(super) const fn new(permits: Permits) -> Self {
+        Self { permits }
+    }
+
+    /// Permits one dial.
+    pub(super) fn permit(&self, dial: ConnectionId) {
+        self.permits.permit(dial, Rule::Chosen);
     }
 }
 
@@ -55,10 +62,10 @@ impl NetworkBehaviour for DialGate {
         &mut self,
         dial: ConnectionId,
         _: Option<PeerId>,
-        _: &[Multiaddr],
+        addresses: &[Multiaddr],
         _: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        if self.permitted.take() == Some(dial) {
+        if self.permits.take(dial, addresses) {
             Ok(Vec::new())
         } else {
             Err(ConnectionDenied::new(NotChosen))
@@ -76,7 +83,12 @@ impl NetworkBehaviour for DialGate {
         Ok(dummy::ConnectionHandler)
     }
 
-    fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        // The swarm refuses some dials before it asks the gate.
+        if let FromSwarm::DialFailure(failed) = event {
+            self.permits.forget(failed.connection_id);
+        }
+    }
 
     fn on_connection_handler_event(
         &mut self,

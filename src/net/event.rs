@@ -36,6 +36,13 @@ pub(crate) enum NetEvent {
         /// The response, on the protocol of the request.
         result: Result<Response, RequestError>,
     },
+    /// More of an answer has arrived, which is not complete yet.
+    ResponseGrows {
+        /// The number that the node chose for the request.
+        id: u64,
+        /// The bytes so far.
+        bytes: usize,
+    },
     /// A gossip message arrived. It is forwarded only after an accepting
     /// [`NetHandle::verdict`](super::NetHandle::verdict).
     GossipReceived {
@@ -60,6 +67,24 @@ pub(crate) enum NetEvent {
         /// The failure in the words of the system.
         reason: String,
     },
+    /// How others reach this node has changed.
+    Reach(Box<ReachSnapshot>),
+    /// The way to a connected peer has changed.
+    PathChanged {
+        peer: PeerId,
+        /// The peer that relays; none if the connection is direct.
+        relay: Option<PeerId>,
+        /// The multiaddr of the far end, or of the relay.
+        address: String,
+    },
+    /// A friend's reservation or circuit on this node began or was refused.
+    Relaying {
+        peer: PeerId,
+        /// One of `reserved`, `refused`, `circuit`, `circuit_refused`, `circuit_closed`.
+        what: &'static str,
+    },
+    /// An attempt to reach a peer without its relay ended.
+    Punched { peer: PeerId, direct: bool },
     /// Another node with this node's identity runs.
     CopySeen { address: String },
     /// The machine slept, or its network has changed. The network dials everybody anew, and no peer
@@ -68,6 +93,38 @@ pub(crate) enum NetEvent {
         /// The time for which the machine slept; zero if only its network has changed.
         away: Duration,
     },
+}
+
+/// The farthest way in which others reach this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ReachWay {
+    /// Nobody outside of this network reaches it.
+    Nowhere,
+    /// Friends relay for it.
+    Relayed,
+    /// The router maps a port to it.
+    Mapped,
+    /// Others reach it: the user said so, or a friend has dialed it.
+    Public,
+}
+
+/// How others reach this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ReachSnapshot {
+    pub(crate) way: ReachWay,
+    /// The addresses for others, the best first.
+    pub(crate) addresses: Vec<String>,
+    /// The addresses at which the node accepts connections now.
+    pub(crate) listening: Vec<String>,
+    /// The friends that relay for this node.
+    pub(crate) relays: Vec<PeerId>,
+    /// True if this node relays for friends.
+    pub(crate) relaying: bool,
+    /// The state of a request for a mapped port: `asking`, `mapped`, `expired`, `none` if no router
+    /// answers, or `not_public`. None if ports are not mapped.
+    pub(crate) router: Option<&'static str>,
+    /// True if the node keeps to private addresses.
+    pub(crate) private_only: bool,
 }
 
 /// A rule of the wire that a peer broke.

@@ -23,7 +23,7 @@ use libp2p::{
 };
 
 use super::{
-    address::is_nearby,
+    address::{far_end, is_nearby},
     limits::{MAX_CONNECTIONS_PER_PEER, MAX_SECOND_CONNECTIONS},
     peer::{from_libp2p, to_libp2p},
 };
@@ -130,7 +130,7 @@ impl Gate {
         &mut self,
         id: ConnectionId,
         peer: Libp2pPeerId,
-        remote: &Multiaddr,
+        (remote, local): (&Multiaddr, &Multiaddr),
         inbound: bool,
         now: Instant,
     ) -> Result<THandler<Self>, ConnectionDenied> {
@@ -138,6 +138,8 @@ impl Gate {
         if inbound && self.has_lost(peer, remote, now) {
             return Err(ConnectionDenied::new(Denied::Lost(peer)));
         }
+        // A peer behind a relay counts among those at the relay's address.
+        let remote = &far_end(remote, local);
         if is_nearby(remote) {
             // Before the decision, since a friend gets a place of its own.
             self.trust.met_nearby(peer);
@@ -222,10 +224,10 @@ impl NetworkBehaviour for Gate {
         &mut self,
         id: ConnectionId,
         peer: Libp2pPeerId,
-        _: &Multiaddr,
+        local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.enter(id, peer, remote, true, Instant::now())
+        self.enter(id, peer, (remote, local), true, Instant::now())
     }
 
     fn handle_pending_outbound_connection(
@@ -249,7 +251,7 @@ impl NetworkBehaviour for Gate {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.enter(id, peer, remote, false, Instant::now())
+        self.enter(id, peer, (remote, &Multiaddr::empty()), false, Instant::now())
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -312,7 +314,8 @@ mod tests {
         remote: &str,
         now: Instant,
     ) -> bool {
-        gate.enter(id, to_libp2p(&peer).unwrap(), &remote.parse().unwrap(), true, now).is_ok()
+        let ends = (&remote.parse().unwrap(), &Multiaddr::empty());
+        gate.enter(id, to_libp2p(&peer).unwrap(), ends, true, now).is_ok()
     }
 
     #[test]
@@ -356,17 +359,46 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_has_two_connections_and_one_place() {
+    fn a_peer_has_few_connections_and_one_place() {
         let mut gate = gate();
         let peer = Identity::generate().peer_id();
         let theirs = to_libp2p(&peer).unwrap();
-        for (number, is_let_in) in [(1, true), (2, true), (3, false)] {
+        for (number, is_let_in) in [(1, true), (2, true), (3, true), (4, true), (5, false)] {
             assert_eq!(enter(&mut gate, number, peer, "/ip4/192.0.2.1/tcp/1"), is_let_in);
         }
-        gate.leave(ConnectionId::new_unchecked(1), theirs);
+        for number in 1..4 {
+            gate.leave(ConnectionId::new_unchecked(number), theirs);
+        }
         assert!(gate.connections.contains_key(&peer));
-        gate.leave(ConnectionId::new_unchecked(2), theirs);
+        gate.leave(ConnectionId::new_unchecked(4), theirs);
         assert!(gate.connections.is_empty());
+    }
+
+    #[test]
+    fn peers_behind_one_relay_share_the_places_of_its_address() {
+        let relay = Identity::generate().peer_id();
+        let at = format!("/ip4/192.0.2.1/tcp/1/p2p/{relay}/p2p-circuit");
+        let most = crate::peers::PLACES_PER_ADDRESS;
+        let mut gate = gate();
+        for number in 0..=most {
+            let peer = Identity::generate().peer_id();
+            let id = ConnectionId::new_unchecked(number);
+            let ends = (&format!("/p2p/{peer}").parse().unwrap(), &at.parse().unwrap());
+            assert!(gate.enter(id, to_libp2p(&peer).unwrap(), ends, true, Instant::now()).is_ok());
+        }
+        assert_eq!((gate.connections.len(), gate.take_evicted().len()), (most, 1));
+    }
+
+    #[test]
+    fn a_relay_nearby_makes_nobody_behind_it_a_friend() {
+        let trust = Trust::new([], true);
+        let mut gate = Gate::new(trust.clone());
+        let (relay, peer) = (Identity::generate().peer_id(), Identity::generate().peer_id());
+        let at = format!("/ip4/192.168.1.1/tcp/1/p2p/{relay}/p2p-circuit");
+        assert!(enter(&mut gate, 1, peer, &at));
+        assert!(!trust.is_friend(&peer));
+        assert!(enter(&mut gate, 2, relay, "/ip4/192.168.1.1/tcp/1"));
+        assert!(trust.is_friend(&relay));
     }
 
     #[test]

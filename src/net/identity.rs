@@ -10,12 +10,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ed25519_dalek::{SecretKey, SigningKey};
 use libp2p::identity::{KeyType, Keypair};
 use zeroize::Zeroizing;
 
 use crate::{
     primitives::{PeerId, Signature},
     storage::{create_private, make_private, real_place},
+    wire::{Secret, agree},
 };
 
 /// Size of a key file in bytes: two protobuf fields, the kind of key (2) and its 64 bytes (2 + 64).
@@ -129,6 +131,17 @@ impl Identity {
         Signature(bytes.try_into().unwrap_or([0; 64]))
     }
 
+    /// Agrees on a secret with the holder of a key of X25519, to open a sealed line.
+    #[must_use]
+    pub(crate) fn agree(&self, theirs: &[u8; 32]) -> Secret {
+        let own = self.keypair.clone().try_into_ed25519().ok();
+        let secret = own.and_then(|own| SecretKey::try_from(own.secret().as_ref()).ok());
+        // An identity is always ed25519, and a secret of zeros opens nothing.
+        secret
+            .map(Zeroizing::new)
+            .map_or_else(Secret::default, |secret| agree(&SigningKey::from_bytes(&secret), theirs))
+    }
+
     pub(super) fn keypair(&self) -> Keypair {
         self.keypair.clone()
     }
@@ -162,6 +175,7 @@ fn narrow_mode(path: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::{SealedLine, SignedLine};
 
     #[test]
     fn an_identity_is_made_once_and_found_again() {
@@ -208,6 +222,18 @@ mod tests {
         let signature = identity.sign(b"a line");
         let key = ed25519_dalek::VerifyingKey::from_bytes(&identity.peer_id().0.0).unwrap();
         key.verify_strict(b"a line", &ed25519_dalek::Signature::from_bytes(&signature.0)).unwrap();
+    }
+
+    #[test]
+    fn a_line_that_is_sealed_to_it_opens() {
+        let (author, receiver) = (Identity::generate(), Identity::generate());
+        let network = crate::primitives::BlockHash([7; 32]);
+        let (from, to) = (author.peer_id(), Some(receiver.peer_id()));
+        let line = SignedLine::sign(&network, from, to, 1, 2, "hi", &|bytes| author.sign(bytes));
+        let line = line.unwrap();
+        let sealed = SealedLine::seal(&network, &line, &Zeroizing::new([3; 32])).unwrap();
+        assert_eq!(sealed.open(&network, &|theirs| receiver.agree(theirs)), Ok(line));
+        assert!(sealed.open(&network, &|theirs| author.agree(theirs)).is_err());
     }
 
     #[test]

@@ -16,20 +16,20 @@ pub(super) const ANSWER_QUEUE: usize = MAX_INBOUND + MAX_PENDING_VERDICTS;
 
 /// Requests in flight to one peer, on all protocols. A peer allows a stranger
 /// [`STRANGER_STREAMS`] streams, and both ends send requests.
-pub(super) const MAX_IN_FLIGHT_PER_PEER: usize = 8;
-/// Requests of these on `sync`. Its answers are large, so the rest is kept for the other protocols:
-/// a line or a hello does not wait behind blocks.
-pub(super) const MAX_SYNC_IN_FLIGHT: usize = 5;
+pub(super) const MAX_IN_FLIGHT_PER_PEER: usize = 10;
+/// Requests of these on `sync`: four for bodies and four for headers. The rest is kept for the
+/// other protocols: a line or a hello does not wait behind blocks.
+pub(super) const MAX_SYNC_IN_FLIGHT: usize = 8;
 /// Requests to one peer that wait until fewer are in flight. A request to a peer with more fails.
 pub(super) const MAX_WAITING_PER_PEER: usize = 256;
-/// Streams of one protocol on one connection, both ways: 8 of each end, and 8 to spare.
+/// Streams of one protocol on one connection, both ways: 10 of each end, and 8 to spare.
 pub(super) const MAX_STREAMS: usize = 2 * MAX_IN_FLIGHT_PER_PEER + 8;
 /// Time that a request waits to be sent before it ends as timed out.
 pub(super) const MAX_WAITING_TIME: Duration = Duration::from_secs(30);
 
 /// Requests of all peers that wait for the node's response. Any further request is answered Busy.
 pub(super) const MAX_INBOUND: usize = 512;
-/// Requests of one peer that wait for the node's response: the 8 that an honest peer keeps in
+/// Requests of one peer that wait for the node's response: the 10 that an honest peer keeps in
 /// flight, and as many again.
 pub(super) const MAX_INBOUND_PER_PEER: usize = 2 * MAX_IN_FLIGHT_PER_PEER;
 /// Requests of all peers that are no friends, of those that wait for the node's response. The rest
@@ -54,6 +54,12 @@ pub(super) const MAX_SENDING_STRANGERS: usize = 32 << 20;
 /// Size of a response, in bytes, that any peer without an unsent one may get: hello, profiles of
 /// a few, headers of a short walk, and Busy.
 pub(super) const SMALL_RESPONSE: usize = 64 * 1024;
+/// Time without a byte after which an answer counts as lost, and in which a message of no size must
+/// have passed.
+pub(super) const ANSWER_TIME: Duration = Duration::from_secs(20);
+/// Bytes a second that a message needs beyond [`ANSWER_TIME`]. So a peer that reads slowly does not
+/// hold it for ever.
+pub(super) const SLOWEST_RATE: u64 = 16 * 1024;
 /// Size of a request, in bytes, that is read without a permit. Only the longest lists of positions
 /// are larger.
 pub(super) const SMALL_REQUEST: usize = 8 * 1024;
@@ -103,7 +109,7 @@ pub(super) const EVENTS_PER_CONNECTION: usize = 2;
 /// Bytes that the far end of a stream may send before they are read: the window of yamux.
 pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
 /// Streams on a stranger's connection, of both ends together. A peer that opens more is closed.
-/// Honest nodes need 28: [`MAX_IN_FLIGHT_PER_PEER`] requests of each end and [`OTHER_STREAMS`].
+/// Honest nodes need 32: [`MAX_IN_FLIGHT_PER_PEER`] requests of each end and [`OTHER_STREAMS`].
 pub(super) const STRANGER_STREAMS: usize = 48;
 /// Streams on a friend's connection, likewise.
 pub(super) const FRIEND_STREAMS: usize = 128;
@@ -141,8 +147,69 @@ pub(super) const MAX_HELD_BY_STRANGERS: usize = 48 << 20;
 /// GiB. The other bounds keep a node far below it.
 pub(super) const MAX_PROCESS_BYTES: usize = 1 << 30;
 
-/// Connections to one peer. Both ends may dial at once.
-pub(super) const MAX_CONNECTIONS_PER_PEER: u32 = 2;
+/// Connections to one peer: one through a relay, one of each end that dials at once, and one by
+/// which a friend is dialed back.
+pub(super) const MAX_CONNECTIONS_PER_PEER: u32 = 4;
+/// Friends at which this node has a reservation at once. The second takes over where one lies or
+/// ends, and each costs a stream an hour.
+pub(super) const MAX_RELAYS: usize = 2;
+/// Addresses of one relay at which this node says that it is reached.
+pub(super) const MAX_RELAY_ADDRESSES: usize = 2;
+/// Time in which a friend has to grant a reservation.
+pub(super) const RESERVE_TIME: Duration = Duration::from_secs(10);
+/// Time for which a friend that granted none, or ended one, is not asked again. It doubles with
+/// each failure, up to [`LONGEST_RELAY_PAUSE`].
+pub(super) const RELAY_PAUSE: Duration = Duration::from_secs(30);
+/// The longest of these pauses.
+pub(super) const LONGEST_RELAY_PAUSE: Duration = Duration::from_hours(1);
+/// Friends whose pauses are remembered. The one that ends first is forgotten first.
+pub(super) const MAX_RELAY_PAUSES: usize = 64;
+/// Time for which a relayed connection stays beside a direct one, so that its answers arrive.
+pub(super) const RELAYED_GRACE: Duration = Duration::from_secs(2);
+/// First wait before a friend behind a relay is dialed directly again. It doubles up to
+/// [`LONGEST_DIRECT_WAIT`].
+pub(super) const DIRECT_WAIT: Duration = Duration::from_secs(15);
+/// The longest of these waits.
+pub(super) const LONGEST_DIRECT_WAIT: Duration = Duration::from_mins(15);
+/// Bytes a second of answers on `sync` that this node takes through a relay: 256 KiB. Lines and
+/// news pass beside them.
+pub(super) const RELAYED_SYNC_RATE: u64 = 256 * 1024;
+
+/// Reservations that this node grants, all to friends.
+pub(super) const MAX_RESERVATIONS: usize = 64;
+/// Reservations of one friend: one, and one on a connection that is about to end.
+pub(super) const MAX_RESERVATIONS_PER_PEER: usize = 2;
+/// Time for which a reservation holds. Its owner renews it.
+pub(super) const RESERVATION_TIME: Duration = Duration::from_hours(1);
+/// Circuits that this node relays at once.
+pub(super) const MAX_CIRCUITS: usize = 64;
+/// Circuits that one friend opens at once.
+pub(super) const MAX_CIRCUITS_PER_PEER: usize = 8;
+/// Bytes of one circuit, in each direction: 32 MiB. Then it ends, and its friends open another.
+pub(super) const MAX_CIRCUIT_BYTES: u64 = 32 << 20;
+/// Time for which one circuit lasts.
+pub(super) const MAX_CIRCUIT_TIME: Duration = Duration::from_hours(2);
+/// Reservations that one friend asks for at once; one more comes every [`RELAY_REFILL`].
+pub(super) const RESERVATIONS_AT_ONCE: u32 = 16;
+/// Circuits that one friend opens in a row; one more comes every [`RELAY_REFILL`]. So one friend
+/// moves 3.4 MB/s at most in the long run, by [`MAX_CIRCUIT_BYTES`].
+pub(super) const CIRCUITS_AT_ONCE: u32 = 32;
+/// Time in which one reservation and one circuit more may be asked for.
+pub(super) const RELAY_REFILL: Duration = Duration::from_secs(10);
+
+/// Dials at once that follow from a peer's word: to relays, for hole punching, and back.
+pub(super) const MAX_GUEST_DIALS: usize = 32;
+/// Addresses that a peer may name for one hole punching. libp2p keeps 20 candidates.
+pub(super) const MAX_GUEST_ADDRESSES: usize = 20;
+/// Addresses of this node that friends see, and that are tested between two changes of network.
+pub(super) const MAX_CANDIDATES: usize = 16;
+/// Interval of the looks for addresses that wait for their test.
+pub(super) const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// Least time between two dials back to one friend.
+pub(super) const DIAL_BACK_PAUSE: Duration = Duration::from_millis(500);
+/// Time for which a confirmed address is kept that no friend sees any more.
+pub(super) const UNSEEN_TIME: Duration = Duration::from_mins(5);
+
 /// Connections that are the second one to their peer. Further ones are refused.
 pub(super) const MAX_SECOND_CONNECTIONS: usize = 64;
 /// Connections to all peers: one for each of [`MAX_CONNECTED`], the second ones, and as many again
@@ -166,6 +233,9 @@ pub(super) const EVICTED_PAUSE: Duration = Duration::from_mins(2);
 pub(super) const NO_HELLO_PAUSE: Duration = Duration::from_mins(1);
 /// Failed pings in a row after which a connection is closed.
 pub(super) const MAX_PING_FAILURES: u32 = 3;
+/// Time for a dial and its handshake: 8 s. A friend who asks to be dialed back waits for 10 s, and
+/// asks again for ever if no answer comes by then.
+pub(super) const CONNECT_TIME: Duration = Duration::from_secs(8);
 /// Idle time after which libp2p closes a connection: never, in effect. Pings detect dead ones.
 pub(super) const IDLE_TIME: Duration = Duration::from_hours(365 * 24);
 
@@ -265,3 +335,30 @@ const _: () = {
     assert!(MAX_CONNECTIONS as usize >= 2 * (MAX_CONNECTED + MAX_SECOND_CONNECTIONS));
     assert!(MAX_INBOUND_STRANGERS < MAX_INBOUND && MAX_SENDING_STRANGERS < MAX_SENDING);
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documents_rows_on_relays_are_these() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/proto/README.md");
+        let document = std::fs::read_to_string(path).expect("proto/README.md").replace(',', "");
+        let count = |count: usize| count as u64;
+        for (name, value) in [
+            ("MAX_CONNECTIONS_PER_PEER", u64::from(MAX_CONNECTIONS_PER_PEER)),
+            ("MAX_RESERVATIONS", count(MAX_RESERVATIONS)),
+            ("MAX_RESERVATIONS_PER_PEER", count(MAX_RESERVATIONS_PER_PEER)),
+            ("RESERVATION_TIME", RESERVATION_TIME.as_secs()),
+            ("MAX_CIRCUITS", count(MAX_CIRCUITS)),
+            ("MAX_CIRCUITS_PER_PEER", count(MAX_CIRCUITS_PER_PEER)),
+            ("MAX_CIRCUIT_BYTES", MAX_CIRCUIT_BYTES),
+            ("MAX_CIRCUIT_TIME", MAX_CIRCUIT_TIME.as_secs()),
+            ("MAX_RELAYS", count(MAX_RELAYS)),
+            ("RELAYED_SYNC_RATE", RELAYED_SYNC_RATE),
+            ("MAX_GUEST_DIALS", count(MAX_GUEST_DIALS)),
+        ] {
+            assert!(document.contains(&format!("| `{name}` | {value} |")), "{name} is {value}");
+        }
+    }
+}

@@ -5,10 +5,11 @@ use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
 };
 
+use futures::{AsyncRead, AsyncWrite};
 use libp2p::{
     Multiaddr, PeerId, Swarm, SwarmBuilder,
     core::{ConnectedPoint, Negotiated, Transport, muxing::StreamMuxerBox, upgrade::Version},
-    dns, identity, noise, quic, tcp,
+    dns, identity, noise, quic, relay, tcp,
 };
 
 use super::{
@@ -21,8 +22,8 @@ use super::{
     handshakes::bounded,
     identity::Identity,
     limits::{
-        EVENTS_PER_CONNECTION, IDLE_TIME, MAX_HELD_BY_STRANGERS, QUIC_STREAMS, QUIC_WINDOW,
-        STRANGER_STREAMS, STREAM_WINDOW,
+        CONNECT_TIME, EVENTS_PER_CONNECTION, IDLE_TIME, MAX_HELD_BY_STRANGERS, QUIC_STREAMS,
+        QUIC_WINDOW, STRANGER_STREAMS, STREAM_WINDOW,
     },
     mux::{Muxer, Yamux},
     peer::from_libp2p,
@@ -30,27 +31,35 @@ use super::{
 };
 use crate::peers::Trust;
 
-type NoiseSocket = noise::Output<Negotiated<tcp::tokio::TcpStream>>;
-type TcpConnection = Guarded<Muxer<Negotiated<NoiseSocket>>>;
+/// A connection over a socket of the kind `S`.
+type Secured<S> = Guarded<Muxer<Negotiated<noise::Output<Negotiated<S>>>>>;
 
-/// Builds TCP with Noise and yamux. `pool` bounds what the connections hold. `calls` counts the
-/// callers that have this node's own key.
-fn tcp_transport(
+/// Adds Noise and yamux to a transport of plain sockets: TCP, or circuits through a relay. `pool`
+/// bounds what the connections hold. `calls` counts the callers that have this node's own key.
+fn secured<T, S>(
+    transport: T,
     keypair: &identity::Keypair,
     pool: &Pool,
     calls: OwnCalls,
 ) -> Result<
     impl Transport<
-        Output = (PeerId, TcpConnection),
+        Output = (PeerId, Secured<S>),
         Error: Send + Sync + 'static,
         Dial: Send,
         ListenerUpgrade: Send,
     > + Send
     + Unpin
-    + use<>
+    + use<T, S>
     + 'static,
     noise::Error,
-> {
+>
+where
+    T: Transport<Output = S, Error: Send + Sync + 'static, Dial: Send, ListenerUpgrade: Send>
+        + Send
+        + Unpin
+        + 'static,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let (multiplexed, watched) = (pool.clone(), pool.clone());
     let me = keypair.public().to_peer_id();
     let yamux = move |peer: &PeerId, end: &ConnectedPoint| {
@@ -60,7 +69,7 @@ fn tcp_transport(
         let peer = from_libp2p(peer);
         Yamux { pool: multiplexed.clone(), peer }
     };
-    Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+    Ok(transport
         .map_err(Shown)
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(keypair)?)
@@ -95,24 +104,29 @@ fn quic_transport(
     })
 }
 
-/// Builds the swarm with all transports: TCP with Noise and yamux, QUIC, and DNS for both.
+/// Builds the swarm with all transports: TCP with Noise and yamux, QUIC, DNS for both, and circuits
+/// through relays.
 /// `trust` decides how much the connections may hold.
 pub(super) fn build_swarm(
     identity: &Identity,
-    behaviour: Behaviour,
     trust: Trust,
     calls: &OwnCalls,
+    behaviour: impl FnOnce(relay::client::Behaviour) -> Result<Behaviour, NetError>,
 ) -> Result<Swarm<Behaviour>, NetError> {
     let failed = |part: &'static str| move |reason: String| NetError::Setup { part, reason };
     let pool = Pool::new(trust, MAX_HELD_BY_STRANGERS);
-    let transports = || {
+    let transports = |circuits| {
         let keypair = identity.keypair();
-        let tcp = tcp_transport(&keypair, &pool, calls.clone())
-            .map_err(|error| failed("Noise")(error.to_string()))?;
+        let noise = |error: noise::Error| failed("Noise")(error.to_string());
+        let circuits = secured(circuits, &keypair, &pool, calls.clone()).map_err(noise)?;
+        let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+        let tcp = secured(tcp, &keypair, &pool, calls.clone()).map_err(noise)?;
         let quic = quic_transport(&keypair, &pool);
         let tcp = tcp.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
         let quic = quic.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-        let either = tcp.or_transport(quic).map(|either, _| either.into_inner()).boxed();
+        let circuits = circuits.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+        let either = tcp.or_transport(quic).map(|either, _| either.into_inner());
+        let either = circuits.or_transport(either).map(|either, _| either.into_inner()).boxed();
         let Ok(builder) = SwarmBuilder::with_existing_identity(keypair)
             .with_tokio()
             .with_other_transport(|_| bounded(either));
@@ -120,26 +134,36 @@ pub(super) fn build_swarm(
     };
     // The type of the builder depends on the resolver, so a function cannot hold the common end.
     macro_rules! finish {
-        ($builder:expr) => {
+        ($builder:expr, $behaviour:expr) => {{
+            let behaviour = $behaviour;
             Ok($builder
                 .with_behaviour(|_| behaviour)
                 .map_err(|error| failed("behaviour")(error.to_string()))?
                 .with_swarm_config(|config| {
                     config
+                        // The name of the protocol travels with the first message, which
+                        // saves a round trip for each request.
+                        .with_substream_upgrade_protocol_override(Version::V1Lazy)
                         .with_idle_connection_timeout(IDLE_TIME)
                         .with_max_negotiating_inbound_streams(STRANGER_STREAMS)
                         .with_per_connection_event_buffer_size(EVENTS_PER_CONNECTION)
                 })
+                .with_connection_timeout(CONNECT_TIME)
                 .build())
-        };
+        }};
     }
-    match transports()?.with_dns() {
-        Ok(builder) => finish!(builder),
+    let me = identity.keypair().public().to_peer_id();
+    let (circuits, client) = relay::client::new(me);
+    match transports(circuits)?.with_dns() {
+        Ok(builder) => finish!(builder, behaviour(client)?),
         Err(error) => {
             // Without the system's resolver, names cannot be dialed. IP addresses still can.
             tracing::debug!(%error, "no name resolver");
             let nowhere = dns::ResolverConfig::from_parts(None, Vec::new(), Vec::new());
-            finish!(transports()?.with_dns_config(nowhere, dns::ResolverOpts::default()))
+            let (circuits, client) = relay::client::new(me);
+            let builder =
+                transports(circuits)?.with_dns_config(nowhere, dns::ResolverOpts::default());
+            finish!(builder, behaviour(client)?)
         }
     }
 }

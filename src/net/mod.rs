@@ -31,6 +31,7 @@
 
 mod address;
 mod address_book;
+mod arrival;
 mod behaviour;
 mod codec;
 mod copies;
@@ -41,8 +42,10 @@ mod gate;
 mod gossip;
 mod gossip_score;
 mod guard;
+mod guest;
 mod handle;
 mod handshakes;
+mod identify;
 mod identity;
 mod limits;
 mod listen;
@@ -53,6 +56,7 @@ mod nearby;
 mod own_topics;
 mod peer;
 mod pool;
+mod probe;
 mod requests;
 mod swarm;
 #[cfg(test)]
@@ -66,7 +70,7 @@ pub(crate) use address::AddressError;
 pub(crate) use dial_cause::DialCause;
 pub(crate) use event::{
     CommandError, ConnectionSnapshot, GossipId, NetError, NetEvent, NetOffence, PeerSnapshot,
-    ReplyId, RequestError,
+    ReachSnapshot, ReachWay, ReplyId, RequestError,
 };
 pub(crate) use handle::{NetHandle, Told};
 pub(crate) use identity::{Identity, IdentityError};
@@ -97,6 +101,10 @@ pub(crate) struct NetConfig {
     /// True if public addresses from other peers are not dialed. The addresses in `peers` are
     /// dialed in any case.
     pub(crate) private_only: bool,
+    /// True to relay for friends once others can reach this node.
+    pub(crate) relays: bool,
+    /// True to ask the router for a mapped port.
+    pub(crate) port_mapping: bool,
     /// The number of connected peers from which on discovered peers are no longer dialed. Friends
     /// and addresses from the user still are.
     pub(crate) target_peers: usize,
@@ -157,6 +165,8 @@ impl NetConfig {
             peers: Vec::new(),
             mdns: true,
             private_only: false,
+            relays: false,
+            port_mapping: false,
             target_peers: 48,
             trust: Trust::default(),
             tuning: Tuning::default(),

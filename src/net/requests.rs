@@ -14,6 +14,7 @@ use std::{
 use tokio::sync::mpsc::OwnedPermit;
 
 use super::{
+    arrival::Arrival,
     event::{NetEvent, ReplyId, RequestError},
     limits::{
         MAX_IN_FLIGHT_PER_PEER, MAX_INBOUND, MAX_INBOUND_BYTES, MAX_INBOUND_BYTES_STRANGERS,
@@ -37,11 +38,15 @@ pub(super) struct Ticket {
     id: u64,
     slot: Option<OwnedPermit<NetEvent>>,
     meter: Meter,
+    /// What has arrived of the answer.
+    pub(super) arrival: Arrival,
+    /// The bytes that the node was told of.
+    told: usize,
 }
 
 impl Ticket {
     pub(super) fn new(peer: PeerId, id: u64, slot: OwnedPermit<NetEvent>, meter: Meter) -> Self {
-        Self { peer, id, slot: Some(slot), meter }
+        Self { peer, id, slot: Some(slot), meter, arrival: Arrival::default(), told: 0 }
     }
 
     pub(super) fn end(mut self, result: Result<Response, RequestError>) {
@@ -109,13 +114,13 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
     }
 
     /// Returns the next request to the peer if one may be sent now. The caller sends it and calls
-    /// [`Outbound::sent`].
-    pub(super) fn next(&mut self, peer: &PeerId) -> Option<Job> {
+    /// [`Outbound::sent`]. Without `may_sync`, requests on `sync` wait.
+    pub(super) fn next(&mut self, peer: &PeerId, may_sync: bool) -> Option<Job> {
         let lane = self.lanes.get_mut(peer)?;
         if lane.in_flight >= MAX_IN_FLIGHT_PER_PEER {
             return None;
         }
-        let sync_may = lane.on_sync < MAX_SYNC_IN_FLIGHT;
+        let sync_may = may_sync && lane.on_sync < MAX_SYNC_IN_FLIGHT;
         let place = lane.waiting.iter().position(|job| sync_may || job.protocol != Protocol::Sync);
         let job = place.and_then(|place| lane.waiting.remove(place));
         match &job {
@@ -125,7 +130,7 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
                     lane.on_sync = lane.on_sync.saturating_add(1);
                 }
             }
-            None if lane.in_flight == 0 => {
+            None if lane.in_flight == 0 && lane.waiting.is_empty() => {
                 self.lanes.remove(peer);
             }
             None => {}
@@ -135,6 +140,19 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
 
     pub(super) fn sent(&mut self, key: Key, ticket: Ticket, now: Instant) {
         self.flying.insert(key, (ticket, now));
+    }
+
+    /// Returns the answers that have grown since the last call: id of the request, and bytes.
+    pub(super) fn growing(&mut self) -> Vec<(u64, usize)> {
+        let mut growing = Vec::new();
+        for (ticket, _) in self.flying.values_mut() {
+            let bytes = ticket.arrival.len();
+            if bytes > ticket.told {
+                ticket.told = bytes;
+                growing.push((ticket.id, bytes));
+            }
+        }
+        growing
     }
 
     /// Records that a request has ended on the wire. Returns its ticket if it had not ended before.
@@ -402,13 +420,13 @@ mod tests {
         }
         assert_eq!(ended(&mut receiver).len(), 10, "the queue is bounded");
         let mut key = 0_u64;
-        while let Some(job) = outbound.next(&peer(1)) {
+        while let Some(job) = outbound.next(&peer(1), true) {
             outbound.sent(key, job.ticket, now);
             key += 1;
         }
         assert_eq!(key, MAX_SYNC_IN_FLIGHT as u64);
         outbound.landed(0).unwrap().end(Err(RequestError::Unsupported(peer(1))));
-        assert!(outbound.next(&peer(1)).is_some(), "an ended request makes room");
+        assert!(outbound.next(&peer(1), true).is_some(), "an ended request makes room");
         assert!(outbound.landed(0).is_none(), "a request ends once");
     }
 
@@ -430,7 +448,7 @@ mod tests {
         let mut outbound = Outbound::<u64>::new();
         outbound.push(job(&events, 1, 1, now));
         outbound.push(job(&events, 1, 2, now));
-        let flying = outbound.next(&peer(1)).unwrap();
+        let flying = outbound.next(&peer(1), true).unwrap();
         outbound.sent(1, flying.ticket, now);
         outbound.end_all();
         outbound.expire(now + Duration::from_hours(1), Duration::from_mins(1));
@@ -447,7 +465,7 @@ mod tests {
         let mut outbound = Outbound::<u64>::new();
         outbound.push(job(&events, 1, 1, now));
         outbound.push(job(&events, 1, 2, now));
-        let flying = outbound.next(&peer(1)).unwrap();
+        let flying = outbound.next(&peer(1), true).unwrap();
         outbound.sent(1, flying.ticket, now);
         outbound.expire(now, Duration::from_mins(1));
         assert!(ended(&mut receiver).is_empty());
@@ -552,7 +570,7 @@ mod tests {
                         ids += 1;
                     }
                     1 => {
-                        while let Some(job) = outbound.next(&peer(to)) {
+                        while let Some(job) = outbound.next(&peer(to), true) {
                             outbound.sent(keys, job.ticket, now);
                             keys += 1;
                         }

@@ -16,7 +16,7 @@ use tokio::{
 use super::{
     blocking::blocking,
     clock::{moment, moment_with_sleep, now},
-    config::{MEETING_PLACE, NodeConfig, peer_at},
+    config::{MEETING_PLACE, NodeConfig, RelayMode, only_this_machine, peer_at},
     keyring::Keyring,
     metrics::{Listener, Liveness, Monitor, Watched},
     open::{ChainOutput, OpenChain, adopt_lan, open_chain, open_friends},
@@ -375,7 +375,13 @@ async fn start_networking(
     net_config.listen.clone_from(&config.listen);
     net_config.peers.clone_from(&config.peers);
     net_config.mdns = config.mdns;
-    net_config.private_only = config.private_only.unwrap_or(base.network.id == Network::lan().id);
+    let is_lan = base.network.id == Network::lan().id;
+    net_config.external.clone_from(&config.external);
+    net_config.private_only = config.private_only.unwrap_or(is_lan);
+    net_config.port_mapping =
+        config.port_mapping.unwrap_or(!is_lan) && !only_this_machine(&config.listen);
+    let relay = config.relay.unwrap_or(if is_lan { RelayMode::Off } else { RelayMode::Friends });
+    net_config.relays = relay == RelayMode::Friends;
     net_config.trust = base.trust.clone();
     let (net, events) = net::spawn(net_config, registry)?;
     for peer in peers.banned(moment()).chain(base.friends.blocked().await?) {

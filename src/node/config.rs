@@ -4,9 +4,11 @@
 //! defaults.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroUsize,
 };
+
+use clap::ValueEnum;
 
 use crate::{
     datadir::NodeId,
@@ -40,6 +42,8 @@ pub(crate) struct NodeConfig {
     pub(crate) default_name: String,
     /// Multiaddrs on which the node accepts connections.
     pub(crate) listen: Vec<String>,
+    /// Multiaddrs at which the user says that others reach the node: a forwarded port, or a name.
+    pub(crate) external: Vec<String>,
     /// Multiaddrs of the peers to dial, with or without `/p2p/…`.
     pub(crate) peers: Vec<String>,
     pub(crate) mining: MiningMode,
@@ -62,6 +66,10 @@ pub(crate) struct NodeConfig {
     pub(crate) passphrase: Option<Secret>,
     /// True to dial private addresses only. None: true on the built-in network alone.
     pub(crate) private_only: Option<bool>,
+    /// True to ask the router for a mapped port. None: everywhere but on the built-in network.
+    pub(crate) port_mapping: Option<bool>,
+    /// Whom the node relays for. None: friends, and nobody on the built-in network.
+    pub(crate) relay: Option<RelayMode>,
     /// True if, on the built-in network, a private address makes a peer a friend.
     pub(crate) lan_friends: bool,
     /// True to create a wallet if there is none, without showing its recovery phrase.
@@ -77,6 +85,7 @@ impl NodeConfig {
             kept_name: None,
             default_name,
             listen: listen_anywhere(0),
+            external: Vec::new(),
             peers: Vec::new(),
             mining: MiningMode::Off,
             miner: None,
@@ -88,16 +97,29 @@ impl NodeConfig {
             cache_mib: DEFAULT_CACHE_MIB,
             passphrase: None,
             private_only: None,
+            port_mapping: None,
+            relay: None,
             lan_friends: true,
             make_wallet: false,
         }
     }
 }
 
-/// Returns the multiaddrs of all IPv4 interfaces at a port, over TCP and QUIC.
+/// Whom a node relays for that others can reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RelayMode {
+    /// For friends, within stated bytes and time
+    Friends,
+    /// For nobody
+    Off,
+}
+
+/// Returns the multiaddrs of all interfaces at a port: IPv4 and IPv6, over TCP and QUIC. A machine
+/// that lacks IPv6 listens on IPv4 alone.
 #[must_use]
 pub(crate) fn listen_anywhere(port: u16) -> Vec<String> {
-    listen_at(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)
+    let all: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    all.map(|ip| listen_at(ip, port)).concat()
 }
 
 /// Returns the multiaddrs of one interface at a port, over TCP and QUIC.
@@ -147,6 +169,23 @@ pub(crate) fn parse_peer(text: &str) -> Result<String, RpcError> {
             ),
         )),
     }
+}
+
+/// Parses an `--external` into multiaddrs: a multiaddr itself, or `HOST:PORT`, which stands for TCP
+/// and QUIC.
+pub(crate) fn parse_external(text: &str) -> Result<Vec<String>, RpcError> {
+    if text.starts_with('/') {
+        return Ok(vec![text.to_owned()]);
+    }
+    let tcp = parse_peer(text).map_err(|_| {
+        let sentence = format!(
+            "'{text}' is no address at which others reach this node: write yzw.example:8891, \
+             203.0.113.7:8891 or /ip4/203.0.113.7/tcp/8891"
+        );
+        RpcError::new("bad_external_address", sentence)
+    })?;
+    let quic = tcp.replace("/tcp/", "/udp/");
+    Ok(vec![tcp, format!("{quic}/quic-v1")])
 }
 
 /// Returns the multiaddr of a peer over TCP, without its identity.
@@ -212,7 +251,20 @@ mod tests {
     fn addresses_are_read_in_the_forms_that_people_write() {
         assert_eq!(
             parse_listen("3000").expect("a port"),
-            ["/ip4/0.0.0.0/tcp/3000", "/ip4/0.0.0.0/udp/3000/quic-v1"]
+            [
+                "/ip4/0.0.0.0/tcp/3000",
+                "/ip4/0.0.0.0/udp/3000/quic-v1",
+                "/ip6/::/tcp/3000",
+                "/ip6/::/udp/3000/quic-v1"
+            ]
+        );
+        assert_eq!(
+            parse_external("yzw.example:1").expect("a host"),
+            ["/dns/yzw.example/tcp/1", "/dns/yzw.example/udp/1/quic-v1"]
+        );
+        assert_eq!(
+            parse_external("yzw.example").expect_err("no port").code,
+            "bad_external_address"
         );
         assert_eq!(
             parse_listen("[::1]:1").expect("v6"),

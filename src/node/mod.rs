@@ -16,7 +16,7 @@ mod open;
 mod parts;
 mod recovery;
 mod refusals;
-mod router;
+pub(crate) mod router;
 mod service;
 pub(crate) mod settings;
 

@@ -104,11 +104,12 @@ pub(crate) async fn open_friends(
     read_only: bool,
 ) -> Result<(FriendsHandle, JoinHandle<()>), RpcError> {
     let path = folder.file(FRIENDS_FILE);
-    let signing = identity.clone();
+    let (signing, agreeing) = (identity.clone(), identity.clone());
     let config = FriendsConfig {
         me: identity.peer_id(),
         network,
         signer: Box::new(move |message| signing.sign(message)),
+        agree: Box::new(move |theirs| agreeing.agree(theirs)),
         trust,
         clock: Box::new(moment),
     };

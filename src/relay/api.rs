@@ -67,8 +67,12 @@ pub(crate) enum RelayEvent<M> {
     Rebuilt { hash: BlockHash, rebuilt: Rebuilt },
     /// The reply to [`RelayAction::AcceptBlock`].
     BlockDone { hash: BlockHash, result: Result<BlockAccepted, Refused> },
-    /// The reply to [`RelayAction::AcceptTrade`].
-    TradeDone { txid: TxId, result: Result<(), Refused> },
+    /// The reply to [`RelayAction::AcceptTrades`].
+    TradesDone {
+        id: u64,
+        /// The result of each transaction, in their order.
+        results: Vec<Result<(), Refused>>,
+    },
     /// A trade entered the mempool. At start, the node also sends one for each mempool entry.
     TradeAdded {
         txid: TxId,
@@ -77,6 +81,8 @@ pub(crate) enum RelayEvent<M> {
         added: Moment,
         /// True if the trade was made on this node.
         local: bool,
+        /// True if the trade pays no fee worth a token bucket of its own.
+        free: bool,
     },
     /// A trade left the mempool without being mined.
     TradeGone { txid: TxId },
@@ -138,12 +144,14 @@ pub(crate) enum RelayAction<M> {
         /// A block with a correct merkle root. Nothing else has been checked.
         block: Box<Block>,
     },
-    /// Hand a trade to the chain.
-    AcceptTrade {
-        /// The peer that forwarded it.
+    /// Hand trades to the chain, one after the other. They are answered by exactly one
+    /// [`RelayEvent::TradesDone`].
+    AcceptTrades {
+        id: u64,
+        /// The peer that forwarded them.
         peer: PeerId,
-        /// A decoded trade. Nothing else has been checked.
-        transaction: Box<Transaction>,
+        /// Decoded trades. Nothing else has been checked.
+        transactions: Vec<Transaction>,
     },
     /// Read a block from the store.
     FetchBlock { hash: BlockHash },

@@ -171,6 +171,7 @@ impl<M: Copy> Relay<M> {
         if let Some(pending) = self.blocks.pending.get_mut(&hash) {
             if pending.sources.len() < MAX_SOURCES && !pending.sources.contains(&peer) {
                 pending.sources.push(peer);
+                self.ask_more(hash, now);
             }
             return self.verdict(message, Verdict::Ignore);
         }
@@ -190,7 +191,7 @@ impl<M: Copy> Relay<M> {
             since: now,
             stage: Stage::Checking,
             parts: None,
-            tries: 0,
+            tried: Vec::new(),
             leads: false,
         };
         self.blocks.pending.insert(hash, pending);

@@ -26,6 +26,14 @@ pub(super) struct Parts {
     pub(super) missing: Vec<u32>,
 }
 
+/// A request for parts of a block, or for the whole of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) id: u64,
+    pub(super) peer: PeerId,
+    pub(super) since: Moment,
+}
+
 /// The stage of an announced block.
 #[derive(Debug)]
 pub(super) enum Stage {
@@ -33,8 +41,9 @@ pub(super) enum Stage {
     Checking,
     /// The chain is rebuilding the block from the mempool.
     Rebuilding,
-    /// A request to a peer is in flight, for parts or the whole block.
-    Asking { id: u64, peer: PeerId, since: Moment },
+    /// Requests are in flight, for parts or the whole block: at least one, and at most one to a
+    /// peer.
+    Asking { asked: Vec<Asked> },
     /// The next announcer is asked at this time.
     Waiting { until: Moment },
     /// The chain is checking the whole block. `from` is the peer that sent a part of it, if any.
@@ -56,10 +65,25 @@ pub(super) struct Pending<M> {
     pub(super) stage: Stage,
     /// The result of the rebuild. `None` if the whole block has to be requested.
     pub(super) parts: Option<Parts>,
-    /// The number of requests so far.
-    pub(super) tries: u32,
+    /// The peers that were asked so far, one for each request: at most `MAX_TRIES`.
+    pub(super) tried: Vec<PeerId>,
     /// True if the header became the best one: its body lets the miners rest.
     pub(super) leads: bool,
+}
+
+impl<M> Pending<M> {
+    /// Returns the requests in flight.
+    pub(super) fn asked(&self) -> &[Asked] {
+        match &self.stage {
+            Stage::Asking { asked } => asked,
+            _ => &[],
+        }
+    }
+
+    /// Returns the first announcer that was not asked yet.
+    pub(super) fn untried(&self) -> Option<PeerId> {
+        self.sources.iter().find(|source| !self.tried.contains(source)).copied()
+    }
 }
 
 /// The relay's state of blocks.
@@ -89,12 +113,11 @@ impl<M> Blocks<M> {
         }
     }
 
-    /// Returns the block that the request with this id is for.
-    pub(super) fn asked(&self, id: u64) -> Option<BlockHash> {
-        let asks = |pending: &Pending<M>| match pending.stage {
-            Stage::Asking { id: asked, .. } => asked == id,
-            _ => false,
-        };
-        self.pending.iter().find(|(_, pending)| asks(pending)).map(|(hash, _)| *hash)
+    /// Returns the block that the request with this id is for, and the request.
+    pub(super) fn asked(&self, id: u64) -> Option<(BlockHash, Asked)> {
+        self.pending.iter().find_map(|(hash, pending)| {
+            let asked = pending.asked().iter().find(|asked| asked.id == id)?;
+            Some((*hash, *asked))
+        })
     }
 }

@@ -6,8 +6,9 @@ use serde_bytes::ByteBuf;
 use tracing::debug;
 
 use super::{
-    BLOCK_MS, MAX_TRIES, REQUEST_MS, RETRY_MS, Relay, RelayAction, SOLVED_MS, VERDICT_MS,
-    blocks::{Parts, Pending, Stage},
+    BLOCK_MS, MAX_ASKED, MAX_TRIES, REQUEST_MS, RETRY_MS, Relay, RelayAction, SOLVED_MS,
+    VERDICT_MS,
+    blocks::{Asked, Parts, Pending, Stage},
     compact::assemble,
 };
 use crate::{
@@ -54,19 +55,44 @@ impl<M: Copy> Relay<M> {
         self.ask_next(hash, now);
     }
 
-    /// Requests the missing parts from the next announcer. Leaves the block to sync after
+    /// Requests the missing parts anew, from the next announcers. Leaves the block to sync after
     /// [`MAX_TRIES`] requests.
     fn ask_next(&mut self, hash: BlockHash, now: Moment) {
         let Some(pending) = self.blocks.pending.get_mut(&hash) else {
             return;
         };
-        let turn =
-            usize::try_from(pending.tries).unwrap_or(usize::MAX).checked_rem(pending.sources.len());
-        let source = turn.and_then(|turn| pending.sources.get(turn)).copied();
-        let Some(peer) = source.filter(|_| pending.tries < MAX_TRIES) else {
+        if pending.sources.is_empty() || pending.tried.len() >= MAX_TRIES {
             return self.leave_to_sync(hash, now);
+        }
+        pending.stage = Stage::Asking { asked: Vec::new() };
+        self.ask_one(hash, now);
+        self.ask_more(hash, now);
+    }
+
+    /// Requests the missing parts from further announcers that were not asked yet, as long as
+    /// requests are in flight and there are fewer than [`MAX_ASKED`].
+    pub(super) fn ask_more(&mut self, hash: BlockHash, now: Moment) {
+        while let Some(pending) = self.blocks.pending.get(&hash) {
+            let more = (1..MAX_ASKED).contains(&pending.asked().len());
+            if !more || pending.untried().is_none() || pending.tried.len() >= MAX_TRIES {
+                return;
+            }
+            self.ask_one(hash, now);
+        }
+    }
+
+    /// Requests the missing parts from the first announcer that was not asked yet. If all of them
+    /// have failed, it is the turn of one of them again.
+    fn ask_one(&mut self, hash: BlockHash, now: Moment) {
+        let Some(pending) = self.blocks.pending.get_mut(&hash) else {
+            return;
         };
-        pending.tries = pending.tries.saturating_add(1);
+        let turn = pending.tried.len().checked_rem(pending.sources.len());
+        let again = turn.and_then(|turn| pending.sources.get(turn)).copied();
+        let Some(peer) = pending.untried().or(again) else {
+            return;
+        };
+        pending.tried.push(peer);
         let request = match &pending.parts {
             Some(Parts { missing, .. }) => SyncRequest::GetBlockTrades(GetBlockTrades {
                 block: hash,
@@ -76,22 +102,26 @@ impl<M: Copy> Relay<M> {
         };
         events::BlocksRequested { peer, message: "getdata", count: 1 }.emit();
         let id = self.request(peer, request);
-        if let Some(pending) = self.blocks.pending.get_mut(&hash) {
-            pending.stage = Stage::Asking { id, peer, since: now };
+        if let Some(Pending { stage: Stage::Asking { asked }, .. }) =
+            self.blocks.pending.get_mut(&hash)
+        {
+            asked.push(Asked { id, peer, since: now });
         }
     }
 
-    /// Handles a failed request. Asks the next announcer at once, or after a pause if all have been
-    /// asked.
+    /// Handles a failed request. Unless others are in flight, asks the next announcer at once, or
+    /// after a pause if all have been asked.
     fn ask_later(&mut self, hash: BlockHash, now: Moment) {
         let Some(pending) = self.blocks.pending.get_mut(&hash) else {
             return;
         };
-        let asked = usize::try_from(pending.tries).unwrap_or(usize::MAX);
-        if asked < pending.sources.len() {
+        if !pending.asked().is_empty() {
+            return self.ask_more(hash, now);
+        }
+        if pending.untried().is_some() {
             return self.ask_next(hash, now);
         }
-        let pause = RETRY_MS.saturating_mul(1 << pending.tries.min(MAX_TRIES));
+        let pause = RETRY_MS.saturating_mul(1 << pending.tried.len().min(MAX_TRIES));
         pending.stage = Stage::Waiting { until: now.saturating_add(pause) };
     }
 
@@ -114,15 +144,16 @@ impl<M: Copy> Relay<M> {
         result: Result<SyncResponse, RequestFailure>,
         now: Moment,
     ) {
-        let Some(hash) = self.blocks.asked(id) else {
+        let Some((hash, Asked { peer, .. })) = self.blocks.asked(id) else {
             return debug!(id, "a response came for a request that has ended");
         };
         let Some(pending) = self.blocks.pending.get_mut(&hash) else {
             return;
         };
-        let Stage::Asking { peer, .. } = pending.stage else {
-            return;
-        };
+        if let Stage::Asking { asked } = &mut pending.stage {
+            asked.retain(|asked| asked.id != id);
+        }
+        let is_last = pending.asked().is_empty();
         match (result, pending.parts.is_some()) {
             (Ok(SyncResponse::BlockTrades(parts)), true) => self.on_parts(hash, peer, &parts, now),
             (Ok(SyncResponse::Data(items)), false) => self.on_whole(hash, peer, &items, now),
@@ -130,8 +161,10 @@ impl<M: Copy> Relay<M> {
                 self.ask_later(hash, now);
             }
             (Ok(SyncResponse::Refused(_)), _) => {
-                // The peer may still send the whole block.
-                pending.parts = None;
+                // The peer may still send the whole block. Others may still send the parts.
+                if is_last {
+                    pending.parts = None;
+                }
                 self.ask_later(hash, now);
             }
             (Ok(_), _) => {
@@ -211,11 +244,16 @@ impl<M: Copy> Relay<M> {
         self.drop_source(hash, peer, now);
     }
 
-    /// Removes a peer that sent wrong data from the announcers of a block, and asks the next one.
+    /// Removes a peer that sent wrong data from the announcers of a block. Unless others are asked
+    /// already, asks the next one.
     fn drop_source(&mut self, hash: BlockHash, peer: PeerId, now: Moment) {
         if let Some(pending) = self.blocks.pending.get_mut(&hash) {
             pending.sources.retain(|source| *source != peer);
-            self.ask_next(hash, now);
+            if pending.asked().is_empty() {
+                self.ask_next(hash, now);
+            } else {
+                self.ask_more(hash, now);
+            }
         }
     }
 
@@ -304,8 +342,11 @@ impl<M: Copy> Relay<M> {
                 continue;
             };
             pending.sources.retain(|source| *source != peer);
-            if matches!(pending.stage, Stage::Asking { peer: asked, .. } if asked == peer) {
-                self.ask_next(hash, now);
+            if let Stage::Asking { asked } = &mut pending.stage {
+                asked.retain(|asked| asked.peer != peer);
+                if asked.is_empty() {
+                    self.ask_next(hash, now);
+                }
             }
         }
     }
@@ -314,17 +355,21 @@ impl<M: Copy> Relay<M> {
         self.tick_verdicts(now);
         let hashes: Vec<BlockHash> = self.blocks.pending.keys().copied().collect();
         for hash in hashes {
-            let Some(pending) = self.blocks.pending.get(&hash) else {
+            let Some(pending) = self.blocks.pending.get_mut(&hash) else {
                 continue;
             };
             if now.saturating_sub(pending.since) >= BLOCK_MS {
                 self.leave_to_sync(hash, now);
                 continue;
             }
-            match pending.stage {
-                Stage::Waiting { until } if now >= until => self.ask_next(hash, now),
-                Stage::Asking { since, .. } if now.saturating_sub(since) >= REQUEST_MS => {
-                    self.ask_later(hash, now);
+            match &mut pending.stage {
+                Stage::Waiting { until } if now >= *until => self.ask_next(hash, now),
+                Stage::Asking { asked } => {
+                    let before = asked.len();
+                    asked.retain(|asked| now.saturating_sub(asked.since) < REQUEST_MS);
+                    if asked.len() < before {
+                        self.ask_later(hash, now);
+                    }
                 }
                 _ => {}
             }

@@ -88,9 +88,9 @@ impl<M: Copy> Relay<M> {
             RelayEvent::HeaderDone { hash, result } => self.on_header_done(hash, result, now),
             RelayEvent::Rebuilt { hash, rebuilt } => self.on_rebuilt(hash, rebuilt, now),
             RelayEvent::BlockDone { hash, result } => self.on_block_done(hash, result, now),
-            RelayEvent::TradeDone { txid, result } => self.on_trade_done(txid, result, now),
-            RelayEvent::TradeAdded { txid, transaction, added, local } => {
-                self.on_trade_added(txid, transaction, added, local, now);
+            RelayEvent::TradesDone { id, results } => self.on_trades_done(id, results, now),
+            RelayEvent::TradeAdded { txid, transaction, added, local, free } => {
+                self.on_trade_added(txid, transaction, added, (local, free), now);
             }
             RelayEvent::TradeGone { txid } => self.trades.forget(&txid),
             RelayEvent::Response { id, result } => self.on_response(id, result, now),

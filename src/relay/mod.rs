@@ -12,13 +12,14 @@
 //! - *Compact*: a block as header, coinbase and short ids. The relay publishes our own block once
 //!   it is on the best chain, and also a new tip that did not come by gossip. The first compact
 //!   block from gossip is forwarded after the check of its header. The chain then rebuilds the
-//!   block from the mempool. The relay requests missing transactions from the announcers, and the
-//!   whole block if that fails. A failed rebuild is not penalised: short ids may collide, and a
-//!   peer forwards an announcement before it has seen the body.
-//! - *Trades*: a trade from gossip is forwarded once the chain accepts it. Everybody who has a
-//!   trade announces it again at random times until it is mined, its maker as all others. Who hears
-//!   an announcement waits longer with his own. Each repetition has a random `round`, since gossip
-//!   would not spread the same bytes again.
+//!   block from the mempool. The relay requests missing transactions from up to [`MAX_ASKED`]
+//!   announcers at once, and the whole block if that fails. A failed rebuild is not penalised:
+//!   short ids may collide, and a peer forwards an announcement before it has seen the body.
+//! - *Trades*: one trade, or many that a node announces for the first time. A message is forwarded
+//!   once the chain accepts all of its trades. If it accepts only some, the node announces these by
+//!   itself. Everybody who has a trade announces it again at random times until it is mined, its
+//!   maker as all others. Who hears an announcement waits longer with his own. Each repetition has
+//!   a random `round`, since gossip would not spread the same bytes again.
 //!
 //! # Invariants
 //! - Every gossip message gets exactly one verdict, within [`VERDICT_MS`].
@@ -63,8 +64,18 @@ const BLOCK_RATE: Rate = Rate { burst: 512, per_second: 64 };
 const TRADE_RATE: Rate = Rate { burst: 2_000, per_second: 200 };
 /// The rate of notes from one peer. It is lower than [`TRADE_RATE`], since notes are free.
 const NOTE_RATE: Rate = Rate { burst: 200, per_second: 20 };
-/// The rate at which this node publishes new trades, well below what peers accept from one sender.
-const PUBLISH_RATE: Rate = Rate { burst: 100, per_second: 10 };
+/// The rate at which this node publishes new trades that pay a fee. It counts as [`TRADE_RATE`].
+/// With [`PUBLISH_FREE_RATE`] it is half of what peers accept from one sender.
+const PUBLISH_RATE: Rate = Rate { burst: 500, per_second: 100 };
+/// The rate at which this node publishes new trades without a fee. With the notes, it stays below
+/// the 1 MiB and the 13 kB/s of free transactions that a mempool takes from one peer.
+const PUBLISH_FREE_RATE: Rate = Rate { burst: 500, per_second: 8 };
+/// The rate at which this node publishes new notes: half of the burst that peers accept, and a
+/// quarter of their rate.
+const PUBLISH_NOTE_RATE: Rate = Rate { burst: 100, per_second: 5 };
+/// The size of the trades in one published message, in bytes: 0.8 s of a line of 40 kB/s. A longer
+/// trade goes alone.
+const MAX_BATCH_BYTES: usize = 32 * 1_024;
 /// The rate at which this node repeats trades of its mempool. All nodes repeat, and one neighbour
 /// may forward the announcements of all of them.
 const REPEAT_RATE: Rate = Rate { burst: 20, per_second: 2 };
@@ -99,7 +110,10 @@ const MAX_OUTGOING: usize = 10_000;
 const MAX_RECENT_TRADES: usize = 20_000;
 
 /// The maximum number of requests for one block's parts or body, over all announcers.
-const MAX_TRIES: u32 = 6;
+const MAX_TRIES: usize = 6;
+/// The maximum number of announcers that are asked for one block's parts or body at once. So a peer
+/// that keeps us waiting delays no block that others have.
+const MAX_ASKED: usize = 3;
 /// The timeout of a request for parts or a body, in ms. Then the next announcer is asked.
 const REQUEST_MS: u64 = 5_000;
 /// The unit of the pause after all announcers were asked, in ms. The pause doubles with each

@@ -8,16 +8,19 @@ use std::{
     sync::Arc,
 };
 
-use super::MAX_SCHEDULED;
+use super::{MAX_SCHEDULED, outgoing::Class};
 use crate::primitives::{Moment, Transaction, TxId};
 
+/// A mempool entry, and its next announcement.
 #[derive(Debug)]
-struct Entry {
-    transaction: Arc<Transaction>,
-    next: Moment,
+pub(super) struct Entry {
+    pub(super) transaction: Arc<Transaction>,
+    pub(super) next: Moment,
     /// True until its first announcement by this node, if one is due at all.
-    is_first: bool,
-    is_own: bool,
+    pub(super) is_first: bool,
+    pub(super) is_own: bool,
+    /// The class in which it is announced first.
+    pub(super) class: Class,
 }
 
 /// Mempool entries in the order of their next announcement. If it is full, an own trade takes the
@@ -35,27 +38,20 @@ impl Schedule {
     }
 
     /// Adds a trade, unless it is there already or there is no room.
-    pub(super) fn add(
-        &mut self,
-        txid: TxId,
-        transaction: Arc<Transaction>,
-        next: Moment,
-        is_first: bool,
-        is_own: bool,
-    ) {
+    pub(super) fn add(&mut self, txid: TxId, entry: Entry) {
         if self.contains(&txid) {
             return;
         }
         if self.entries.len() >= MAX_SCHEDULED {
             let last = self.times.iter().rev().map(|(_, txid)| *txid);
-            let other = is_own && self.own < MAX_SCHEDULED;
+            let other = entry.is_own && self.own < MAX_SCHEDULED;
             let place = other.then(|| last.into_iter().find(|txid| !self.is_own(txid))).flatten();
             let Some(place) = place else { return };
             self.remove(&place);
         }
-        self.own = self.own.saturating_add(usize::from(is_own));
-        self.times.insert((next, txid));
-        self.entries.insert(txid, Entry { transaction, next, is_first, is_own });
+        self.own = self.own.saturating_add(usize::from(entry.is_own));
+        self.times.insert((entry.next, txid));
+        self.entries.insert(txid, entry);
     }
 
     fn is_own(&self, txid: &TxId) -> bool {
@@ -72,6 +68,14 @@ impl Schedule {
         }
     }
 
+    /// Moves the next announcement of a trade, which is then as its first.
+    pub(super) fn hasten(&mut self, txid: &TxId, next: Moment) {
+        self.postpone(txid, next);
+        if let Some(entry) = self.entries.get_mut(txid) {
+            entry.is_first = true;
+        }
+    }
+
     /// Removes a trade that left the mempool.
     pub(super) fn remove(&mut self, txid: &TxId) {
         if let Some(entry) = self.entries.remove(txid) {
@@ -80,12 +84,13 @@ impl Schedule {
         }
     }
 
-    /// Returns a trade whose announcement is due, and whether it is the first. The caller moves its
-    /// next announcement.
-    pub(super) fn due(&self, now: Moment) -> Option<(TxId, Arc<Transaction>, bool)> {
+    /// Returns a trade whose announcement is due, and the class of that. The caller moves its next
+    /// announcement.
+    pub(super) fn due(&self, now: Moment) -> Option<(TxId, Arc<Transaction>, Class)> {
         let (_, txid) = self.times.first().filter(|(next, _)| *next <= now)?;
         let entry = self.entries.get(txid)?;
-        Some((*txid, Arc::clone(&entry.transaction), entry.is_first))
+        let class = if entry.is_first { entry.class } else { Class::Again };
+        Some((*txid, Arc::clone(&entry.transaction), class))
     }
 }
 
@@ -99,8 +104,10 @@ mod tests {
         TxId(id)
     }
 
-    fn transaction() -> Arc<Transaction> {
-        Arc::new(Transaction { inputs: Vec::new(), outputs: Vec::new(), memo: Vec::new() })
+    fn entry(next: Moment, is_first: bool, is_own: bool) -> Entry {
+        let memo = Vec::new();
+        let transaction = Arc::new(Transaction { inputs: Vec::new(), outputs: Vec::new(), memo });
+        Entry { transaction, next, is_first, is_own, class: Class::Free }
     }
 
     #[test]
@@ -108,28 +115,33 @@ mod tests {
         let mut schedule = Schedule::default();
         for number in 0..4 {
             let next = 100 - Moment::try_from(number).unwrap();
-            schedule.add(id(number), transaction(), next, true, false);
+            schedule.add(id(number), entry(next, true, false));
         }
         assert!(schedule.due(96).is_none());
-        assert_eq!(schedule.due(97).map(|(txid, _, first)| (txid, first)), Some((id(3), true)));
+        assert_eq!(
+            schedule.due(97).map(|(txid, _, class)| (txid, class)),
+            Some((id(3), Class::Free))
+        );
         schedule.postpone(&id(3), 500);
         schedule.remove(&id(2));
         assert_eq!(schedule.due(100).map(|(txid, ..)| txid), Some(id(1)));
         schedule.remove(&id(1));
         schedule.remove(&id(0));
         assert!(schedule.due(499).is_none());
-        assert_eq!(schedule.due(500).map(|(_, _, first)| first), Some(false));
+        assert_eq!(schedule.due(500).map(|(_, _, class)| class), Some(Class::Again));
+        schedule.hasten(&id(3), 400);
+        assert_eq!(schedule.due(400).map(|(_, _, class)| class), Some(Class::Free));
     }
 
     #[test]
     fn own_trades_find_room_among_others_and_not_the_other_way_round() {
         let mut schedule = Schedule::default();
         for number in 0..MAX_SCHEDULED {
-            schedule.add(id(number), transaction(), 1, false, false);
+            schedule.add(id(number), entry(1, false, false));
         }
-        schedule.add(id(MAX_SCHEDULED), transaction(), 1, false, false);
+        schedule.add(id(MAX_SCHEDULED), entry(1, false, false));
         assert!(!schedule.contains(&id(MAX_SCHEDULED)));
-        schedule.add(id(MAX_SCHEDULED), transaction(), 1, true, true);
+        schedule.add(id(MAX_SCHEDULED), entry(1, true, true));
         assert!(schedule.contains(&id(MAX_SCHEDULED)));
         assert_eq!(schedule.entries.len(), MAX_SCHEDULED);
         assert_eq!(schedule.times.len(), MAX_SCHEDULED);

@@ -1,4 +1,8 @@
 //! Gossip of trades and notes, received and published.
+//!
+//! A message has one trade or many. It is forwarded only if each of its trades would be forwarded
+//! alone. Otherwise this node announces those that its mempool took by itself: so a message cannot
+//! carry what nobody wants through the network.
 
 use std::sync::Arc;
 
@@ -7,7 +11,10 @@ use tracing::debug;
 
 use super::{
     Announcement, MAX_ORPHANS, MAX_PENDING_TRADE_BYTES, MAX_PENDING_TRADES, ORPHAN_MS, Relay,
-    RelayAction, VERDICT_MS, trades::Pending,
+    RelayAction, VERDICT_MS,
+    outgoing::{Class, weight},
+    schedule::Entry,
+    trades::{Check, Orphan, bytes_of},
 };
 use crate::{
     chain::api::{RefusalCause, Refused},
@@ -17,8 +24,8 @@ use crate::{
     wire::{TradeAnnouncement, TradeGossip, Verdict},
 };
 
-/// Decodes the trade in an announcement. Returns the offence if there is none.
-fn read_announcement(bytes: &[u8]) -> Result<Transaction, (Offence, String)> {
+/// Decodes a trade of an announcement. Returns the offence if there is none.
+fn read_trade(bytes: &ByteBuf) -> Result<Transaction, (Offence, String)> {
     let transaction: Transaction = encoding::from_bytes(bytes).map_err(|error| {
         (Offence::Malformed, format!("an announced trade cannot be read: {error}"))
     })?;
@@ -38,109 +45,167 @@ impl<M: Copy> Relay<M> {
         gossip: &TradeGossip,
         now: Moment,
     ) {
-        let TradeGossip::Trade(TradeAnnouncement { transaction: bytes, .. }) = gossip;
-        let transaction = match read_announcement(bytes) {
-            Ok(transaction) => transaction,
+        let TradeGossip::Trades(TradeAnnouncement { transactions, .. }) = gossip;
+        let read: Result<Vec<Transaction>, _> = transactions.iter().map(read_trade).collect();
+        let transactions = match read {
+            Ok(transactions) => transactions,
             Err((offence, reason)) => {
                 self.verdict(message, Verdict::Reject);
                 return self.penalise(peer, offence, reason);
             }
         };
-        let verdict = self.admit(peer, message, transaction, now);
-        if let Some(verdict) = verdict {
-            self.verdict(message, verdict);
+        if !self.within_rates(peer, &transactions, now) {
+            debug!(%peer, "a peer sends too many trades");
+            return self.verdict(message, Verdict::Ignore);
         }
+        let check = self.sort(peer, message, transactions, now);
+        let trades = &mut self.trades;
+        if check.transactions.is_empty() {
+            // A trade is announced repeatedly, since some peers may lack it. The interval keeps a
+            // peer from making us forward it at will.
+            let forwards = !check.stays && trades.are_due(&check.known, now);
+            if forwards {
+                trades.forward(&check.known, now);
+            }
+            let verdict = if forwards { Verdict::Accept } else { Verdict::Ignore };
+            return self.verdict(message, verdict);
+        }
+        let count = trades.checking.len().saturating_add(check.transactions.len());
+        let bytes = trades.checking_bytes.saturating_add(bytes_of(&check.transactions));
+        if count > MAX_PENDING_TRADES || bytes > MAX_PENDING_TRADE_BYTES {
+            return self.verdict(message, Verdict::Ignore);
+        }
+        for txid in &check.ids {
+            trades.gossiped.insert(*txid, ());
+        }
+        self.ask_chain(check);
     }
 
-    /// Returns the verdict on a trade if it needs no check by the chain. Otherwise hands the trade
-    /// to the chain.
-    fn admit(
-        &mut self,
+    /// Takes trades from the peer's rates. Returns false if they are beyond one of them.
+    fn within_rates(&mut self, peer: PeerId, transactions: &[Transaction], now: Moment) -> bool {
+        let Some(allowance) = self.allowance(peer, now) else { return false };
+        let (mut trades, mut notes) = (0_u64, 0_u64);
+        for transaction in transactions {
+            let is_note = transaction.kind() == TransactionKind::Note;
+            let sum = if is_note { &mut notes } else { &mut trades };
+            *sum = sum.saturating_add(weight(transaction));
+        }
+        (trades == 0 || allowance.trades.take(trades, now))
+            && (notes == 0 || allowance.notes.take(notes, now))
+    }
+
+    /// Separates the trades that the chain has to check from those that are known.
+    fn sort(
+        &self,
         peer: PeerId,
         message: M,
-        transaction: Transaction,
+        transactions: Vec<Transaction>,
         now: Moment,
-    ) -> Option<Verdict> {
-        let is_note = transaction.kind() == TransactionKind::Note;
-        let Some(allowance) = self.allowance(peer, now) else {
-            return Some(Verdict::Ignore);
+    ) -> Check<M> {
+        let mut check = Check {
+            peer,
+            message: Some(message),
+            transactions: Vec::new(),
+            ids: Vec::new(),
+            known: Vec::new(),
+            stays: false,
+            since: now,
         };
-        let bucket = if is_note { &mut allowance.notes } else { &mut allowance.trades };
-        let weight = u64::try_from(transaction.encoded_len().div_ceil(1_000)).unwrap_or(u64::MAX);
-        if !bucket.take(weight, now) {
-            debug!(%peer, "a peer sends too many trades");
-            return Some(Verdict::Ignore);
-        }
-        let txid = transaction.txid();
-        let half = self.trades.interval_ms / 2;
-        if let Some(forwarded) = self.trades.pool.get_mut(&txid) {
-            // A trade is announced repeatedly, since some peers may lack it. The interval keeps a
-            // peer from making us forward it at will. Our own announcement can then wait.
-            let due = now.saturating_sub(*forwarded) >= half;
-            if due {
-                *forwarded = now;
-                let next = self.trades.later(now);
-                self.trades.schedule.postpone(&txid, next);
-            }
-            return Some(if due { Verdict::Accept } else { Verdict::Ignore });
-        }
         let trades = &self.trades;
-        let bytes = trades.pending_bytes.saturating_add(transaction.encoded_len());
-        let known = trades.mined.contains(&txid)
-            || trades.pending.contains_key(&txid)
-            || trades.orphans.contains_key(&txid);
-        if known || trades.pending.len() >= MAX_PENDING_TRADES || bytes > MAX_PENDING_TRADE_BYTES {
-            return Some(Verdict::Ignore);
+        for transaction in transactions {
+            let txid = transaction.txid();
+            if trades.pool.contains(&txid) {
+                check.known.push(txid);
+            } else if trades.mined.contains(&txid)
+                || trades.checking.contains(&txid)
+                || trades.orphans.contains_key(&txid)
+                || check.ids.contains(&txid)
+            {
+                check.stays = true;
+            } else {
+                check.ids.push(txid);
+                check.transactions.push(transaction);
+            }
         }
-        self.trades.gossiped.insert(txid, ());
-        let transaction = Box::new(transaction);
-        self.ask_chain(txid, Pending { peer, message: Some(message), transaction, since: now });
-        None
+        check
     }
 
-    fn ask_chain(&mut self, txid: TxId, pending: Pending<M>) {
-        let (peer, transaction) = (pending.peer, pending.transaction.clone());
-        self.trades.pending_bytes =
-            self.trades.pending_bytes.saturating_add(transaction.encoded_len());
-        self.trades.pending.insert(txid, pending);
-        self.out.push(RelayAction::AcceptTrade { peer, transaction });
+    fn ask_chain(&mut self, check: Check<M>) {
+        let (peer, transactions) = (check.peer, check.transactions.clone());
+        let id = self.trades.add_check(check);
+        self.out.push(RelayAction::AcceptTrades { id, peer, transactions });
     }
 
-    pub(super) fn on_trade_done(&mut self, txid: TxId, result: Result<(), Refused>, now: Moment) {
-        let Some(pending) = self.trades.take_pending(&txid) else {
+    pub(super) fn on_trades_done(
+        &mut self,
+        id: u64,
+        results: Vec<Result<(), Refused>>,
+        now: Moment,
+    ) {
+        let Some(mut check) = self.trades.take_check(id) else {
             return;
         };
-        let verdict = match result {
-            Ok(()) => {
-                self.trades.pool.insert(txid, now);
-                self.delivered(pending.peer, now);
-                Verdict::Accept
+        let message = check.message.take();
+        let is_alone = check.ids.len() == 1 && check.known.is_empty() && !check.stays;
+        let mut taken = Vec::new();
+        let mut stays = check.stays || results.len() < check.ids.len();
+        let mut offence = None;
+        for ((txid, transaction), result) in check.ids.iter().zip(check.transactions).zip(results) {
+            match result {
+                Ok(()) => taken.push(*txid),
+                Err(refused) if refused.blame == Blame::Peer => {
+                    offence.get_or_insert(refused.to_string());
+                }
+                Err(refused)
+                    if refused.cause == RefusalCause::MissingCoin
+                        && self.trades.orphans.len() < MAX_ORPHANS =>
+                {
+                    // The parent may still arrive. The verdict on the orphan's own message waits.
+                    let (peer, since) = (check.peer, check.since);
+                    let message = message.filter(|_| is_alone);
+                    let orphan = Orphan { peer, message, transaction, since };
+                    self.trades.orphans.insert(*txid, orphan);
+                    if is_alone {
+                        return;
+                    }
+                    stays = true;
+                }
+                Err(_) => stays = true,
             }
-            Err(refused) if refused.blame == Blame::Peer => {
-                self.penalise(pending.peer, Offence::InvalidTrade, refused.to_string());
-                Verdict::Reject
-            }
-            Err(refused)
-                if refused.cause == RefusalCause::MissingCoin
-                    && self.trades.orphans.len() < MAX_ORPHANS =>
-            {
-                // The parent may still arrive, so the verdict is postponed.
-                self.trades.orphans.insert(txid, pending);
-                return;
-            }
-            Err(_) => Verdict::Ignore,
+        }
+        for txid in &taken {
+            self.trades.pool.insert(*txid, now);
+        }
+        if !taken.is_empty() {
+            self.delivered(check.peer, now);
+        }
+        let verdict = if offence.is_some() {
+            Verdict::Reject
+        } else if stays || message.is_none() || !self.trades.are_due(&check.known, now) {
+            Verdict::Ignore
+        } else {
+            self.trades.forward(&check.known, now);
+            Verdict::Accept
         };
-        if let Some(message) = pending.message {
+        if verdict != Verdict::Accept {
+            self.trades.announce_soon(&taken, now);
+        }
+        if let Some(reason) = offence {
+            self.penalise(check.peer, Offence::InvalidTrade, reason);
+        }
+        if let Some(message) = message {
             self.verdict(message, verdict);
         }
     }
 
+    /// Notes a mempool entry. `local` is true if it was made on this node, and `free` if it pays
+    /// no fee.
     pub(super) fn on_trade_added(
         &mut self,
         txid: TxId,
         transaction: Arc<Transaction>,
         added: Moment,
-        local: bool,
+        (local, free): (bool, bool),
         now: Moment,
     ) {
         if !self.trades.pool.contains(&txid) {
@@ -159,7 +224,9 @@ impl<M: Copy> Relay<M> {
             } else {
                 self.trades.within_interval(now)
             };
-            self.trades.schedule.add(txid, transaction, next, is_first, local);
+            let class = Class::of(&transaction, free);
+            let entry = Entry { transaction, next, is_first, is_own: local, class };
+            self.trades.schedule.add(txid, entry);
         }
         self.retry_orphans_of(&[txid]);
     }
@@ -182,7 +249,7 @@ impl<M: Copy> Relay<M> {
         if self.trades.orphans.is_empty() {
             return;
         }
-        let spends = |orphan: &Pending<M>| {
+        let spends = |orphan: &Orphan<M>| {
             orphan.transaction.inputs.iter().any(|input| parents.contains(&input.outpoint.txid))
         };
         let ready: Vec<TxId> = self
@@ -193,34 +260,30 @@ impl<M: Copy> Relay<M> {
             .map(|(txid, _)| *txid)
             .collect();
         for txid in ready {
-            if self.trades.pending.len() < MAX_PENDING_TRADES
+            if self.trades.checking.len() < MAX_PENDING_TRADES
                 && let Some(orphan) = self.trades.orphans.remove(&txid)
             {
-                self.ask_chain(txid, orphan);
+                let Orphan { peer, message, transaction, since } = orphan;
+                let (transactions, ids, known) = (vec![transaction], vec![txid], Vec::new());
+                let stays = false;
+                self.ask_chain(Check { peer, message, transactions, ids, known, stays, since });
             }
         }
     }
 
     pub(super) fn tick_trades(&mut self, now: Moment) {
-        let late = |pending: &Pending<M>| now.saturating_sub(pending.since) >= VERDICT_MS;
+        let late = |since: Moment| now.saturating_sub(since) >= VERDICT_MS;
         let trades = &mut self.trades;
-        let overdue: Vec<M> = trades
-            .pending
-            .values_mut()
-            .chain(trades.orphans.values_mut())
-            .filter(|pending| late(pending))
-            .filter_map(|pending| pending.message.take())
-            .collect();
-        trades.orphans.retain(|_, orphan| now.saturating_sub(orphan.since) < ORPHAN_MS);
-        let lost = |pending: &Pending<M>| now.saturating_sub(pending.since) >= ORPHAN_MS;
-        let lost: Vec<TxId> = trades
-            .pending
-            .iter()
-            .filter(|(_, pending)| lost(pending))
-            .map(|(txid, _)| *txid)
-            .collect();
-        for txid in lost {
-            trades.take_pending(&txid);
+        let checks = trades.checks.values_mut().filter(|check| late(check.since));
+        let mut overdue: Vec<M> = checks.filter_map(|check| check.message.take()).collect();
+        let orphans = trades.orphans.values_mut().filter(|orphan| late(orphan.since));
+        overdue.extend(orphans.filter_map(|orphan| orphan.message.take()));
+        let lost = |since: Moment| now.saturating_sub(since) >= ORPHAN_MS;
+        trades.orphans.retain(|_, orphan| !lost(orphan.since));
+        let checks = trades.checks.iter().filter(|(_, check)| lost(check.since));
+        let checks: Vec<u64> = checks.map(|(id, _)| *id).collect();
+        for id in checks {
+            trades.take_check(id);
         }
         for message in overdue {
             self.verdict(message, Verdict::Ignore);
@@ -230,31 +293,35 @@ impl<M: Copy> Relay<M> {
 
     /// Queues the trades whose next announcement is due.
     fn announce(&mut self, now: Moment) {
-        while let Some((txid, transaction, is_first)) = self.trades.schedule.due(now) {
+        while let Some((txid, transaction, class)) = self.trades.schedule.due(now) {
             let next = self.trades.later(now);
             self.trades.schedule.postpone(&txid, next);
-            self.trades.outgoing.push(txid, transaction, !is_first);
+            self.trades.outgoing.push(txid, transaction, class);
         }
     }
 
-    /// Publishes queued trades, as fast as the rates allow.
+    /// Publishes queued trades, as fast as the rates allow: new ones together, and repeated ones
+    /// alone, since each has a time of its own.
     pub(super) fn publish_trades(&mut self, now: Moment) {
-        while self.trades.outgoing.has_first() && self.trades.publishing.take(1, now) {
-            if let Some(transaction) = self.trades.outgoing.pop_first() {
-                self.publish_trade(&transaction, 0);
+        loop {
+            let batch = self.trades.outgoing.pop_first(&mut self.trades.publishing, now);
+            if batch.is_empty() {
+                break;
             }
+            self.publish(&batch, 0);
         }
         while self.trades.outgoing.has_again() && self.trades.repeating.take(1, now) {
             if let Some(transaction) = self.trades.outgoing.pop_again() {
                 let round = self.trades.round();
-                self.publish_trade(&transaction, round);
+                self.publish(&[transaction], round);
             }
         }
     }
 
-    fn publish_trade(&mut self, transaction: &Transaction, round: u32) {
-        let transaction = ByteBuf::from(transaction.to_bytes());
-        let gossip = TradeGossip::Trade(TradeAnnouncement { transaction, round });
+    fn publish(&mut self, transactions: &[Arc<Transaction>], round: u32) {
+        let bytes = |transaction: &Arc<Transaction>| ByteBuf::from(transaction.to_bytes());
+        let transactions = transactions.iter().map(bytes).collect();
+        let gossip = TradeGossip::Trades(TradeAnnouncement { transactions, round });
         self.out.push(RelayAction::Publish { announcement: Announcement::Trade(gossip) });
     }
 }

@@ -1,22 +1,40 @@
 //! The state of trades and notes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{
-    FIRST_DELAY_MS, MAX_RECENT_TRADES, PUBLISH_RATE, REPEAT_RATE, bounded::Recent,
-    outgoing::Outgoing, schedule::Schedule,
+    FIRST_DELAY_MS, MAX_RECENT_TRADES, REPEAT_RATE,
+    bounded::Recent,
+    outgoing::{Outgoing, Publishing},
+    schedule::Schedule,
 };
 use crate::primitives::{Bucket, Moment, PeerId, Transaction, TxId};
 
-/// A trade from gossip that the chain is checking, or that waits for its parent.
+/// Trades of one gossip message that the chain is checking.
 #[derive(Debug)]
-pub(super) struct Pending<M> {
+pub(super) struct Check<M> {
     pub(super) peer: PeerId,
     /// The gossip message; `None` once it has its verdict.
     pub(super) message: Option<M>,
-    pub(super) transaction: Box<Transaction>,
+    /// The ids and bytes of the trades, in the order in which the chain got them.
+    pub(super) transactions: Vec<Transaction>,
+    pub(super) ids: Vec<TxId>,
+    /// The message's other trades, which are in the mempool already.
+    pub(super) known: Vec<TxId>,
+    /// True if a trade of the message is one that would not be forwarded alone.
+    pub(super) stays: bool,
+    pub(super) since: Moment,
+}
+
+/// A trade that arrived before its parents.
+#[derive(Debug)]
+pub(super) struct Orphan<M> {
+    pub(super) peer: PeerId,
+    /// The gossip message, if the trade came alone in it and it has no verdict yet.
+    pub(super) message: Option<M>,
+    pub(super) transaction: Transaction,
     pub(super) since: Moment,
 }
 
@@ -25,11 +43,14 @@ pub(super) struct Pending<M> {
 pub(super) struct Trades<M> {
     /// The unit of the time between two announcements of a trade, in ms.
     pub(super) interval_ms: u64,
-    /// Trades that the chain is checking.
-    pub(super) pending: HashMap<TxId, Pending<M>>,
-    pub(super) pending_bytes: usize,
+    /// Trades that the chain is checking, by the id of the check.
+    pub(super) checks: HashMap<u64, Check<M>>,
+    next_check: u64,
+    /// The trades of all checks, and their bytes.
+    pub(super) checking: HashSet<TxId>,
+    pub(super) checking_bytes: usize,
     /// Trades that arrived before their parents.
-    pub(super) orphans: BTreeMap<TxId, Pending<M>>,
+    pub(super) orphans: BTreeMap<TxId, Orphan<M>>,
     /// Mempool entries, each with the time at which its gossip was last forwarded.
     pub(super) pool: Recent<TxId, Moment>,
     pub(super) mined: Recent<TxId>,
@@ -39,7 +60,7 @@ pub(super) struct Trades<M> {
     /// Mempool entries, own ones and others, each with the time of its next announcement.
     pub(super) schedule: Schedule,
     pub(super) outgoing: Outgoing,
-    pub(super) publishing: Bucket,
+    pub(super) publishing: Publishing,
     pub(super) repeating: Bucket,
     random: StdRng,
 }
@@ -48,15 +69,17 @@ impl<M> Trades<M> {
     pub(super) fn new(interval_ms: u64, seed: u64) -> Self {
         Self {
             interval_ms,
-            pending: HashMap::new(),
-            pending_bytes: 0,
+            checks: HashMap::new(),
+            next_check: 0,
+            checking: HashSet::new(),
+            checking_bytes: 0,
             orphans: BTreeMap::new(),
             pool: Recent::new(MAX_RECENT_TRADES),
             mined: Recent::new(MAX_RECENT_TRADES),
             gossiped: Recent::new(MAX_RECENT_TRADES),
             schedule: Schedule::default(),
             outgoing: Outgoing::default(),
-            publishing: Bucket::new(PUBLISH_RATE, 0),
+            publishing: Publishing::new(0),
             repeating: Bucket::new(REPEAT_RATE, 0),
             random: StdRng::seed_from_u64(seed),
         }
@@ -94,9 +117,56 @@ impl<M> Trades<M> {
         self.random.random_range(1..=u32::MAX)
     }
 
-    pub(super) fn take_pending(&mut self, txid: &TxId) -> Option<Pending<M>> {
-        let pending = self.pending.remove(txid)?;
-        self.pending_bytes = self.pending_bytes.saturating_sub(pending.transaction.encoded_len());
-        Some(pending)
+    /// True if each of these mempool entries was last forwarded half an interval ago.
+    pub(super) fn are_due(&mut self, known: &[TxId], now: Moment) -> bool {
+        let half = self.interval_ms / 2;
+        known.iter().all(|txid| {
+            self.pool.get_mut(txid).is_some_and(|forwarded| now.saturating_sub(*forwarded) >= half)
+        })
     }
+
+    /// Counts that mempool entries are forwarded now. Our own announcement of them can then wait.
+    pub(super) fn forward(&mut self, known: &[TxId], now: Moment) {
+        for txid in known {
+            if let Some(forwarded) = self.pool.get_mut(txid) {
+                *forwarded = now;
+            }
+            let next = self.later(now);
+            self.schedule.postpone(txid, next);
+        }
+    }
+
+    /// Announces mempool entries that came by gossip and were not forwarded, as if they had not
+    /// come by gossip.
+    pub(super) fn announce_soon(&mut self, taken: &[TxId], now: Moment) {
+        for txid in taken {
+            self.gossiped.remove(txid);
+            let next = self.soon(now);
+            self.schedule.hasten(txid, next);
+        }
+    }
+
+    /// Stores a check, and returns its id.
+    pub(super) fn add_check(&mut self, check: Check<M>) -> u64 {
+        self.checking_bytes = self.checking_bytes.saturating_add(bytes_of(&check.transactions));
+        self.checking.extend(&check.ids);
+        self.next_check = self.next_check.saturating_add(1);
+        self.checks.insert(self.next_check, check);
+        self.next_check
+    }
+
+    /// Removes a check that has ended.
+    pub(super) fn take_check(&mut self, id: u64) -> Option<Check<M>> {
+        let check = self.checks.remove(&id)?;
+        for txid in &check.ids {
+            self.checking.remove(txid);
+        }
+        self.checking_bytes = self.checking_bytes.saturating_sub(bytes_of(&check.transactions));
+        Some(check)
+    }
+}
+
+/// Returns the bytes of transactions.
+pub(super) fn bytes_of(transactions: &[Transaction]) -> usize {
+    transactions.iter().map(Transaction::encoded_len).fold(0, usize::saturating_add)
 }

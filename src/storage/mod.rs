@@ -1,8 +1,9 @@
-//! Keeps files safe for the rooms above: private files, bundles of them, read-only databases, and
-//! panics of a damaged database.
+//! Keeps files safe for the rooms above: private files, bundles of them, read-only databases,
+//! panics of a damaged database, and a disk in memory that crashes.
 
 pub(crate) mod bundle;
 mod contain;
+pub(crate) mod crash;
 pub(crate) mod frozen;
 pub(crate) mod leaves;
 mod private;

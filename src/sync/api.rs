@@ -173,6 +173,8 @@ pub(crate) enum SyncEvent {
     HeadersDone {
         /// The peer that sent the headers.
         peer: PeerId,
+        /// The number of the walk.
+        walk: u64,
         result: Result<HeadersAccepted, Refused>,
     },
     /// The reply to [`SyncAction::HeaderContext`].
@@ -192,8 +194,15 @@ pub(crate) enum SyncEvent {
     /// The machine has woken from sleep, or its network has changed. Nobody is to blame for what
     /// did not arrive.
     Woke,
-    /// The reply to [`SyncAction::AcceptBlock`].
-    BlockDone { hash: BlockHash, result: Result<BlockAccepted, Refused> },
+    /// More of a response has arrived, which is not complete yet.
+    Grows {
+        /// The id of the [`SyncAction::Request`].
+        id: u64,
+        /// The bytes so far.
+        bytes: usize,
+    },
+    /// The reply to [`SyncAction::AcceptBlocks`], in its order.
+    BlocksDone { results: Vec<(BlockHash, Result<BlockAccepted, Refused>)> },
     /// The reply to [`SyncAction::FilterTrades`].
     UnknownTrades {
         peer: PeerId,
@@ -241,7 +250,7 @@ pub(crate) enum SyncAction {
         /// The peer to return in the reply.
         peer: PeerId,
     },
-    /// Read from the store which bodies are missing.
+    /// List the bodies that the best header chain lacks.
     FetchMissing {
         /// The number to return in the reply.
         read: u64,
@@ -259,6 +268,8 @@ pub(crate) enum SyncAction {
     AcceptHeaders {
         /// The peer that sent them.
         peer: PeerId,
+        /// The number of the walk, to return in the reply.
+        walk: u64,
         /// Headers of which each is the parent of the next.
         headers: Vec<Header>,
         /// The work that the sender's branch has shown in a walk without storing.
@@ -287,12 +298,11 @@ pub(crate) enum SyncAction {
     Proven { peer: PeerId },
     /// Disconnect a stranger that announced blocks and did not deliver them.
     Disconnect { peer: PeerId },
-    /// Hand a block to the chain.
-    AcceptBlock {
-        /// The peer that sent it.
-        peer: PeerId,
-        /// A decoded block with the requested hash. Nothing else has been checked.
-        block: Box<Block>,
+    /// Hand blocks to the chain, parents first.
+    AcceptBlocks {
+        /// At most [`MAX_HANDOVER`](super::MAX_HANDOVER) decoded blocks with the requested hashes,
+        /// each with the peer that sent it. Nothing else has been checked.
+        blocks: Vec<(PeerId, Box<Block>)>,
     },
     /// Hand a trade to the chain.
     AcceptTrade {

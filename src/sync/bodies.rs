@@ -1,14 +1,15 @@
-//! The window of bodies that are wanted, requested, buffered, or handed to the chain.
+//! The window of bodies that are wanted, requested or buffered, and those handed to the chain.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{
-    MAX_BATCH, MAX_BUFFERED_BYTES, MAX_HANDED, MAX_HANDED_BYTES, MAX_SETTLING, SETTLE_MS, WINDOW,
-};
+use super::{MAX_BUFFERED_BYTES, MAX_HANDED, MAX_HANDED_BYTES, MAX_HANDOVER, WINDOW};
 use crate::{
     primitives::{Block, BlockHash, Height, Moment, PeerId},
-    wire::limits::GET_DATA_BUDGET,
+    wire::limits::MAX_RANGE_BLOCKS,
 };
+
+/// The expected size of a body before the first one has arrived, in bytes.
+const FIRST_AVERAGE: usize = 1_024;
 
 /// The height and hash of a wanted block. Parents sort first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,50 +27,63 @@ enum Wanted {
     Asked { requests: usize },
     /// It has arrived, and waits until all its parents are handed over.
     Buffered { peer: PeerId, block: Box<Block>, bytes: usize },
-    /// It was handed to the chain, which has not replied yet.
-    Handed { peer: PeerId, bytes: usize, since: Moment },
+}
+
+/// A block that was handed to the chain, which has not replied yet.
+#[derive(Debug)]
+struct Handed {
+    height: Height,
+    peer: PeerId,
+    bytes: usize,
+    since: Moment,
+}
+
+/// The blocks of one request, and their expected size in bytes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Batch {
+    pub(super) blocks: Vec<BlockRef>,
+    pub(super) bytes: usize,
 }
 
 /// The window of wanted bodies, owned by `Sync`. It knows only the ids of peers.
 ///
 /// # Invariants
-/// - `heights` and `wanted` hold the same blocks.
-/// - `buffered_bytes`, `handed` and `handed_bytes` are the sums over `wanted`.
+/// - `heights` and `wanted` hold the same blocks, and `handed` holds others.
+/// - `buffered_bytes` and `handed_bytes` are the sums over `wanted` and `handed`.
 #[derive(Debug, Default)]
 pub(super) struct Bodies {
     wanted: BTreeMap<BlockRef, Wanted>,
     heights: HashMap<BlockHash, Height>,
+    handed: HashMap<BlockHash, Handed>,
     buffered_bytes: usize,
-    handed: usize,
     handed_bytes: usize,
-    /// Recently accepted blocks, oldest first. The store may list them as missing until its next
-    /// commit.
-    settling: VecDeque<(Moment, BlockHash)>,
-    settled: HashSet<BlockHash>,
+    /// Blocks that the chain accepted since the last list of missing bodies was asked for, which
+    /// may still name them.
+    accepted: HashSet<BlockHash>,
     /// The moving average of body sizes.
     average_bytes: usize,
 }
 
 impl Bodies {
     pub(super) fn is_empty(&self) -> bool {
-        self.wanted.is_empty()
+        self.wanted.is_empty() && self.handed.is_empty()
     }
 
     /// Returns the number of blocks that are not handed to the chain yet.
     pub(super) fn outstanding(&self) -> usize {
-        self.wanted.len().saturating_sub(self.handed)
+        self.wanted.len()
     }
 
-    /// Returns how many blocks the store may list as missing although they need no request.
-    pub(super) fn unsettled(&self) -> usize {
-        self.handed.saturating_add(self.settling.len())
+    /// Begins a list of missing bodies. Returns how many blocks it may name beyond the window.
+    pub(super) fn begin_list(&mut self) -> usize {
+        self.accepted.clear();
+        self.handed.len()
     }
 
-    /// Adds the blocks that the store lists as missing, and drops those that it no longer lists.
+    /// Adds the blocks that the chain lists as missing, and drops those that it no longer lists.
     ///
     /// `complete` is true if the list holds all missing blocks, not only the lowest of them.
-    pub(super) fn merge(&mut self, listed: &[(BlockHash, Height)], complete: bool, now: Moment) {
-        self.forget_settled(now);
+    pub(super) fn merge(&mut self, listed: &[(BlockHash, Height)], complete: bool) {
         let listed_blocks: HashSet<BlockRef> =
             listed.iter().map(|&(hash, height)| BlockRef { height, hash }).collect();
         let end = if complete {
@@ -79,12 +93,10 @@ impl Bodies {
         };
         let gone: Vec<BlockRef> = self
             .wanted
-            .iter()
-            .take_while(|(block, _)| block.height <= end)
-            .filter(|(block, wanted)| {
-                !matches!(wanted, Wanted::Handed { .. }) && !listed_blocks.contains(block)
-            })
-            .map(|(block, _)| *block)
+            .keys()
+            .take_while(|block| block.height <= end)
+            .filter(|block| !listed_blocks.contains(block))
+            .copied()
             .collect();
         for block in gone {
             self.remove(block);
@@ -93,7 +105,8 @@ impl Bodies {
             if self.outstanding() >= WINDOW {
                 break;
             }
-            if !self.heights.contains_key(&hash) && !self.settled.contains(&hash) {
+            let known = self.heights.contains_key(&hash) || self.handed.contains_key(&hash);
+            if !known && !self.accepted.contains(&hash) {
                 self.heights.insert(hash, height);
                 self.wanted.insert(BlockRef { height, hash }, Wanted::Free);
             }
@@ -102,33 +115,65 @@ impl Bodies {
 
     /// Drops all blocks that are not handed over, since the best header chain lacks none.
     pub(super) fn clear(&mut self) {
-        self.merge(&[], true, 0);
+        self.merge(&[], true);
     }
 
-    /// Returns at most `most` of the lowest unrequested blocks that a peer may have. If the buffer
-    /// is full, returns them only if they start with the lowest block that is not handed over.
+    /// Returns the lowest unrequested blocks that a peer may have and that follow each other: at
+    /// most `most`, and about `bytes`, but one at least. `in_flight` is the expected size of all
+    /// answers. If the buffer is full, the batch is empty unless it starts with the lowest block
+    /// that is not handed over.
     pub(super) fn next_batch(
         &self,
-        requests_in_flight: usize,
+        in_flight: usize,
         most: usize,
+        bytes: usize,
         may_have: impl Fn(&BlockRef) -> bool,
-    ) -> Vec<BlockRef> {
-        let expected = requests_in_flight.saturating_add(1).saturating_mul(GET_DATA_BUDGET);
-        let full = self.buffered_bytes.saturating_add(expected) > MAX_BUFFERED_BYTES;
-        let size = (GET_DATA_BUDGET / self.average_bytes.max(1)).clamp(1, MAX_BATCH).min(most);
-        let mut batch: Vec<BlockRef> = Vec::new();
+    ) -> Batch {
+        let average = self.average();
+        let full = self.buffered_bytes.saturating_add(in_flight) > MAX_BUFFERED_BYTES;
+        let size = (bytes / average).clamp(1, MAX_RANGE_BLOCKS).min(most);
+        let mut blocks: Vec<BlockRef> = Vec::new();
         for (block, wanted) in &self.wanted {
-            if matches!(wanted, Wanted::Free) && may_have(block) {
-                batch.push(*block);
-                if batch.len() >= size {
+            let free = matches!(wanted, Wanted::Free);
+            let follows =
+                blocks.last().is_none_or(|last| last.height.checked_add(1) == Some(block.height));
+            if free && follows && may_have(block) {
+                blocks.push(*block);
+                if blocks.len() >= size {
                     break;
                 }
+            } else if full || !blocks.is_empty() {
+                break;
             }
         }
-        if full && batch.first() != self.first_outstanding().as_ref() {
-            batch.clear();
+        if full && blocks.first() != self.wanted.keys().next() {
+            blocks.clear();
         }
-        batch
+        let bytes = average.saturating_mul(blocks.len());
+        Batch { blocks, bytes }
+    }
+
+    /// Cuts a batch that another peer was asked for, so that it starts with `first` and has at most
+    /// `most` blocks of about `bytes`, but one at least.
+    pub(super) fn cut(
+        &self,
+        batch: &[BlockRef],
+        first: BlockRef,
+        most: usize,
+        bytes: usize,
+    ) -> Batch {
+        let average = self.average();
+        let size = (bytes / average).clamp(1, MAX_RANGE_BLOCKS).min(most);
+        let mut blocks = vec![first];
+        for block in batch.iter().skip_while(|block| **block != first).skip(1) {
+            let follows = blocks.last().and_then(|last| last.height.checked_add(1));
+            if blocks.len() >= size || follows != Some(block.height) {
+                break;
+            }
+            blocks.push(*block);
+        }
+        let bytes = average.saturating_mul(blocks.len());
+        Batch { blocks, bytes }
     }
 
     pub(super) fn mark_asked(&mut self, blocks: &[BlockRef]) {
@@ -156,15 +201,14 @@ impl Bodies {
 
     /// Returns the block that holds up the window, if it was requested.
     pub(super) fn held_up(&self) -> Option<BlockRef> {
-        self.first_outstanding().filter(|block| self.is_asked(block))
+        self.lowest_missing().filter(|block| self.is_asked(block))
     }
 
     /// Returns the lowest block whose body has not arrived, unless a lower one is about to be
     /// handed over.
     pub(super) fn lowest_missing(&self) -> Option<BlockRef> {
-        let block = self.first_outstanding()?;
-        let waits = matches!(self.wanted.get(&block)?, Wanted::Free | Wanted::Asked { .. });
-        waits.then_some(block)
+        let (block, wanted) = self.wanted.first_key_value()?;
+        matches!(wanted, Wanted::Free | Wanted::Asked { .. }).then_some(*block)
     }
 
     /// Returns true if a request for the block is in flight.
@@ -188,46 +232,46 @@ impl Bodies {
         self.buffered_bytes = self.buffered_bytes.saturating_add(bytes);
         self.average_bytes = match self.average_bytes {
             0 => bytes,
-            old => old.saturating_mul(15).saturating_add(bytes) / 16,
+            old => old.saturating_mul(15).saturating_add(bytes).div_ceil(16),
         };
         true
     }
 
-    /// Returns the next body to hand to the chain. Returns `None` if a parent has not arrived, or
-    /// if the chain still has too many blocks to reply to.
-    pub(super) fn hand_over(&mut self, now: Moment) -> Option<(PeerId, Box<Block>)> {
-        if self.handed >= MAX_HANDED || self.handed_bytes >= MAX_HANDED_BYTES {
-            return None;
+    /// Returns the next bodies to hand to the chain, parents first, at most [`MAX_HANDOVER`]. Empty
+    /// if a parent has not arrived, or if the chain still has too many blocks to reply to.
+    pub(super) fn hand_over(&mut self, now: Moment) -> Vec<(PeerId, Box<Block>)> {
+        let mut next = Vec::new();
+        while self.handed.len() < MAX_HANDED
+            && self.handed_bytes < MAX_HANDED_BYTES
+            && next.len() < MAX_HANDOVER
+        {
+            let Some(lowest) = self.wanted.first_entry() else { break };
+            let Wanted::Buffered { .. } = lowest.get() else { break };
+            let (BlockRef { height, hash }, Wanted::Buffered { peer, block, bytes }) =
+                lowest.remove_entry()
+            else {
+                break;
+            };
+            self.heights.remove(&hash);
+            self.buffered_bytes = self.buffered_bytes.saturating_sub(bytes);
+            self.handed_bytes = self.handed_bytes.saturating_add(bytes);
+            self.handed.insert(hash, Handed { height, peer, bytes, since: now });
+            next.push((peer, block));
         }
-        let next = self.first_outstanding()?;
-        let wanted = self.wanted.get_mut(&next)?;
-        let Wanted::Buffered { peer, bytes, .. } = *wanted else {
-            return None;
-        };
-        let before = std::mem::replace(wanted, Wanted::Handed { peer, bytes, since: now });
-        self.buffered_bytes = self.buffered_bytes.saturating_sub(bytes);
-        self.handed = self.handed.saturating_add(1);
-        self.handed_bytes = self.handed_bytes.saturating_add(bytes);
-        match before {
-            Wanted::Buffered { block, .. } => Some((peer, block)),
-            _ => None,
-        }
+        next
     }
 
     /// Removes a block that the chain accepted. Returns the peer that sent it if it came from this
     /// window.
-    pub(super) fn accepted(&mut self, hash: BlockHash, now: Moment) -> Option<PeerId> {
-        let (_, peer) = self.take_handed(hash)?;
-        if self.settled.insert(hash) {
-            self.settling.push_back((now, hash));
-        }
-        self.forget_settled(now);
+    pub(super) fn accepted(&mut self, hash: BlockHash) -> Option<PeerId> {
+        let Handed { peer, .. } = self.take_handed(&hash)?;
+        self.accepted.insert(hash);
         Some(peer)
     }
 
     /// Marks a block that the chain refused as to be fetched again. Returns the peer that sent it.
     pub(super) fn refused(&mut self, hash: BlockHash) -> Option<PeerId> {
-        let (height, peer) = self.take_handed(hash)?;
+        let Handed { height, peer, .. } = self.take_handed(&hash)?;
         self.heights.insert(hash, height);
         self.wanted.insert(BlockRef { height, hash }, Wanted::Free);
         Some(peer)
@@ -235,9 +279,11 @@ impl Bodies {
 
     /// Returns the blocks that were handed over before `before` and got no reply.
     pub(super) fn unanswered(&self, before: Moment) -> Vec<BlockHash> {
-        let late =
-            |wanted: &Wanted| matches!(wanted, Wanted::Handed { since, .. } if *since < before);
-        self.wanted.iter().filter(|(_, wanted)| late(wanted)).map(|(block, _)| block.hash).collect()
+        self.handed
+            .iter()
+            .filter(|(_, handed)| handed.since < before)
+            .map(|(hash, _)| *hash)
+            .collect()
     }
 
     /// Returns each requested block with the number of requests that it is part of.
@@ -249,43 +295,21 @@ impl Bodies {
         })
     }
 
-    /// Returns the lowest block that is not handed to the chain.
-    fn first_outstanding(&self) -> Option<BlockRef> {
-        let handed = |wanted: &Wanted| matches!(wanted, Wanted::Handed { .. });
-        self.wanted.iter().find(|(_, wanted)| !handed(wanted)).map(|(block, _)| *block)
+    /// Returns the expected size of a body in bytes.
+    const fn average(&self) -> usize {
+        if self.average_bytes == 0 { FIRST_AVERAGE } else { self.average_bytes }
     }
 
-    fn take_handed(&mut self, hash: BlockHash) -> Option<(Height, PeerId)> {
-        let height = *self.heights.get(&hash)?;
-        let block = BlockRef { height, hash };
-        let &Wanted::Handed { peer, .. } = self.wanted.get(&block)? else {
-            return None;
-        };
-        self.remove(block);
-        Some((height, peer))
+    fn take_handed(&mut self, hash: &BlockHash) -> Option<Handed> {
+        let handed = self.handed.remove(hash)?;
+        self.handed_bytes = self.handed_bytes.saturating_sub(handed.bytes);
+        Some(handed)
     }
 
     fn remove(&mut self, block: BlockRef) {
         self.heights.remove(&block.hash);
-        match self.wanted.remove(&block) {
-            Some(Wanted::Buffered { bytes, .. }) => {
-                self.buffered_bytes = self.buffered_bytes.saturating_sub(bytes);
-            }
-            Some(Wanted::Handed { bytes, .. }) => {
-                self.handed = self.handed.saturating_sub(1);
-                self.handed_bytes = self.handed_bytes.saturating_sub(bytes);
-            }
-            _ => {}
-        }
-    }
-
-    fn forget_settled(&mut self, now: Moment) {
-        while let Some(&(at, hash)) = self.settling.front() {
-            if now.saturating_sub(at) < SETTLE_MS && self.settling.len() <= MAX_SETTLING {
-                break;
-            }
-            self.settling.pop_front();
-            self.settled.remove(&hash);
+        if let Some(Wanted::Buffered { bytes, .. }) = self.wanted.remove(&block) {
+            self.buffered_bytes = self.buffered_bytes.saturating_sub(bytes);
         }
     }
 }
@@ -328,52 +352,71 @@ mod tests {
     #[test]
     fn bodies_are_handed_over_parents_first_however_they_come() {
         let mut bodies = Bodies::default();
-        bodies.merge(&listed(1..=4), true, 0);
-        let batch = bodies.next_batch(0, MAX_BATCH, |_| true);
-        bodies.mark_asked(&batch);
+        bodies.merge(&listed(1..=4), true);
+        let batch = bodies.next_batch(0, usize::MAX, 100_000, |_| true);
+        bodies.mark_asked(&batch.blocks);
         for height in [3, 4, 2] {
             assert!(bodies.receive(at(height), PEER, Box::new(body(height)), 100));
-            assert!(bodies.hand_over(0).is_none());
+            assert!(bodies.hand_over(0).is_empty());
         }
         assert!(bodies.receive(at(1), PEER, Box::new(body(1)), 100));
-        let order: Vec<u32> = std::iter::from_fn(|| bodies.hand_over(0))
-            .map(|(_, block)| block.header.height)
-            .collect();
+        let order: Vec<u32> =
+            bodies.hand_over(0).iter().map(|(_, block)| block.header.height).collect();
         assert_eq!(order, [1, 2, 3, 4]);
     }
 
+    fn heights(batch: &Batch) -> Vec<Height> {
+        batch.blocks.iter().map(|block| block.height).collect()
+    }
+
     #[test]
-    fn what_the_store_lists_no_more_is_dropped_but_not_beyond_its_list() {
+    fn what_the_chain_lists_no_more_is_dropped_but_not_beyond_its_list() {
         let mut bodies = Bodies::default();
-        bodies.merge(&listed(1..=10), true, 0);
-        bodies.merge(&listed(4..=6), false, 0);
-        let left: Vec<u32> =
-            bodies.next_batch(0, MAX_BATCH, |_| true).iter().map(|block| block.height).collect();
-        assert_eq!(left, [4, 5, 6, 7, 8, 9, 10]);
+        bodies.merge(&listed(1..=10), true);
+        bodies.merge(&listed(4..=6), false);
+        let batch = bodies.next_batch(0, usize::MAX, 100_000, |_| true);
+        assert_eq!(heights(&batch), [4, 5, 6, 7, 8, 9, 10]);
         bodies.clear();
         assert!(bodies.is_empty());
     }
 
     #[test]
-    fn an_accepted_block_is_not_wanted_again_until_it_had_time_to_settle() {
+    fn a_request_is_sized_in_bytes_and_its_blocks_follow_each_other() {
         let mut bodies = Bodies::default();
-        bodies.merge(&listed([1]), true, 0);
+        bodies.merge(&listed(1..=20), true);
+        assert!(bodies.receive(at(1), PEER, Box::new(body(1)), 100));
+        assert!(bodies.receive(at(9), PEER, Box::new(body(9)), 100));
+        let batch = bodies.next_batch(0, usize::MAX, 450, |_| true);
+        assert_eq!((heights(&batch), batch.bytes), (vec![2, 3, 4, 5], 400));
+        bodies.mark_asked(&batch.blocks);
+        let batch = bodies.next_batch(0, usize::MAX, 5_000, |_| true);
+        assert_eq!(heights(&batch), [6, 7, 8], "the ninth is here");
+        let one = bodies.next_batch(0, usize::MAX, 1, |_| true);
+        assert_eq!(one.blocks.len(), 1, "however little may be on its way");
+    }
+
+    #[test]
+    fn a_list_from_before_an_accepted_block_does_not_bring_it_back() {
+        let mut bodies = Bodies::default();
+        bodies.merge(&listed([1]), true);
         assert!(bodies.receive(at(1), PEER, Box::new(body(1)), 10));
+        bodies.begin_list();
         bodies.hand_over(0);
-        assert_eq!(bodies.accepted(hash(1), 0), Some(PEER));
-        bodies.merge(&listed([1]), true, SETTLE_MS - 1);
+        assert_eq!(bodies.accepted(hash(1)), Some(PEER));
+        bodies.merge(&listed([1]), true);
         assert!(bodies.is_empty());
-        bodies.merge(&listed([1]), true, SETTLE_MS);
-        assert!(!bodies.is_empty());
+        bodies.begin_list();
+        bodies.merge(&listed([1]), true);
+        assert!(!bodies.is_empty(), "a later list names what is missing again");
     }
 
     #[test]
     fn when_memory_is_full_only_the_very_next_block_is_asked_for() {
         let mut bodies = Bodies::default();
-        bodies.merge(&listed(1..=3), true, 0);
-        assert!(bodies.receive(at(2), PEER, Box::new(body(2)), MAX_BUFFERED_BYTES));
-        assert!(bodies.next_batch(0, MAX_BATCH, |block| block.height > 1).is_empty());
-        assert_eq!(bodies.next_batch(0, MAX_BATCH, |_| true), [at(1)]);
+        bodies.merge(&listed(1..=3), true);
+        assert!(bodies.receive(at(2), PEER, Box::new(body(2)), MAX_BUFFERED_BYTES + 1));
+        assert!(bodies.next_batch(0, 9, 9, |block| block.height > 1).blocks.is_empty());
+        assert_eq!(bodies.next_batch(0, 9, 9, |_| true).blocks, [at(1)]);
     }
 
     proptest! {
@@ -385,21 +428,18 @@ mod tests {
             for (step, height) in steps {
                 let block = at(height);
                 match step {
-                    0 => bodies.merge(&listed(height..height + 20), height % 2 == 0, 0),
+                    0 => bodies.merge(&listed(height..height + 20), height % 2 == 0),
                     1 => bodies.mark_asked(&[block]),
                     2 => bodies.release(&[block]),
                     3 => { bodies.receive(block, PEER, Box::new(body(height)), 10); }
                     4 => { bodies.hand_over(0); }
-                    5 => { bodies.accepted(block.hash, 0); }
+                    5 => { bodies.accepted(block.hash); }
                     _ => { bodies.refused(block.hash); }
                 }
-                let count = |is: fn(&Wanted) -> bool| {
-                    bodies.wanted.values().filter(|wanted| is(wanted)).count()
-                };
-                let buffered = count(|wanted| matches!(wanted, Wanted::Buffered { .. }));
-                let handed = count(|wanted| matches!(wanted, Wanted::Handed { .. }));
+                let is_buffered = |wanted: &&Wanted| matches!(wanted, Wanted::Buffered { .. });
+                let buffered = bodies.wanted.values().filter(is_buffered).count();
                 prop_assert_eq!(bodies.buffered_bytes, buffered * 10);
-                prop_assert_eq!((bodies.handed, bodies.handed_bytes), (handed, handed * 10));
+                prop_assert_eq!(bodies.handed_bytes, bodies.handed.len() * 10);
                 prop_assert_eq!(bodies.heights.len(), bodies.wanted.len());
             }
         }

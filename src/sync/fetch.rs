@@ -5,9 +5,13 @@ use std::collections::HashSet;
 use tracing::debug;
 
 use super::{
-    BUSY_MS, ELSEWHERE_MS, MAX_BATCH, MAX_BODY_REQUESTS, MAX_DOUBTFUL_REQUESTS, MAX_OPEN_REQUESTS,
-    MAX_REQUESTS_PER_PEER, MISSING_INTERVAL_MS, RELAY_GRACE_MS, STALL_MS, Sync, SyncAction, WINDOW,
-    bodies::BlockRef, items::read_block, peer::Claim, requests::Purpose,
+    BUSY_MS, MAX_BODY_REQUESTS, MAX_DOUBTFUL_REQUESTS, MAX_OPEN_REQUESTS, MAX_STALLS,
+    RELAY_GRACE_MS, STALL_MS, Sync, SyncAction, WINDOW,
+    bodies::{Batch, BlockRef},
+    items::read_blocks,
+    peer::Claim,
+    ranks::Rank,
+    requests::{InFlight, Purpose},
 };
 use crate::{
     chain::api::{BlockAccepted, RefusalCause, Refused},
@@ -15,12 +19,18 @@ use crate::{
     peers::Offence,
     primitives::{BlockHash, Height, Moment, PeerId},
     telemetry::events,
-    wire::{Item, ItemId, SyncRequest},
+    wire::{
+        GetRange, SyncRequest,
+        limits::{MAX_RANGE_BLOCKS, MAX_RANGE_BYTES},
+    },
 };
 
-/// Returns the maximum number of body requests in flight to one peer.
-const fn most_requests(doubtful: bool) -> usize {
-    if doubtful { 1 } else { MAX_REQUESTS_PER_PEER }
+/// Returns the maximum number of blocks in a request to a peer of this rank.
+const fn most_blocks(rank: Rank) -> usize {
+    match rank {
+        Rank::Proven => MAX_RANGE_BLOCKS,
+        Rank::Friend | Rank::Unknown => 1,
+    }
 }
 
 impl Sync {
@@ -42,8 +52,12 @@ impl Sync {
         if self.missing.stale || now < self.bodies_from {
             return;
         }
-        while let Some((peer, block)) = self.bodies.hand_over(now) {
-            self.out.push(SyncAction::AcceptBlock { peer, block });
+        loop {
+            let blocks = self.bodies.hand_over(now);
+            if blocks.is_empty() {
+                break;
+            }
+            self.out.push(SyncAction::AcceptBlocks { blocks });
         }
         // What holds up the window comes before what lies above it.
         self.retry_held_up_batch(now);
@@ -53,68 +67,71 @@ impl Sync {
     fn read_missing(&mut self, now: Moment) {
         let idle = now.saturating_sub(self.missing.last);
         let known = self.missing.complete_for == Some(self.best_header.hash);
-        let low = self.bodies.outstanding() < WINDOW / 4 && !known;
-        // The window is empty although the tip is not the best header. The store is read again, but
-        // only at this interval.
+        let low = self.bodies.outstanding() < WINDOW / 2 && !known;
+        // The window is empty although the tip is not the best header. The chain is asked again,
+        // but only at this interval.
         let patience = if self.has_other_branch() { STALL_MS } else { RELAY_GRACE_MS };
         let puzzled = self.bodies.is_empty() && idle >= patience;
-        let wanted = (low && idle >= MISSING_INTERVAL_MS) || puzzled || self.missing.stale;
+        let wanted = low || puzzled || self.missing.stale;
         if wanted && self.missing.reading.is_none() {
             let read = self.missing.reads.saturating_add(1);
             self.missing.reads = read;
             self.missing.reading = Some((read, now, self.best_header));
             self.missing.last = now;
-            self.out.push(SyncAction::FetchMissing {
-                read,
-                limit: WINDOW.saturating_add(self.bodies.unsettled()),
-            });
+            let handed = self.bodies.begin_list();
+            self.out.push(SyncAction::FetchMissing { read, limit: WINDOW.saturating_add(handed) });
         }
     }
 
-    pub(super) fn on_missing(&mut self, read: u64, blocks: &[(BlockHash, Height)], now: Moment) {
+    pub(super) fn on_missing(&mut self, read: u64, blocks: &[(BlockHash, Height)]) {
         let Some((_, _, best_header)) =
             self.missing.reading.take_if(|(number, ..)| *number == read)
         else {
             return;
         };
         let complete = blocks.len() < WINDOW;
-        self.bodies.merge(blocks, complete, now);
+        self.bodies.merge(blocks, complete);
         self.missing.stale = false;
         self.missing.chain = Some(best_header);
         self.missing.complete_for = complete.then_some(best_header.hash);
     }
 
-    /// Sends one batch to each peer that can take one: trusted ones first, then fast and reliable
-    /// ones. Returns false if no request was sent or the limit of requests is reached.
+    /// Sends one batch to each peer that can take one: those that delivered first, then friends,
+    /// then fast and reliable ones. Returns false if no request was sent, or if the limit of
+    /// requests is reached.
     fn ask_each_peer_once(&mut self, now: Moment) -> bool {
         let slow = self.late_peers(now);
-        let trusted = self.has_trusted();
-        let mut order: Vec<(bool, usize, u32, u64, PeerId)> = self
+        let proven = self.has_proven();
+        let mut order: Vec<(Rank, usize, u32, u64, PeerId)> = self
             .peers
             .iter()
             .filter(|(id, peer)| now >= peer.data_from && !slow.contains(id))
             .map(|(id, peer)| {
-                let doubtful = !self.is_trusted(id, peer);
-                (doubtful, peer.requests, peer.failures, peer.latency_ms, *id)
+                let pipe = &peer.pipe;
+                let rank = self.rank(id, peer);
+                (rank, pipe.requests(), peer.failures, pipe.answer_ms(), *id)
             })
-            .filter(|(doubtful, requests, ..)| *requests < most_requests(*doubtful))
             .collect();
         order.sort_unstable();
         let mut asked = false;
-        for (doubtful, .., id) in order {
-            let in_flight = self.body_requests(now);
+        for (rank, .., id) in order {
+            let (in_flight, expected) = self.body_requests(now);
             let Some(peer) = self.peers.get(&id) else {
                 continue;
             };
             if in_flight >= MAX_BODY_REQUESTS {
                 return false;
             }
-            if doubtful && !self.has_slot_for_doubtful(trusted, now) {
+            let delivered = rank == Rank::Proven;
+            if !peer.pipe.has_room(delivered)
+                || (!delivered && !self.has_slot_for_doubtful(proven, now))
+            {
                 continue;
             }
-            let most = if doubtful { 1 } else { MAX_BATCH };
-            let batch = self.bodies.next_batch(in_flight, most, |block| peer.may_have(block));
-            if !batch.is_empty() {
+            let bytes = peer.pipe.request_bytes();
+            let may_have = |block: &BlockRef| peer.may_have(block);
+            let batch = self.bodies.next_batch(expected, most_blocks(rank), bytes, may_have);
+            if !batch.blocks.is_empty() {
                 self.ask_for_bodies(id, batch, now);
                 asked = true;
             }
@@ -122,12 +139,17 @@ impl Sync {
         asked
     }
 
-    /// Returns true if a peer that is not trusted may get one more request for a body.
-    fn has_slot_for_doubtful(&self, has_trusted: bool, now: Moment) -> bool {
+    /// Returns true if a peer that does not fail has delivered something and sent its Status.
+    fn has_proven(&self) -> bool {
+        self.peers.values().any(|peer| peer.proven && peer.claim.is_some() && peer.failures == 0)
+    }
+
+    /// Returns true if a peer that has delivered nothing may get one more request for a body.
+    fn has_slot_for_doubtful(&self, has_proven: bool, now: Moment) -> bool {
         let requests = || self.requests.values().filter(|request| request.is_for_bodies());
-        let share = if has_trusted { MAX_DOUBTFUL_REQUESTS } else { MAX_BODY_REQUESTS };
-        let doubtful =
-            requests().filter(|request| !request.is_late(now) && !self.trusts(&request.peer));
+        let share = if has_proven { MAX_DOUBTFUL_REQUESTS } else { MAX_BODY_REQUESTS };
+        let proven = |id: &PeerId| self.peers.get(id).is_some_and(|peer| peer.proven);
+        let doubtful = requests().filter(|request| !request.is_late(now) && !proven(&request.peer));
         doubtful.count() < share && requests().count() < MAX_OPEN_REQUESTS
     }
 
@@ -150,51 +172,71 @@ impl Sync {
                 batch.clone_from(blocks);
             }
         }
-        let slot = self.has_slot_for_doubtful(self.has_trusted(), now);
+        let slot = self.has_slot_for_doubtful(self.has_proven(), now);
         let other = self
             .peers
             .iter()
             .filter(|(id, peer)| !asked.contains(id) && !slow.contains(id) && now >= peer.data_from)
             .filter(|(_, peer)| peer.may_have(&block))
             .map(|(id, peer)| {
-                (!self.is_trusted(id, peer), peer.failures, peer.latency_ms, *id, peer.requests)
+                (self.rank(id, peer), peer.failures, peer.pipe.answer_ms(), *id, &peer.pipe)
             })
-            .filter(|(doubtful, .., requests)| {
-                *requests < most_requests(*doubtful) && (slot || !doubtful)
+            .filter(|(rank, .., pipe)| {
+                let delivered = *rank == Rank::Proven;
+                (delivered || slot) && (delivered || pipe.has_room(false))
             })
-            .min();
-        if let Some((doubtful, _, _, other, _)) = other {
-            batch.retain(|wanted| self.bodies.is_asked(wanted) && (*wanted == block || !doubtful));
+            .min_by_key(|(rank, failures, answer, id, _)| (*rank, *failures, *answer, *id));
+        if let Some((rank, _, _, other, pipe)) = other {
+            let most = pipe.request_bytes();
+            batch.retain(|wanted| self.bodies.is_asked(wanted));
+            let batch = self.bodies.cut(&batch, block, most_blocks(rank), most);
             debug!(
                 peer = %other,
                 asked = asked.len(),
                 height = block.height,
                 "another peer is asked for a batch that holds up the window"
             );
+            self.held_up = Some(block);
             self.ask_for_bodies(other, batch, now);
         }
     }
 
-    fn ask_for_bodies(&mut self, id: PeerId, batch: Vec<BlockRef>, now: Moment) {
-        self.bodies.mark_asked(&batch);
+    fn ask_for_bodies(&mut self, id: PeerId, batch: Batch, now: Moment) {
+        let Batch { blocks, bytes: expected } = batch;
+        let Some(first) = blocks.first().copied() else {
+            return;
+        };
+        self.bodies.mark_asked(&blocks);
         if let Some(wait) = &mut self.wait {
-            wait.asked |= batch.contains(&wait.block);
+            wait.asked |= blocks.contains(&wait.block);
         }
+        let mut bytes = expected;
         if let Some(peer) = self.peers.get_mut(&id) {
-            peer.requests = peer.requests.saturating_add(1);
+            peer.pipe.sent(expected);
+            bytes = bytes.max(peer.pipe.request_bytes()).min(MAX_RANGE_BYTES);
         }
-        events::BlocksRequested { peer: id, message: "getdata", count: batch.len() }.emit();
-        let ids = batch.iter().map(|block| ItemId::Block(block.hash)).collect();
-        self.request(id, Purpose::Bodies(batch), SyncRequest::GetData(ids), now);
+        let count = blocks.len();
+        events::BlocksRequested { peer: id, message: "getrange", count }.emit();
+        let request = SyncRequest::GetRange(GetRange {
+            first: first.hash,
+            count: u32::try_from(count).unwrap_or(u32::MAX),
+            bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+        });
+        let number = self.request(id, Purpose::Bodies(blocks), request, now);
+        if let Some(flight) = self.requests.get_mut(&number) {
+            flight.expected = expected;
+        }
     }
 
-    /// Returns the number of body requests in flight. Late ones do not count, since a few silent
-    /// peers would otherwise exhaust the limit.
-    fn body_requests(&self, now: Moment) -> usize {
+    /// Returns the number of body requests in flight, and their expected bytes. Late ones do not
+    /// count, since a few silent peers would otherwise exhaust the limit.
+    fn body_requests(&self, now: Moment) -> (usize, usize) {
         self.requests
             .values()
             .filter(|request| request.is_for_bodies() && !request.is_late(now))
-            .count()
+            .fold((0, 0), |(count, bytes): (usize, usize), request| {
+                (count.saturating_add(1), bytes.saturating_add(request.expected))
+            })
     }
 
     /// Returns the peers with a late body request. They get no further one until they respond.
@@ -210,57 +252,113 @@ impl Sync {
         &mut self,
         id: PeerId,
         asked: &[BlockRef],
-        items: Vec<Item>,
+        bytes: &[u8],
         took: u64,
         now: Moment,
     ) {
-        let received = self.receive_items(id, asked, items);
+        let received = self.receive_blocks(id, asked, bytes);
         self.bodies.release(asked);
-        match received {
-            Err((offence, reason)) => self.distrust(id, offence, reason, now),
-            Ok(received) => {
-                if let Some(peer) = self.peers.get_mut(&id) {
-                    peer.unanswered = false;
-                    if received > 0 {
-                        peer.gave_body = true;
-                        peer.answered(took);
-                    } else {
-                        peer.data_from = now.saturating_add(ELSEWHERE_MS);
-                    }
-                }
-            }
+        if let Err((offence, reason)) = received {
+            return self.distrust(id, offence, reason, now);
+        }
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.unanswered = false;
+            peer.gave_body = true;
+            peer.answered();
+            peer.pipe.answered(bytes.len(), took);
+        }
+        if self.held_up.take_if(|block| asked.contains(block)).is_some() {
+            self.drop_stallers(id, asked, now);
         }
     }
 
-    /// Buffers the bodies of a response, up to the first faulty one. Returns their number.
-    fn receive_items(
+    /// Buffers the blocks of a response, up to the first that is not one of those asked for.
+    fn receive_blocks(
         &mut self,
         id: PeerId,
         asked: &[BlockRef],
-        items: Vec<Item>,
-    ) -> Result<usize, (Offence, String)> {
-        if items.is_empty() || items.len() > asked.len() {
-            let reason = format!("{} items when {} were asked", items.len(), asked.len());
+        bytes: &[u8],
+    ) -> Result<(), (Offence, String)> {
+        let bodies = read_blocks(bytes, asked.len())?;
+        let first = bodies.first().map(|body| body.hash);
+        if first != asked.first().map(|block| block.hash) {
+            let reason = "another block than the one that was asked".to_owned();
             return Err((Offence::WrongAnswer, reason));
         }
-        let mut received = 0usize;
-        for (wanted, item) in asked.iter().zip(items) {
+        for (wanted, body) in asked.iter().zip(bodies) {
             let BlockRef { height, hash } = *wanted;
-            if let Some(block) = read_block(&item, &hash)? {
-                received = received.saturating_add(1);
-                let bytes = block.encoded_len();
-                events::BlockReceived { peer: Some(id), message: "block", hash, height }.emit();
-                if !self.bodies.receive(*wanted, id, block, bytes) {
-                    debug!(peer = %id, %hash, "a body has already arrived or is no longer wanted");
-                }
-            } else {
+            if body.hash != hash {
+                // The peer is on another branch from here on.
                 self.denies(id, hash);
+                break;
+            }
+            events::BlockReceived { peer: Some(id), message: "block", hash, height }.emit();
+            if !self.bodies.receive(*wanted, id, body.block, body.bytes) {
+                debug!(peer = %id, %hash, "a body has already arrived or is no longer wanted");
             }
         }
-        Ok(received)
+        Ok(())
     }
 
-    pub(super) fn on_block_done(
+    /// Takes back what is asked of the peers that held up the window, since another one has
+    /// delivered it meanwhile. They count as not proven, and pause. Strangers are disconnected the
+    /// second time.
+    fn drop_stallers(&mut self, deliverer: PeerId, blocks: &[BlockRef], now: Moment) {
+        let stalls = |purpose: &Purpose| match purpose {
+            Purpose::Bodies(asked) => asked.iter().any(|block| blocks.contains(block)),
+            _ => false,
+        };
+        let stallers: HashSet<PeerId> = self
+            .requests
+            .values()
+            .filter(|it| it.is_late(now) && it.grown == 0 && it.peer != deliverer)
+            .filter(|it| stalls(&it.purpose))
+            .map(|it| it.peer)
+            .collect();
+        for id in stallers {
+            debug!(peer = %id, "a peer holds up the window");
+            let theirs = |(number, it): (&u64, &InFlight)| {
+                (it.peer == id && it.is_for_bodies()).then_some(*number)
+            };
+            let numbers: Vec<u64> = self.requests.iter().filter_map(theirs).collect();
+            for request in numbers.iter().filter_map(|number| self.requests.remove(number)) {
+                if let Some(peer) = self.peers.get_mut(&request.peer) {
+                    peer.pipe.ended(request.expected);
+                }
+                if let Purpose::Bodies(asked) = &request.purpose {
+                    self.bodies.release(asked);
+                }
+            }
+            let is_friend = self.trust.is_friend(&id);
+            let Some(peer) = self.peers.get_mut(&id) else {
+                continue;
+            };
+            peer.proven = false;
+            peer.pipe.failed();
+            peer.stalls = peer.stalls.saturating_add(1);
+            peer.back_off(now, 0);
+            if !is_friend && peer.stalls >= MAX_STALLS {
+                self.out.push(SyncAction::Disconnect { peer: id });
+            }
+        }
+    }
+
+    pub(super) fn on_blocks_done(
+        &mut self,
+        results: Vec<(BlockHash, Result<BlockAccepted, Refused>)>,
+        now: Moment,
+    ) {
+        let before = self.blocks;
+        for (hash, result) in results {
+            self.on_block_done(hash, result, now);
+        }
+        let gained = self.blocks > before;
+        if gained && !self.diverged && self.best_header.hash != self.tip.hash {
+            self.out.push(SyncAction::SuspendMining);
+        }
+    }
+
+    fn on_block_done(
         &mut self,
         hash: BlockHash,
         result: Result<BlockAccepted, Refused>,
@@ -270,7 +368,7 @@ impl Sync {
             return;
         }
         let refused = match result {
-            Ok(accepted) => return self.on_block_taken(hash, &accepted, now),
+            Ok(accepted) => return self.on_block_taken(hash, accepted, now),
             Err(refused) => refused,
         };
         let Some(id) = self.bodies.refused(hash) else {
@@ -292,18 +390,15 @@ impl Sync {
         }
     }
 
-    /// Handles a block that the chain accepted. The miners rest while a better branch arrives.
-    fn on_block_taken(&mut self, hash: BlockHash, accepted: &BlockAccepted, now: Moment) {
-        let Some(sender) = self.bodies.accepted(hash, now) else {
+    /// Handles a block that the chain accepted.
+    fn on_block_taken(&mut self, hash: BlockHash, accepted: BlockAccepted, now: Moment) {
+        let Some(sender) = self.bodies.accepted(hash) else {
             return;
         };
         self.blocks = self.blocks.saturating_add(1);
         self.moved = now;
-        if *accepted != BlockAccepted::Known {
+        if accepted != BlockAccepted::Known {
             self.prove(sender, now);
-        }
-        if !self.diverged && self.best_header.hash != self.tip.hash {
-            self.out.push(SyncAction::SuspendMining);
         }
     }
 

@@ -5,8 +5,10 @@ use std::cmp::Reverse;
 use tracing::debug;
 
 use super::{
-    CATCH_UP_BLOCKS, FIRST_HEADERS, MAX_WALKS, Sync, SyncAction,
-    peer::{Walk, WalkStage},
+    CATCH_UP_BLOCKS, FIRST_HEADERS, MAX_HEADER_BATCHES, MAX_HEADER_REQUESTS, MAX_WALKS, Sync,
+    SyncAction,
+    peer::{Ask, Batch, Walk, WalkStage},
+    ranks::Rank,
     requests::Purpose,
 };
 use crate::{
@@ -21,38 +23,31 @@ use crate::{
     },
 };
 
-/// Decodes the headers of an Inv.
-///
-/// # Errors
-/// Fails if a header is malformed, or is not a child of the one before it. The first one has to be
-/// a child of a block in the locator.
-fn read_inv(bytes: &[u8], locator: &[BlockHash]) -> Result<Vec<Header>, (Offence, String)> {
+/// Decodes the headers of an Inv, of which each is the parent of the next.
+fn read_inv(bytes: &[u8]) -> Result<Vec<Header>, (Offence, String)> {
     let chunks = bytes.chunks_exact(HEADER_BYTES);
     if !chunks.remainder().is_empty() || chunks.len() > MAX_INV_HEADERS {
         return Err((Offence::Malformed, format!("an Inv of {} bytes", bytes.len())));
     }
     let mut headers: Vec<Header> = Vec::with_capacity(chunks.len());
-    let mut parent: Option<(BlockHash, Header)> = None;
     for chunk in chunks {
         let header: Header = encoding::from_bytes(chunk)
             .map_err(|error| (Offence::Malformed, format!("a header in an Inv: {error}")))?;
-        let follows = match &parent {
-            None => locator.contains(&header.previous),
-            Some((hash, parent)) => {
-                header.previous == *hash && parent.height.checked_add(1) == Some(header.height)
-            }
-        };
+        let follows = headers.last().is_none_or(|parent| {
+            header.previous == parent.hash() && parent.height.checked_add(1) == Some(header.height)
+        });
         if !follows {
-            let reason = format!(
-                "an Inv whose header at height {} follows nothing that was asked",
-                header.height
-            );
-            return Err((Offence::WrongAnswer, reason));
+            return Err(loose(&header));
         }
-        parent = Some((header.hash(), header));
         headers.push(header);
     }
     Ok(headers)
+}
+
+fn loose(header: &Header) -> (Offence, String) {
+    let height = header.height;
+    let reason = format!("an Inv whose header at height {height} follows nothing that was asked");
+    (Offence::WrongAnswer, reason)
 }
 
 impl Sync {
@@ -82,41 +77,61 @@ impl Sync {
             .filter(|(_, peer)| !catching_up || self.tip.height >= peer.headers_at)
             .filter_map(|(id, peer)| {
                 let claim = self.lead_of(peer)?;
-                let doubtful = !self.is_trusted(id, peer);
+                let rank = self.rank(id, peer);
                 // Peers that have failed come last, whatever they claim. The minimum work of the
                 // invite needs no check, since the claim with the most work comes first.
-                Some(((doubtful, peer.failures, Reverse(claim.work), claim.tip, *id), claim))
+                Some(((rank, peer.failures, Reverse(claim.work), claim.tip, *id), claim))
             })
             .collect();
         order.sort_unstable_by_key(|(rank, _)| *rank);
         // Walks that gain nothing do not keep a trusted peer from its turn.
-        let trusted = order.first().is_some_and(|((doubtful, ..), _)| !doubtful);
+        let trusted = order.first().is_some_and(|((rank, ..), _)| *rank != Rank::Unknown);
         for ((.., id), claim) in order.into_iter().take(room.max(usize::from(trusted))) {
+            let number = self.next_number();
             if let Some(peer) = self.peers.get_mut(&id) {
-                peer.walk = Some(Walk::new(claim, now));
+                peer.walk = Some(Walk::new(number, claim, now));
                 self.out.push(SyncAction::FetchLocator { peer: id });
             }
         }
     }
 
-    /// Continues a walk with a request for the next headers. A walk in a known branch reads our
-    /// locator first.
+    /// Continues a walk with requests for the next headers.
     pub(super) fn ask_for_headers(&mut self, id: PeerId, now: Moment) {
+        let trusted = self.trusts(&id);
         let Some(walk) = self.peers.get_mut(&id).and_then(|peer| peer.walk.as_mut()) else {
             return;
         };
-        if let (Some(presync), Some((last, _))) = (&walk.presync, walk.last) {
+        let Some((last, height)) = walk.last else {
+            walk.enter(WalkStage::Locating, now);
+            return self.out.push(SyncAction::FetchLocator { peer: id });
+        };
+        if let Some(presync) = &walk.presync {
             let fork = presync.fork.hash;
             walk.locator = if last == fork { vec![fork] } else { vec![last, fork] };
-            self.send_get_blocks(id, now);
-        } else {
-            walk.enter(WalkStage::Locating, now);
-            self.out.push(SyncAction::FetchLocator { peer: id });
+            return self.send_get_blocks(id, 0, now);
+        }
+        if walk.locator.first() != Some(&last) {
+            walk.locator.insert(0, last);
+            walk.locator.truncate(MAX_LOCATOR);
+        }
+        loop {
+            let Some(walk) = self.peers.get(&id).and_then(|peer| peer.walk.as_ref()) else {
+                return;
+            };
+            let pending = walk.asks.iter().map(|ask| ask.limit).fold(0, u32::saturating_add);
+            let more = height.saturating_add(pending) < walk.claim.height;
+            let room = walk.asks.len() < MAX_HEADER_REQUESTS
+                && walk.asks.len().saturating_add(walk.checking.len()) < MAX_HEADER_BATCHES;
+            if !walk.asks.is_empty() && !(trusted && more && room) {
+                return;
+            }
+            self.send_get_blocks(id, pending, now);
         }
     }
 
-    fn send_get_blocks(&mut self, id: PeerId, now: Moment) {
-        let trusted = self.trusts(&id);
+    /// Sends a request for the headers behind the next `skip`, which others in flight bring.
+    fn send_get_blocks(&mut self, id: PeerId, skip: u32, now: Moment) {
+        let (trusted, number) = (self.trusts(&id), self.next_number());
         let Some(walk) = self.peers.get_mut(&id).and_then(|peer| peer.walk.as_mut()) else {
             return;
         };
@@ -124,16 +139,15 @@ impl Sync {
         // A peer that has proven nothing gets a small request first.
         let first = walk.last.is_none();
         let limit = if first && !trusted { FIRST_HEADERS } else { most };
-        walk.limit = limit;
+        walk.asks.push_back(Ask { number, limit, is_ahead: skip > 0, answer: None });
         walk.enter(WalkStage::Asking, now);
-        let locator = walk.locator.clone();
+        let locator = match skip {
+            0 => walk.locator.clone(),
+            _ => walk.locator.iter().take(1).copied().collect(),
+        };
         events::HeadersRequested { peer: id, message: "getblocks" }.emit();
-        self.request(
-            id,
-            Purpose::Headers,
-            SyncRequest::GetBlocks(GetBlocks { locator, limit }),
-            now,
-        );
+        let request = SyncRequest::GetBlocks(GetBlocks { locator, limit, skip });
+        self.request(id, Purpose::Headers(number), request, now);
     }
 
     pub(super) fn on_locator(&mut self, id: PeerId, mut hashes: Vec<BlockHash>, now: Moment) {
@@ -157,65 +171,106 @@ impl Sync {
         }
         hashes.truncate(MAX_LOCATOR);
         walk.locator = hashes;
-        self.send_get_blocks(id, now);
+        self.send_get_blocks(id, 0, now);
     }
 
-    pub(super) fn on_inv(&mut self, id: PeerId, bytes: &[u8], took: u64, now: Moment) {
+    /// Takes the answer to a request of a walk. Answers that come early wait for those below.
+    pub(super) fn on_inv(&mut self, id: PeerId, number: u64, bytes: &[u8], now: Moment) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
         let Some(walk) = peer.walk.as_mut() else {
             return;
         };
-        let headers = match read_inv(bytes, &walk.locator) {
-            Ok(headers) => headers,
-            Err((offence, reason)) => {
-                peer.walked = Some(walk.claim.tip);
-                self.end_walk(id);
-                return self.distrust(id, offence, reason, now);
-            }
-        };
-        let unstored = walk.presync.is_some();
-        let (Some(first), Some(last)) = (headers.first(), headers.last()) else {
-            peer.answered(took);
-            if unstored {
-                self.end_counted_branch(id, now);
-            } else {
-                self.finish_walk(id, now);
-            }
+        let Some(ask) = walk.asks.iter_mut().find(|ask| ask.number == number) else {
             return;
         };
-        if unstored && walk.locator.first() != Some(&first.previous) {
+        match read_inv(bytes) {
+            Ok(headers) => ask.answer = Some(headers),
+            Err((offence, reason)) => return self.refuse_walk(id, offence, reason, now),
+        }
+        peer.answered();
+        loop {
+            let walk = self.peers.get_mut(&id).and_then(|peer| peer.walk.as_mut());
+            let Some(walk) = walk else { return };
+            let Some(answered) = walk.asks.pop_front_if(|ask| ask.answer.is_some()) else {
+                return;
+            };
+            self.take_headers(id, answered, now);
+        }
+    }
+
+    /// Takes the next headers of a walk, in order.
+    fn take_headers(&mut self, id: PeerId, ask: Ask, now: Moment) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let Some(walk) = peer.walk.as_mut() else {
+            return;
+        };
+        let headers = ask.answer.unwrap_or_default();
+        let (Some(first), Some(last)) = (headers.first(), headers.last()) else {
+            // Those that are at the chain come first.
+            return match (walk.presync.is_some(), walk.checking.is_empty()) {
+                (true, _) => self.end_counted_branch(id, now),
+                (false, true) => self.finish_walk(id, now),
+                (false, false) => walk.enter(WalkStage::Checking, now),
+            };
+        };
+        let continues = walk.last.is_some_and(|(last, _)| first.previous == last);
+        let unstored = walk.presync.is_some();
+        if !continues && !unstored && !ask.is_ahead && !walk.locator.contains(&first.previous) {
+            let (offence, reason) = loose(first);
+            return self.refuse_walk(id, offence, reason, now);
+        }
+        let leads = walk.locator.first() == Some(&first.previous);
+        if !continues && (ask.is_ahead || (unstored && !leads)) {
             debug!(peer = %id, "the branch of a walk has changed meanwhile");
             return self.fail_walk(id, now);
         }
         if walk.last.is_some_and(|(_, height)| last.height <= height) {
-            self.end_walk(id);
-            return self.distrust(
-                id,
-                Offence::WrongAnswer,
-                "an Inv that leads no further than the last".into(),
-                now,
-            );
+            let reason = "an Inv that leads no further than the last".into();
+            return self.refuse_walk(id, Offence::WrongAnswer, reason, now);
         }
         let begins = walk.last.is_none().then(|| first.hash());
         walk.parent = first.previous;
         walk.last = Some((last.hash(), last.height));
-        walk.enter(WalkStage::Checking(headers.len()), now);
-        let shown = walk.shown;
-        peer.answered(took);
         if unstored {
             return self.on_unstored_headers(id, headers, now);
         }
+        let is_full = headers.len() >= usize::try_from(ask.limit).unwrap_or(usize::MAX);
+        let (shown, number) = (walk.shown, walk.number);
+        let (count, parent) = (headers.len(), first.previous);
+        walk.checking.push_back(Batch { count, is_full, parent });
+        walk.enter(WalkStage::Checking, now);
         if let Some(hash) = begins {
             peer.vouches(hash);
         }
-        self.out.push(SyncAction::AcceptHeaders { peer: id, headers, shown });
+        self.out.push(SyncAction::AcceptHeaders { peer: id, walk: number, headers, shown });
+        let more = |walk: &Walk| {
+            is_full && walk.last.is_some_and(|(_, height)| height < walk.claim.height)
+        };
+        let walk = self.peers.get(&id).and_then(|peer| peer.walk.as_ref());
+        // The first headers of a walk are checked before further ones are asked for.
+        if begins.is_none() && walk.is_some_and(more) {
+            self.ask_for_headers(id, now);
+        }
+    }
+
+    /// Ends a walk after an answer that no honest peer gives.
+    fn refuse_walk(&mut self, id: PeerId, offence: Offence, reason: String, now: Moment) {
+        if let Some(peer) = self.peers.get_mut(&id)
+            && let Some(walk) = peer.walk.take()
+        {
+            peer.walked = Some(walk.claim.tip);
+        }
+        self.distrust(id, offence, reason, now);
     }
 
     pub(super) fn on_headers_done(
         &mut self,
         id: PeerId,
+        number: u64,
         result: Result<HeadersAccepted, Refused>,
         now: Moment,
     ) {
@@ -226,16 +281,17 @@ impl Sync {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        let Some(walk) = peer.walk.as_mut() else {
+        let Some(walk) = peer.walk.as_mut().filter(|walk| walk.number == number) else {
             return;
         };
-        let WalkStage::Checking(count) = walk.stage else {
+        let Some(batch) = walk.checking.pop_front() else {
             return;
         };
         let refused = match result {
-            Ok(accepted) => return self.after_headers(id, count, &accepted, now),
+            Ok(accepted) => return self.after_headers(id, batch, &accepted, now),
             Err(refused) => refused,
         };
+        walk.parent = batch.parent;
         let unstored = walk.presync.is_some() || walk.shown.is_some();
         match refused.cause {
             RefusalCause::TooLittleWork if !unstored => self.begin_presync(id, now),
@@ -246,9 +302,7 @@ impl Sync {
             }
             RefusalCause::TooLittleWork | RefusalCause::TooFarBeyondTip => peer.give_up(now),
             _ if refused.blame == Blame::Peer => {
-                peer.walked = Some(walk.claim.tip);
-                self.end_walk(id);
-                self.distrust(id, Offence::InvalidHeader, refused.to_string(), now);
+                self.refuse_walk(id, Offence::InvalidHeader, refused.to_string(), now);
             }
             _ => {
                 let code = refused.code;
@@ -285,8 +339,8 @@ impl Sync {
     }
 
     /// Continues or ends a walk whose headers were accepted.
-    fn after_headers(&mut self, id: PeerId, count: usize, accepted: &HeadersAccepted, now: Moment) {
-        let best_header_height = self.best_header.height;
+    fn after_headers(&mut self, id: PeerId, batch: Batch, accepted: &HeadersAccepted, now: Moment) {
+        let (count, best_header_height) = (batch.count, self.best_header.height);
         events::HeadersReceived { peer: id, message: "inv", count, best_header_height }.emit();
         let (best_header, work) = (self.best_header.hash, self.best_header.work);
         let Some(peer) = self.peers.get_mut(&id) else {
@@ -299,12 +353,15 @@ impl Sync {
         let Some(walk) = peer.walk.as_mut() else {
             return;
         };
+        if walk.presync.is_some() {
+            return self.ask_for_headers(id, now);
+        }
+        let idle = walk.asks.is_empty() && walk.checking.is_empty();
         let arrived = walk.last.is_some_and(|(last, _)| last == walk.claim.tip);
-        let short = count < usize::try_from(walk.limit).unwrap_or(usize::MAX);
-        let over = short && (accepted.new == 0 || work >= walk.claim.work);
-        if walk.presync.is_none() && (arrived || over) {
+        let over = !batch.is_full && (accepted.new == 0 || work >= walk.claim.work);
+        if idle && (arrived || over) {
             self.finish_walk(id, now);
-        } else {
+        } else if idle || (batch.is_full && !arrived) {
             self.ask_for_headers(id, now);
         }
     }
@@ -389,20 +446,15 @@ mod tests {
     }
 
     #[test]
-    fn an_inv_must_follow_the_locator_and_itself() {
+    fn the_headers_of_an_inv_follow_each_other() {
         let headers = chain(4);
-        let locator = [BlockHash([9; 32])];
-        assert_eq!(read_inv(&bytes(&headers), &locator), Ok(headers.clone()));
-        assert_eq!(read_inv(&[], &locator), Ok(Vec::new()));
-        assert!(matches!(
-            read_inv(&bytes(&headers[1..]), &locator),
-            Err((Offence::WrongAnswer, _))
-        ));
+        assert_eq!(read_inv(&bytes(&headers)), Ok(headers.clone()));
+        assert_eq!(read_inv(&[]), Ok(Vec::new()));
         let gap = [headers[0], headers[2]];
-        assert!(matches!(read_inv(&bytes(&gap), &locator), Err((Offence::WrongAnswer, _))));
-        assert!(matches!(read_inv(&bytes(&headers)[1..], &locator), Err((Offence::Malformed, _))));
+        assert!(matches!(read_inv(&bytes(&gap)), Err((Offence::WrongAnswer, _))));
+        assert!(matches!(read_inv(&bytes(&headers)[1..]), Err((Offence::Malformed, _))));
         let mut other_version = bytes(&headers);
         other_version[0] = 2;
-        assert!(matches!(read_inv(&other_version, &locator), Err((Offence::Malformed, _))));
+        assert!(matches!(read_inv(&other_version), Err((Offence::Malformed, _))));
     }
 }

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use tracing::debug;
 
 use super::{
-    BUSY_MS, DISTRUST_MS, LOCAL_TIMEOUT_MS, Phase, REQUEST_SPACE, REQUEST_TIMEOUT_MS, SILENT_MS,
-    SyncAction, SyncConfig, SyncEvent,
-    bodies::Bodies,
+    BUSY_MS, DISTRUST_MS, ELSEWHERE_MS, LOCAL_TIMEOUT_MS, Phase, REQUEST_SPACE, REQUEST_TIMEOUT_MS,
+    SILENT_MS, SyncAction, SyncConfig, SyncEvent,
+    bodies::{BlockRef, Bodies},
     meter::Meter,
     missing::{Wait, Withheld},
     peer::{Claim, MempoolVisit, Peer},
@@ -23,7 +23,7 @@ use crate::{
     wire::{Refusal, RequestFailure, Status, SyncRequest, SyncResponse},
 };
 
-/// The state of reading the missing bodies from the store.
+/// The state of listing the missing bodies.
 #[derive(Debug, Default)]
 pub(super) struct MissingRead {
     /// The read in progress: its number, its start, and the best header at that time.
@@ -54,6 +54,8 @@ pub(crate) struct Sync {
     secret: u64,
     /// The number of keys for walks without storing so far.
     keys: u64,
+    /// The number of walks and of questions for headers so far.
+    numbers: u64,
     pub(super) peers: BTreeMap<PeerId, Peer>,
     pub(super) requests: HashMap<u64, InFlight>,
     next_id: u64,
@@ -65,6 +67,8 @@ pub(crate) struct Sync {
     pub(super) trades: Trades,
     /// The wait for the lowest missing body.
     pub(super) wait: Option<Wait>,
+    /// The block that held up the window, once a second peer was asked for it.
+    pub(super) held_up: Option<BlockRef>,
     /// Headers without a body that are left aside, at most [`MAX_WITHHELD`](super::MAX_WITHHELD).
     pub(super) withheld: VecDeque<Withheld>,
     pub(super) phase: Phase,
@@ -104,6 +108,7 @@ impl Sync {
             trust,
             secret,
             keys: 0,
+            numbers: 0,
             peers: BTreeMap::new(),
             requests: HashMap::new(),
             next_id: REQUEST_SPACE,
@@ -113,6 +118,7 @@ impl Sync {
             eager: best_header.hash != tip.hash,
             trades: Trades::default(),
             wait: None,
+            held_up: None,
             withheld: VecDeque::new(),
             phase: Phase::Starting,
             started: now,
@@ -144,8 +150,10 @@ impl Sync {
                 }
             }
             SyncEvent::Locator { peer, hashes } => self.on_locator(peer, hashes, now),
-            SyncEvent::Missing { read, blocks } => self.on_missing(read, &blocks, now),
-            SyncEvent::HeadersDone { peer, result } => self.on_headers_done(peer, result, now),
+            SyncEvent::Missing { read, blocks } => self.on_missing(read, &blocks),
+            SyncEvent::HeadersDone { peer, walk, result } => {
+                self.on_headers_done(peer, walk, result, now);
+            }
             SyncEvent::HeaderContext { peer, context } => {
                 self.on_header_context(peer, context, now);
             }
@@ -154,7 +162,8 @@ impl Sync {
             }
             SyncEvent::Delivered { peer } => self.prove(peer, now),
             SyncEvent::Woke => self.on_woke(now),
-            SyncEvent::BlockDone { hash, result } => self.on_block_done(hash, result, now),
+            SyncEvent::Grows { id, bytes } => self.on_grows(id, bytes, now),
+            SyncEvent::BlocksDone { results } => self.on_blocks_done(results, now),
             SyncEvent::UnknownTrades { peer, ids } => self.on_unknown_trades(peer, ids),
             SyncEvent::TradeDone { txid, result } => self.on_trade_done(txid, result, now),
             SyncEvent::Summary { tip, best_header, diverged } => {
@@ -210,11 +219,9 @@ impl Sync {
 
     /// Ends all requests without charging anybody, so that what they ask for is asked again.
     fn on_woke(&mut self, now: Moment) {
-        for (_, InFlight { peer, purpose, .. }) in std::mem::take(&mut self.requests) {
-            if let (Purpose::Bodies(_), Some(peer)) = (&purpose, self.peers.get_mut(&peer)) {
-                peer.requests = peer.requests.saturating_sub(1);
-            }
-            self.release(peer, purpose);
+        for (_, request) in std::mem::take(&mut self.requests) {
+            self.drain(&request);
+            self.release(request.peer, request.purpose);
         }
         for peer in self.peers.values_mut() {
             peer.claimed_at = now;
@@ -283,7 +290,7 @@ impl Sync {
         let late: Vec<u64> = self
             .requests
             .iter()
-            .filter(|(_, request)| now.saturating_sub(request.since) >= REQUEST_TIMEOUT_MS)
+            .filter(|(_, request)| now.saturating_sub(request.moved) >= REQUEST_TIMEOUT_MS)
             .map(|(number, _)| *number)
             .collect();
         for number in late {
@@ -312,20 +319,21 @@ impl Sync {
         result: Result<SyncResponse, RequestFailure>,
         now: Moment,
     ) {
+        self.drain(&request);
         let InFlight { peer, purpose, since, .. } = request;
         let took = now.saturating_sub(since);
-        if let (Purpose::Bodies(_), Some(peer)) = (&purpose, self.peers.get_mut(&peer)) {
-            peer.requests = peer.requests.saturating_sub(1);
-        }
         match (purpose, result) {
-            (Purpose::Headers, Ok(SyncResponse::Inv(bytes))) => {
-                self.on_inv(peer, &bytes, took, now);
+            (Purpose::Headers(number), Ok(SyncResponse::Inv(bytes))) => {
+                self.on_inv(peer, number, &bytes, now);
             }
-            (Purpose::Bodies(asked), Ok(SyncResponse::Data(items))) => {
-                self.on_bodies(peer, &asked, items, took, now);
+            (Purpose::Bodies(asked), Ok(SyncResponse::Blocks(bytes))) => {
+                self.on_bodies(peer, &asked, &bytes, took, now);
             }
-            (Purpose::Probe(block), Ok(SyncResponse::Data(items))) => {
-                self.on_probed(peer, block, &items, took, now);
+            (Purpose::Probe(block), Ok(SyncResponse::Blocks(bytes))) => {
+                self.on_probed(peer, block, &bytes, now);
+            }
+            (Purpose::Probe(block), Ok(SyncResponse::NotYet | SyncResponse::NotFound)) => {
+                self.on_probe_denied(peer, block, now);
             }
             (Purpose::MempoolIds, Ok(SyncResponse::MempoolIds(ids))) => {
                 self.on_mempool_ids(peer, ids, now);
@@ -347,6 +355,7 @@ impl Sync {
                     if let (Purpose::Bodies(_), Some(peer)) = (&purpose, self.peers.get_mut(&peer))
                     {
                         peer.unanswered = true;
+                        peer.pipe.failed();
                     }
                     self.penalise(peer, Offence::Timeout, failure.to_string());
                 }
@@ -359,7 +368,7 @@ impl Sync {
     /// Resets the state of a failed request, so that its data can be requested again.
     fn release(&mut self, peer: PeerId, purpose: Purpose) {
         match purpose {
-            Purpose::Headers => self.end_walk(peer),
+            Purpose::Headers(_) => self.end_walk(peer),
             Purpose::Bodies(asked) => self.bodies.release(&asked),
             Purpose::Probe(_) => {}
             Purpose::MempoolIds | Purpose::Trades(_) => self.abandon_visit(peer),
@@ -379,11 +388,13 @@ impl Sync {
             }
             SyncResponse::NotYet | SyncResponse::NotFound => {
                 if let Purpose::Bodies(asked) = purpose {
-                    for block in asked {
-                        peer.lacks_block(block.hash);
+                    peer.data_from = now.saturating_add(ELSEWHERE_MS);
+                    if let Some(first) = asked.first() {
+                        self.denies(id, first.hash);
                     }
+                } else {
+                    peer.back_off(now, 0);
                 }
-                peer.back_off(now, 0);
             }
             SyncResponse::Refused(Refusal::RateLimited) => peer.back_off(now, 0),
             SyncResponse::Refused(_) => peer.back_off(now, DISTRUST_MS),
@@ -396,19 +407,45 @@ impl Sync {
         }
     }
 
-    /// Sends a request and registers it as in flight.
+    /// Sends a request and registers it as in flight. Returns its id.
     pub(super) fn request(
         &mut self,
         peer: PeerId,
         purpose: Purpose,
         request: SyncRequest,
         now: Moment,
-    ) {
+    ) -> u64 {
         let id = self.next_id;
         self.next_id = self.next_id.saturating_add(1);
         let patience_ms = self.patience_with(&peer);
-        self.requests.insert(id, InFlight { peer, purpose, since: now, patience_ms });
+        let flight =
+            InFlight { peer, purpose, since: now, patience_ms, expected: 0, grown: 0, moved: now };
+        self.requests.insert(id, flight);
         self.out.push(SyncAction::Request { peer, id, request });
+        id
+    }
+
+    /// Records that more of a response has arrived.
+    fn on_grows(&mut self, id: u64, bytes: usize, now: Moment) {
+        if let Some(request) = self.requests.get_mut(&id) {
+            request.grown = bytes;
+            request.moved = now;
+        }
+    }
+
+    /// Takes a request that has ended out of its peer's pipe.
+    pub(super) fn drain(&mut self, request: &InFlight) {
+        if let (Purpose::Bodies(_), Some(peer)) =
+            (&request.purpose, self.peers.get_mut(&request.peer))
+        {
+            peer.pipe.ended(request.expected);
+        }
+    }
+
+    /// Returns a number for a walk or a question, another one each time.
+    pub(super) const fn next_number(&mut self) -> u64 {
+        self.numbers = self.numbers.wrapping_add(1);
+        self.numbers
     }
 
     /// Returns a secret key for the bits of a walk without storing, another one each time.

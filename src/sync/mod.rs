@@ -10,28 +10,30 @@
 //!    the claimed tip. A branch that leaves our chain far below the tip is walked twice: see
 //!    `presync`.
 //! 2. Sync fetches the bodies that the best header chain lacks. The lowest of them form a *window*.
-//!    It is requested in batches from all peers that claim to be high enough, and handed to the
-//!    chain parents first. A second peer is asked for a batch that holds up the window. A header
-//!    whose body nobody delivers is withheld from the choice of the best header: see `withheld`.
+//!    It is requested in ranges from all peers that claim to be high enough, and handed to the
+//!    chain parents first. The size of a range follows the time of the peer's answers: see `pipe`.
+//!    A second peer is asked for a range that holds up the window. A header whose body nobody
+//!    delivers is withheld from the choice of the best header: see `withheld`.
 //! 3. Once no peer claims a better chain, sync asks each new peer once for the ids of its mempool,
 //!    and fetches the trades that are unknown here.
 //!
 //! # Trust
 //! A claim decides whom to ask, and nothing else. A peer is *proven* once it delivered valid
-//! headers, blocks or transactions that this node lacked. Friends and proven peers are trusted:
-//! they are asked first, and for more at once. The claims of others count for the phase only until
-//! they are tested, and only while nobody trusted is connected.
+//! headers, blocks or transactions that this node lacked. Proven peers are asked first, then
+//! friends. A peer that has delivered nothing is asked for one block at a time, whoever it is. The
+//! claims of strangers count for the phase only until they are tested, and only while nobody
+//! trusted is connected.
 //!
 //! # Invariants
 //! - Every request ends exactly once: by a response, a failure, a timeout, or the peer's
 //!   disconnection. A response to a request that has ended is ignored.
 //! - A body is buffered or handed over only if sync requested it. Both are bounded in count and
 //!   bytes.
-//! - A peer can delay a step by at most [`REQUEST_TIMEOUT_MS`], and after each failure it is asked
-//!   less often.
+//! - A peer whose answer stands still can delay a step by at most [`REQUEST_TIMEOUT_MS`], and after
+//!   each failure it is asked less often.
 //! - While the chain is diverged, sync fetches the bodies of the other branch once, so that the
 //!   user can switch to it. It keeps following our own branch meanwhile.
-//! - Sync persists nothing. After a restart the store lists the missing bodies.
+//! - Sync persists nothing. After a restart the chain lists the missing bodies.
 
 mod api;
 mod bodies;
@@ -43,11 +45,12 @@ mod meter;
 mod missing;
 mod peer;
 mod phase;
+mod pipe;
 mod presync;
 mod ranks;
 mod requests;
 #[cfg(test)]
-mod simulation;
+mod soundness;
 mod ticket;
 mod trades;
 mod twice;
@@ -60,19 +63,23 @@ pub(crate) use api::{
 pub(crate) use machine::Sync;
 pub(crate) use presync::check_branch;
 
-use crate::wire::limits::{GET_DATA_BUDGET, MAX_BLOCK_BYTES, MAX_GET_DATA};
+use crate::wire::limits::{MAX_GET_DATA, MAX_RANGE_BYTES};
 
 /// The first of sync's 2⁵⁶ request ids. The top byte of an id names the machine that made it.
 const REQUEST_SPACE: u64 = 1 << 56;
 
-/// The timeout of a request to a peer, in ms. The largest response, 4 MiB, takes 17 s at 2 Mbit/s.
-const REQUEST_TIMEOUT_MS: u64 = 20_000;
-/// The age at which a request counts as late, in ms. Sync then asks a second peer for the same
-/// headers, or for the bodies that hold up the window.
+/// The time without a byte after which a request to a peer has failed, in ms. The network notices
+/// it 5 s earlier, and keeps what has arrived.
+const REQUEST_TIMEOUT_MS: u64 = 25_000;
+/// The age at which a request to a trusted peer that has not answered yet counts as late, in ms.
+/// Sync then asks a second peer for the same headers, or for the bodies that hold up the window.
 const PATIENCE_MS: u64 = 3_000;
+/// The least age at which a request is late to a peer whose answers take less, in ms. Scheduling on
+/// a busy machine takes as long.
+const LEAST_PATIENCE_MS: u64 = 300;
 /// The same age for a peer that is not trusted, in ms. Many of them may be silent together, and the
 /// next ones have to get their turn.
-const DOUBT_PATIENCE_MS: u64 = 500;
+const DOUBT_PATIENCE_MS: u64 = 150;
 /// The timeout of a local read or of a reply from the chain, in ms. It passes only if the node has
 /// a fault; the step is then repeated.
 const LOCAL_TIMEOUT_MS: u64 = 120_000;
@@ -133,15 +140,16 @@ const MAX_BRANCHES: usize = 8;
 /// The minimum time between two reports that a peer has proven itself, in ms.
 const PROVEN_MS: u64 = 60_000;
 
-/// The maximum number of wanted bodies above the connected tip: 32 requests of 16 blocks.
-const WINDOW: usize = 512;
-/// The maximum number of blocks in one request.
-const MAX_BATCH: usize = 16;
-/// The maximum number of body requests in flight to one peer. More do not speed up a connection.
-const MAX_REQUESTS_PER_PEER: usize = 2;
+/// The maximum number of wanted bodies that are not handed to the chain: four of the longest
+/// ranges.
+const WINDOW: usize = 8_192;
+/// The maximum number of body requests in flight to one peer, among which its bytes are divided.
+const MAX_REQUESTS_PER_PEER: usize = 4;
+/// The number of body requests in flight to a peer that has delivered, however slow it is.
+const MIN_REQUESTS_PER_PEER: usize = 2;
 /// The maximum number of body requests in flight, late ones excluded. It bounds the responses in
 /// flight to 32 MiB.
-const MAX_BODY_REQUESTS: usize = 8;
+const MAX_BODY_REQUESTS: usize = 16;
 /// The maximum number of these to peers that are not trusted, if a trusted one can be asked. Each
 /// is for one block.
 const MAX_DOUBTFUL_REQUESTS: usize = 2;
@@ -152,24 +160,27 @@ const MAX_OPEN_REQUESTS: usize = 32;
 /// fetched even beyond it.
 const MAX_BUFFERED_BYTES: usize = 32 * 1024 * 1024;
 /// The maximum number of blocks that are handed to the chain and await its reply.
-const MAX_HANDED: usize = 128;
+const MAX_HANDED: usize = 8_192;
+/// The maximum number of blocks that are handed over together. The chain's queue has room for many
+/// of these, so that it never waits for the router.
+const MAX_HANDOVER: usize = 256;
 /// The size of handed-over blocks at which sync stops handing over more, in bytes. The chain can
 /// write one batch of full blocks while it connects the next.
 const MAX_HANDED_BYTES: usize = 48 * 1024 * 1024;
-/// The time for which an accepted block is not requested again, in ms. The store may list it as
-/// missing until its commit.
-const SETTLE_MS: u64 = 30_000;
-/// The maximum number of accepted blocks that are remembered for [`SETTLE_MS`].
-const MAX_SETTLING: usize = 4_096;
-/// The minimum time between two reads of the missing bodies, in ms. A stale window is read again at
-/// once.
-const MISSING_INTERVAL_MS: u64 = 100;
 /// The time that the relay has to complete the blocks that it announced, in ms. After it, sync
 /// fetches their bodies.
 const RELAY_GRACE_MS: u64 = 2_000;
 
 /// The maximum number of trades in one request.
 const MAX_TRADE_BATCH: usize = 64;
+/// The maximum number of requests for headers in flight in one walk: enough for 200,000 headers a
+/// second at 40 ms.
+const MAX_HEADER_REQUESTS: usize = 4;
+/// The maximum number of requests and of batches at the chain in one walk.
+const MAX_HEADER_BATCHES: usize = 6;
+/// The number of times that a peer may hold up the window before it is disconnected, if it is no
+/// friend.
+const MAX_STALLS: u32 = 2;
 
 /// The maximum time in [`Phase::Starting`], in ms.
 const START_MS: u64 = 10_000;
@@ -202,8 +213,8 @@ const STATUS_TIMEOUT_MS: u64 = 10_000;
 const MAX_TICKETS: usize = 64;
 
 const _: () = {
-    assert!(MAX_BATCH <= MAX_GET_DATA && MAX_TRADE_BATCH <= MAX_GET_DATA);
-    assert!(MAX_BODY_REQUESTS * (GET_DATA_BUDGET + MAX_BLOCK_BYTES) <= 32 * 1024 * 1024);
+    assert!(MAX_TRADE_BATCH <= MAX_GET_DATA);
+    assert!(MAX_BODY_REQUESTS * MAX_RANGE_BYTES <= 32 * 1024 * 1024);
     assert!(REQUEST_TIMEOUT_MS / PATIENCE_MS < MAX_WALKS as u64);
     assert!(PATIENCE_MS < REQUEST_TIMEOUT_MS && REQUEST_TIMEOUT_MS < STALL_MS);
 };

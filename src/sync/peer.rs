@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 
 use super::{
     BACK_OFF_MS, HOPELESS_MS, MAX_BRANCHES, MAX_DOUBLINGS, MAX_HOPELESS_DOUBLINGS,
-    MAX_VISIT_FAILURES, WINDOW, bodies::BlockRef, presync::Presync,
+    MAX_VISIT_FAILURES, WINDOW, bodies::BlockRef, pipe::Pipe, presync::Presync,
 };
 use crate::{
     chain::api::Tip,
@@ -27,9 +27,35 @@ impl Claim {
     }
 }
 
+/// A request for headers.
+#[derive(Debug, Clone)]
+pub(super) struct Ask {
+    /// The number of the question.
+    pub(super) number: u64,
+    /// The maximum number of headers in the answer.
+    pub(super) limit: u32,
+    /// True if the answer has to follow the answer before it, false if it may follow any block of
+    /// the locator.
+    pub(super) is_ahead: bool,
+    /// The answer, if one below it is still to come.
+    pub(super) answer: Option<Vec<Header>>,
+}
+
+/// Headers that the chain is checking.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Batch {
+    pub(super) count: usize,
+    /// True if there are as many as were asked for.
+    pub(super) is_full: bool,
+    /// The block that they follow.
+    pub(super) parent: BlockHash,
+}
+
 /// A walk: the fetching of headers from one peer, batch by batch.
 #[derive(Debug, Clone)]
 pub(super) struct Walk {
+    /// A number that no other walk has.
+    pub(super) number: u64,
     /// The peer's claim at the start of the walk.
     pub(super) claim: Claim,
     pub(super) stage: WalkStage,
@@ -39,9 +65,11 @@ pub(super) struct Walk {
     pub(super) last: Option<(BlockHash, Height)>,
     /// The locator of the last request. The first header must follow one of these blocks.
     pub(super) locator: Vec<BlockHash>,
-    /// The maximum number of headers in the response to the last request.
-    pub(super) limit: u32,
-    /// The parent of the last batch, where a walk without storing would start.
+    /// The requests in flight, and the answers that came before one above them.
+    pub(super) asks: VecDeque<Ask>,
+    /// The batches at the chain.
+    pub(super) checking: VecDeque<Batch>,
+    /// The parent of the last refused batch, where a walk without storing starts.
     pub(super) parent: BlockHash,
     /// The start of the walk, or the last batch that gained something. Other walks may start once
     /// that is too long ago.
@@ -57,14 +85,16 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    pub(super) const fn new(claim: Claim, now: Moment) -> Self {
+    pub(super) const fn new(number: u64, claim: Claim, now: Moment) -> Self {
         Self {
+            number,
             claim,
             stage: WalkStage::Locating,
             since: now,
             last: None,
             locator: Vec::new(),
-            limit: 0,
+            asks: VecDeque::new(),
+            checking: VecDeque::new(),
             parent: BlockHash::ZERO,
             gained: now,
             counting_since: now,
@@ -86,10 +116,10 @@ impl Walk {
 pub(super) enum WalkStage {
     /// The node is reading our locator.
     Locating,
-    /// A request to the peer is in flight.
+    /// Requests to the peer are in flight. The chain may be checking earlier headers.
     Asking,
-    /// The chain is checking this many headers.
-    Checking(usize),
+    /// The chain is checking headers, and no request is in flight.
+    Checking,
     /// The node is reading the context of the block where the branch leaves the known headers.
     Placing,
     /// The node is checking headers of the first pass without storing them.
@@ -143,10 +173,10 @@ pub(super) struct Peer {
     pub(super) data_from: Moment,
     /// The number of consecutive failures.
     pub(super) failures: u32,
-    /// The number of body requests in flight.
-    pub(super) requests: usize,
-    /// The moving average of the duration of body requests, in ms; 0 before the first one.
-    pub(super) latency_ms: u64,
+    /// The body requests in flight, and how large they may be.
+    pub(super) pipe: Pipe,
+    /// The number of times that it held up the window.
+    pub(super) stalls: u32,
     /// Wanted blocks that the peer does not have, or of which it sent an invalid body.
     pub(super) lacks: HashSet<BlockHash>,
     pub(super) mempool: MempoolVisit,
@@ -172,8 +202,8 @@ impl Peer {
             headers_from: 0,
             data_from: 0,
             failures: 0,
-            requests: 0,
-            latency_ms: 0,
+            pipe: Pipe::new(),
+            stalls: 0,
             lacks: HashSet::new(),
             mempool: MempoolVisit::Due,
         }
@@ -243,13 +273,9 @@ impl Peer {
         self.data_from = now.saturating_add(pause);
     }
 
-    /// Records a good response after `took_ms`, which ends the run of failures.
-    pub(super) fn answered(&mut self, took_ms: u64) {
+    /// Records a good response, which ends the run of failures.
+    pub(super) const fn answered(&mut self) {
         self.failures = 0;
-        self.latency_ms = match self.latency_ms {
-            0 => took_ms.max(1),
-            old => old.saturating_mul(3).saturating_add(took_ms) / 4,
-        };
     }
 }
 
@@ -267,7 +293,7 @@ mod tests {
         }
         assert_eq!(pauses, [5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 160_000, 160_000]);
         assert!(!peer.is_worth_a_visit());
-        peer.answered(20);
+        peer.answered();
         assert!(peer.is_worth_a_visit());
     }
 
@@ -287,7 +313,7 @@ mod tests {
         let mut pauses = Vec::new();
         for round in 0..9 {
             let now = round * 100_000_000;
-            peer.walk = Some(Walk::new(claim, now));
+            peer.walk = Some(Walk::new(0, claim, now));
             peer.give_up(now);
             pauses.push((peer.headers_from - now) / HOPELESS_MS);
         }

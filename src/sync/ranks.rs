@@ -1,15 +1,37 @@
 //! The ranks of peers: who is trusted, who is asked first, and who makes room for another.
 
-use super::{DOUBT_PATIENCE_MS, PATIENCE_MS, PROVEN_MS, Sync, SyncAction, peer::Peer};
+use super::{
+    DOUBT_PATIENCE_MS, LEAST_PATIENCE_MS, PATIENCE_MS, PROVEN_MS, Sync, SyncAction, peer::Peer,
+};
 use crate::{
     peers::MAX_CONNECTED,
     primitives::{Moment, PeerId},
 };
 
+/// The order in which peers are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    /// It has delivered headers, blocks or transactions that this node lacked.
+    Proven,
+    Friend,
+    Unknown,
+}
+
 impl Sync {
+    /// Returns the rank of a peer.
+    pub(super) fn rank(&self, id: &PeerId, peer: &Peer) -> Rank {
+        if peer.proven {
+            Rank::Proven
+        } else if self.trust.is_friend(id) {
+            Rank::Friend
+        } else {
+            Rank::Unknown
+        }
+    }
+
     /// Returns true if the peer is a friend or has proven itself.
     pub(super) fn is_trusted(&self, id: &PeerId, peer: &Peer) -> bool {
-        peer.proven || self.trust.is_friend(id)
+        self.rank(id, peer) != Rank::Unknown
     }
 
     /// Returns true if the peer with this id is connected and trusted.
@@ -32,7 +54,8 @@ impl Sync {
 
     /// Returns the age at which a request to the peer is late, in ms.
     pub(super) fn patience_with(&self, id: &PeerId) -> u64 {
-        if self.trusts(id) { PATIENCE_MS } else { DOUBT_PATIENCE_MS }
+        let most = if self.trusts(id) { PATIENCE_MS } else { DOUBT_PATIENCE_MS };
+        self.peers.get(id).map_or(most, |peer| peer.pipe.patience_ms(LEAST_PATIENCE_MS, most))
     }
 
     /// Records that a peer delivered what this node lacked.

@@ -6,8 +6,8 @@ use crate::primitives::{Moment, PeerId, TxId};
 /// The purpose of a request.
 #[derive(Debug, Clone)]
 pub(super) enum Purpose {
-    /// The next headers of the peer's walk.
-    Headers,
+    /// Headers of the peer's walk, by the number of the question.
+    Headers(u64),
     /// The bodies of these blocks, in this order.
     Bodies(Vec<BlockRef>),
     /// The body of this block, whose header is withheld.
@@ -26,6 +26,12 @@ pub(super) struct InFlight {
     pub(super) since: Moment,
     /// The age at which it is late, in ms.
     pub(super) patience_ms: u64,
+    /// The expected size of the bodies in bytes; 0 of other requests.
+    pub(super) expected: usize,
+    /// The bytes of the response that have arrived so far.
+    pub(super) grown: usize,
+    /// The time of the request, or of the last byte that is known of.
+    pub(super) moved: Moment,
 }
 
 impl InFlight {

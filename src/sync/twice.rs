@@ -8,7 +8,7 @@ use tracing::debug;
 use super::{
     DOUBT_PAUSE_MS, ELSEWHERE_MS, MAX_DOUBT_MS, MAX_DOUBTFUL_PRESYNCS, REORG_BLOCKS, Sync,
     SyncAction,
-    peer::WalkStage,
+    peer::{Batch, WalkStage},
     presync::{Presync, Redone},
 };
 use crate::{
@@ -31,6 +31,7 @@ impl Sync {
                 })
                 .count();
         let room = self.trusts(&id) || doubtful < MAX_DOUBTFUL_PRESYNCS;
+        let number = self.next_number();
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
@@ -39,6 +40,9 @@ impl Sync {
             peer.walk = None;
             return;
         };
+        walk.asks.clear();
+        walk.checking.clear();
+        walk.number = number;
         walk.enter(WalkStage::Placing, now);
         let hash = walk.parent;
         self.out.push(SyncAction::HeaderContext { peer: id, hash });
@@ -105,8 +109,12 @@ impl Sync {
         if proven.is_empty() {
             return self.ask_for_headers(id, now);
         }
-        walk.enter(WalkStage::Checking(proven.len()), now);
-        self.out.push(SyncAction::AcceptHeaders { peer: id, headers: proven, shown: Some(shown) });
+        let (count, parent, number) = (proven.len(), walk.parent, walk.number);
+        walk.checking.push_back(Batch { count, is_full: true, parent });
+        walk.enter(WalkStage::Checking, now);
+        let shown = Some(shown);
+        let headers = proven;
+        self.out.push(SyncAction::AcceptHeaders { peer: id, walk: number, headers, shown });
     }
 
     pub(super) fn on_headers_checked(

@@ -12,7 +12,7 @@ use tracing::debug;
 use super::{
     MAX_PROBE_DOUBLINGS, MAX_WITHHELD, PROBE_MS, Sync, SyncAction, WITHHOLD_MS,
     bodies::BlockRef,
-    items::read_block,
+    items::read_blocks,
     missing::{Wait, Withheld},
     peer::Peer,
     requests::Purpose,
@@ -22,7 +22,7 @@ use crate::{
     consensus::Blame,
     peers::Offence,
     primitives::{BlockHash, Moment, PeerId},
-    wire::{Item, ItemId, SyncRequest},
+    wire::{GetRange, SyncRequest, limits::MAX_RANGE_BYTES},
 };
 
 /// The longest time between two ticks that counts as waiting, in ms. The rest was sleep.
@@ -167,43 +167,40 @@ impl Sync {
                 withheld.tries = withheld.tries.saturating_add(1);
                 withheld.next = now.saturating_add(pause);
             }
-            let request = SyncRequest::GetData(vec![ItemId::Block(block.hash)]);
+            let request = SyncRequest::GetRange(GetRange {
+                first: block.hash,
+                count: 1,
+                bytes: u32::try_from(MAX_RANGE_BYTES).unwrap_or(u32::MAX),
+            });
             self.request(id, Purpose::Probe(block), request, now);
         }
     }
 
     /// Takes the response to a request for the body of a withheld header.
-    pub(super) fn on_probed(
-        &mut self,
-        id: PeerId,
-        block: BlockRef,
-        items: &[Item],
-        took: u64,
-        now: Moment,
-    ) {
-        let read = match items {
-            [item] => read_block(item, &block.hash),
-            _ => Err((Offence::WrongAnswer, format!("{} items for one block", items.len()))),
+    pub(super) fn on_probed(&mut self, id: PeerId, block: BlockRef, bytes: &[u8], now: Moment) {
+        let body = match read_blocks(bytes, 1) {
+            Ok(mut blocks) => blocks.pop().filter(|body| body.hash == block.hash),
+            Err((offence, reason)) => return self.distrust(id, offence, reason, now),
         };
-        match read {
-            Ok(Some(body)) => {
-                if let Some(peer) = self.peers.get_mut(&id) {
-                    peer.answered(took);
-                }
-                if let Some(known) = self.withheld.iter_mut().find(|known| known.block == block) {
-                    known.sender = Some(id);
-                    self.out.push(SyncAction::AcceptBlock { peer: id, block: body });
-                }
-            }
-            Ok(None) => {
-                if let Some(peer) = self.peers.get_mut(&id) {
-                    peer.lacks_block(block.hash);
-                }
-                // The next peer may have it.
-                self.probe_soon(now);
-            }
-            Err((offence, reason)) => self.distrust(id, offence, reason, now),
+        let Some(body) = body else {
+            let reason = format!("another answer than the block {}", block.hash);
+            return self.distrust(id, Offence::WrongAnswer, reason, now);
+        };
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.answered();
         }
+        if let Some(known) = self.withheld.iter_mut().find(|known| known.block == block) {
+            known.sender = Some(id);
+            self.out.push(SyncAction::AcceptBlocks { blocks: vec![(id, body.block)] });
+        }
+    }
+
+    /// Records that a peer does not have the body of a withheld header. The next one may have it.
+    pub(super) fn on_probe_denied(&mut self, id: PeerId, block: BlockRef, now: Moment) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.lacks_block(block.hash);
+        }
+        self.probe_soon(now);
     }
 
     /// Takes the chain's reply for the body of a withheld header. Returns true if it is one.

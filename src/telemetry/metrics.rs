@@ -133,6 +133,15 @@ metrics! {
         trades_dropped: Counters<1>,
         /// Penalties of peers that broke a rule.
         peer_penalties: Counters<1>,
+        /// Reservations and circuits that peers asked of this node; what is reserved, refused,
+        /// circuit, `circuit_refused` or `circuit_closed`.
+        relay_requests: Counters<1>,
+        /// Attempts to reach a peer without its relay; outcome is direct or failed.
+        hole_punches: Counters<1>,
+        /// 1 for the way in which others reach this node, 0 for the others.
+        reach: Gauges<1>,
+        /// Connected peers behind relays.
+        relayed_peers: Gauge,
     }
 
     /// State of the node, read each time the metrics are requested.
@@ -168,6 +177,8 @@ metrics! {
         mempool_fee_floor_units: Gauge,
         /// Number of connected peers.
         peers: Gauge,
+        /// Sealed chat lines that this node keeps for friends who are away.
+        kept_lines: Gauge,
         /// Open connections; direction is inbound or outbound, transport is tcp or quic.
         connections: Gauges<2>,
         /// Our clock minus the median of the friends' clocks at hello; 0 without friends.

@@ -44,9 +44,25 @@ pub(crate) fn ip_multiaddr(ip: IpAddr) -> String {
     }
 }
 
-/// Splits a multiaddr at its last `/p2p/`, into the address and the peer id.
+/// The end of a relayed address: the relay's id comes before it, the peer's behind it.
+const CIRCUIT: &str = "/p2p-circuit";
+
+/// Splits a multiaddr at a `/p2p/` at its end, into the address and the peer id. The id of a relay
+/// stays in the address.
 pub(crate) fn split_peer(text: &str) -> (&str, Option<&str>) {
-    text.rsplit_once("/p2p/").map_or((text, None), |(address, peer)| (address, Some(peer)))
+    match text.rsplit_once("/p2p/") {
+        Some((address, peer)) if !peer.ends_with(CIRCUIT) => (address, Some(peer)),
+        _ => (text, None),
+    }
+}
+
+/// Splits a relayed address into the address of the relay and the relay's id.
+pub(crate) fn split_relay(text: &str) -> Option<(&str, &str)> {
+    let relay = split_peer(text).0.strip_suffix(CIRCUIT)?;
+    match split_peer(relay) {
+        (address, Some(id)) if !address.is_empty() && !id.is_empty() => Some((address, id)),
+        _ => None,
+    }
 }
 
 /// True if a text has the form of a multiaddr without a peer id. Its parts may be unknown here:
@@ -56,7 +72,8 @@ pub(crate) fn has_multiaddr_form(text: &str) -> bool {
         && text.len() > 1
         && text.starts_with('/')
         && text.bytes().all(|byte| byte.is_ascii_graphic())
-        && !text.split('/').any(|part| part == "p2p")
+        && split_peer(text).1.is_none()
+        && !split_relay(text).map_or(text, |(address, _)| address).contains("/p2p")
 }
 
 #[cfg(test)]
@@ -86,6 +103,15 @@ mod tests {
         assert_eq!(split_peer("/ip4/1.2.3.4/tcp/5"), ("/ip4/1.2.3.4/tcp/5", None));
         assert_eq!(split_peer("/dns/a/p2p/b/p2p/c"), ("/dns/a/p2p/b", Some("c")));
         assert!(has_multiaddr_form("/memory/7"));
+        let relayed = "/ip4/1.2.3.4/tcp/5/p2p/yzw/p2p-circuit";
+        assert_eq!(split_peer(relayed), (relayed, None));
+        assert_eq!(split_relay(relayed), Some(("/ip4/1.2.3.4/tcp/5", "yzw")));
+        let whole = format!("{relayed}/p2p/yjf");
+        assert_eq!(split_peer(&whole), (relayed, Some("yjf")));
+        assert_eq!(split_relay(&whole), split_relay(relayed));
+        assert!(has_multiaddr_form(relayed) && !has_multiaddr_form(&whole));
+        assert!(!has_multiaddr_form("/dns/a/p2p/b/p2p-circuit/p2p/c/p2p-circuit"));
+        assert!(!has_multiaddr_form("/p2p/b/p2p-circuit") && !has_multiaddr_form("/p2p-circuit"));
         for text in ["/", "host:1", "/dns/a/p2p/b", "/dns/a b", "/dns/\u{e9}"] {
             assert!(!has_multiaddr_form(text), "{text}");
         }

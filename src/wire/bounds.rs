@@ -5,13 +5,15 @@ use super::{
     codec_error::CodecError,
     limits::{
         LINE_ID_BYTES, MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BLOCK_BYTES, MAX_BLOCK_TRADES,
-        MAX_GET_DATA, MAX_GET_LINES, MAX_INV_HEADERS, MAX_LINE_BYTES, MAX_LINE_IDS, MAX_LOCATOR,
-        MAX_MEMPOOL_IDS, MAX_NAME_BYTES, MAX_PROFILES, MAX_SHORT_IDS, MAX_TRANSACTION_BYTES,
+        MAX_GET_DATA, MAX_GET_LINES, MAX_GOSSIP_TRADES, MAX_INV_HEADERS, MAX_LINE_BYTES,
+        MAX_LINE_IDS, MAX_LOCATOR, MAX_MEMPOOL_IDS, MAX_NAME_BYTES, MAX_PROFILES, MAX_RANGE_BLOCKS,
+        MAX_RANGE_BYTES, MAX_SEALED_BYTES, MAX_SHORT_IDS, MAX_TRANSACTION_BYTES,
     },
     messages::{
         BlockGossip, ChatGossip, ChatRequest, ChatResponse, CompactBlock, FriendsRequest,
-        FriendsResponse, HelloRequest, HelloResponse, Item, LineIds, SignedLine, SignedProfile,
-        SignedQuit, Status, SyncRequest, SyncResponse, TradeAnnouncement, TradeGossip,
+        FriendsResponse, GetRange, HelloRequest, HelloResponse, Item, LineIds, SealedLine,
+        SignedLine, SignedProfile, SignedQuit, Status, SyncRequest, SyncResponse,
+        TradeAnnouncement, TradeGossip,
     },
 };
 use crate::primitives::HEADER_BYTES;
@@ -87,6 +89,19 @@ impl Bounded for SignedLine {
     }
 }
 
+impl Bounded for SealedLine {
+    const MAX_ITEMS: usize = FLAT_ITEMS;
+
+    fn check_bounds(&self) -> Result<(), CodecError> {
+        let length = self.sealed.len();
+        at_most("bytes of a sealed line", length, MAX_SEALED_BYTES)?;
+        if Self::may_have(length) {
+            return Ok(());
+        }
+        Err(CodecError::WrongLength { what: "a sealed line", length, unit: MAX_SEALED_BYTES })
+    }
+}
+
 impl Bounded for SignedQuit {
     const MAX_ITEMS: usize = FLAT_ITEMS;
 
@@ -151,6 +166,7 @@ impl Bounded for ChatRequest {
                 Err(CodecError::Empty { what: "ids in GetLines" })
             }
             Self::GetLines(ids) => check_line_ids(ids, MAX_GET_LINES),
+            Self::Sealed(line) => line.check_bounds(),
         }
     }
 }
@@ -189,6 +205,12 @@ impl Bounded for SyncRequest {
                 )
             }
             Self::GetMempool => Ok(()),
+            Self::GetRange(GetRange { first: _, count, bytes }) => {
+                let (count, bytes) = (usize::try_from(*count), usize::try_from(*bytes));
+                let (count, bytes) = (count.unwrap_or(usize::MAX), bytes.unwrap_or(usize::MAX));
+                at_most("blocks asked for", count, MAX_RANGE_BLOCKS)?;
+                at_most("bytes asked for", bytes, MAX_RANGE_BYTES)
+            }
             Self::GetData(ids) if ids.is_empty() => {
                 Err(CodecError::Empty { what: "ids in GetData" })
             }
@@ -231,6 +253,7 @@ impl Bounded for SyncResponse {
                     at_most("bytes of a trade", trade.len(), MAX_TRANSACTION_BYTES)
                 })
             }
+            Self::Blocks(bytes) => at_most("bytes of blocks", bytes.len(), MAX_RANGE_BYTES),
             Self::NotYet | Self::NotFound | Self::Refused(_) | Self::Busy => Ok(()),
         }
     }
@@ -248,11 +271,17 @@ impl Bounded for ChatGossip {
 }
 
 impl Bounded for TradeGossip {
-    const MAX_ITEMS: usize = FLAT_ITEMS;
+    const MAX_ITEMS: usize = FLAT_ITEMS + MAX_GOSSIP_TRADES;
 
     fn check_bounds(&self) -> Result<(), CodecError> {
-        let Self::Trade(TradeAnnouncement { transaction, round: _ }) = self;
-        at_most("bytes of a trade", transaction.len(), MAX_TRANSACTION_BYTES)
+        let Self::Trades(TradeAnnouncement { transactions, round: _ }) = self;
+        if transactions.is_empty() {
+            return Err(CodecError::Empty { what: "trades in an announcement" });
+        }
+        at_most("trades in an announcement", transactions.len(), MAX_GOSSIP_TRADES)?;
+        transactions.iter().try_for_each(|transaction| {
+            at_most("bytes of a trade", transaction.len(), MAX_TRANSACTION_BYTES)
+        })
     }
 }
 

@@ -8,6 +8,7 @@
 //! - [`decode`] accepts everything that [`encode_checked`] returns.
 
 use serde::{Serialize, de::DeserializeOwned};
+use serde_bytes::ByteBuf;
 
 use super::{
     bounds::{Bounded, at_most},
@@ -16,11 +17,16 @@ use super::{
         GET_DATA_BUDGET, MAX_BLOCK_BYTES, MAX_BLOCK_TRADES, MAX_CHAT_REQUEST_BYTES,
         MAX_CHAT_RESPONSE_BYTES, MAX_FRIENDS_REQUEST_BYTES, MAX_FRIENDS_RESPONSE_BYTES,
         MAX_GET_DATA, MAX_GOSSIP_BYTES, MAX_HELLO_BYTES, MAX_SYNC_REQUEST_BYTES,
-        MAX_SYNC_RESPONSE_BYTES, MAX_TRANSACTION_BYTES,
+        MAX_SYNC_RESPONSE_BYTES, MAX_TRADES_BYTES,
     },
-    messages::{Gossip, Request, Response},
+    messages::{Gossip, Request, Response, SyncResponse},
 };
-use crate::primitives::NetworkId;
+use crate::primitives::{Block, Decode, NetworkId, encoding::Reader};
+
+/// The head of an array of two: the number of a variant, and its content.
+const ARRAY_OF_2: u8 = 0x82;
+/// The number of [`SyncResponse::Blocks`].
+const BLOCKS: u8 = 8;
 
 /// The maximum nesting of arrays. The deepest message, an answer of profiles with addresses, has 5.
 const MAX_DEPTH: usize = 8;
@@ -166,7 +172,7 @@ pub enum Protocol {
     Hello,
     /// Exchange of profiles.
     Friends,
-    /// Delivery of direct lines, and exchange of lines to all that a peer missed.
+    /// Delivery of direct lines, sealed or not, and exchange of lines to all that a peer missed.
     Chat,
     /// Exchange of headers, blocks, and transactions.
     Sync,
@@ -192,8 +198,8 @@ impl Protocol {
         match self {
             Self::Hello => "/friendchain/hello/1".to_owned(),
             Self::Friends => format!("/friendchain/friends/1/{}", network_tag(network)),
-            Self::Chat => format!("/friendchain/chat/2/{}", network_tag(network)),
-            Self::Sync => format!("/friendchain/sync/1/{}", network_tag(network)),
+            Self::Chat => format!("/friendchain/chat/3/{}", network_tag(network)),
+            Self::Sync => format!("/friendchain/sync/2/{}", network_tag(network)),
         }
     }
 
@@ -228,6 +234,23 @@ impl Protocol {
             Self::Chat => decode(bytes, limit).map(Request::Chat),
             Self::Sync => decode(bytes, limit).map(Request::Sync),
         }
+    }
+
+    /// Decodes the whole blocks of an answer of which only a part arrived. `None` if there are
+    /// none.
+    pub fn decode_part(self, bytes: &[u8]) -> Option<Response> {
+        let (Self::Sync, Some((&[ARRAY_OF_2, BLOCKS], rest))) = (self, bytes.split_first_chunk())
+        else {
+            return None;
+        };
+        let (2, _, blocks) = head(rest).ok()? else { return None };
+        let mut reader = Reader::new(blocks);
+        let mut whole = 0;
+        while reader.remaining() > 0 && Block::decode(&mut reader).is_ok() {
+            whole = blocks.len().saturating_sub(reader.remaining());
+        }
+        let whole = blocks.get(..whole).filter(|blocks| !blocks.is_empty())?;
+        Some(Response::Sync(SyncResponse::Blocks(ByteBuf::from(whole))))
     }
 
     /// Decodes a response that arrived on this protocol.
@@ -312,7 +335,11 @@ impl Topic {
     /// network's tag.
     #[must_use]
     pub fn name(self, network: &NetworkId) -> String {
-        format!("/friendchain/topic/{}/1/{}", self.code(), network_tag(network))
+        let version = match self {
+            Self::Chat | Self::Blocks => 1,
+            Self::Trades => 2,
+        };
+        format!("/friendchain/topic/{}/{version}/{}", self.code(), network_tag(network))
     }
 
     /// Returns the short name, which is a part of the full one.
@@ -330,7 +357,7 @@ impl Topic {
     pub const fn max_bytes(self) -> usize {
         match self {
             Self::Chat => MAX_CHAT_REQUEST_BYTES,
-            Self::Trades => MAX_TRANSACTION_BYTES + 64,
+            Self::Trades => MAX_TRADES_BYTES,
             Self::Blocks => MAX_GOSSIP_BYTES,
         }
     }
@@ -371,10 +398,7 @@ impl Gossip {
 }
 
 const _: () = {
-    assert!(
-        MAX_CHAT_REQUEST_BYTES <= MAX_GOSSIP_BYTES
-            && MAX_TRANSACTION_BYTES + 64 <= MAX_GOSSIP_BYTES
-    );
+    assert!(MAX_CHAT_REQUEST_BYTES <= MAX_GOSSIP_BYTES && MAX_TRADES_BYTES <= MAX_GOSSIP_BYTES);
     // A block's transactions, each with a head of at most 5 bytes, fit an answer to GetBlockTrades.
     assert!(MAX_BLOCK_BYTES + MAX_BLOCK_TRADES * 5 + 64 <= MAX_SYNC_RESPONSE_BYTES);
     assert!(GET_DATA_BUDGET + MAX_BLOCK_BYTES + MAX_GET_DATA * 8 + 64 <= MAX_SYNC_RESPONSE_BYTES);

@@ -64,6 +64,15 @@ wire_struct! {
         pub signature: Signature,
     }
 
+    /// A direct line that a friend of both ends keeps until its receiver is back.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct SealedLine {
+        /// The only one who can open it.
+        pub to: PeerId,
+        /// The box with the line in it, see [`SealedLine::seal`].
+        pub sealed: ByteBuf,
+    }
+
     /// A goodbye, signed by the peer that leaves.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct SignedQuit {
@@ -94,6 +103,18 @@ wire_struct! {
         pub locator: Vec<BlockHash>,
         /// The maximum number of headers in the answer.
         pub limit: u32,
+        /// The number of headers to leave out first. It lets several requests be on their way.
+        pub skip: u32,
+    }
+
+    /// A request for a block and those above it on the answerer's best chain.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct GetRange {
+        pub first: BlockHash,
+        /// The maximum number of blocks in the answer.
+        pub count: u32,
+        /// The maximum size of the answer's blocks in bytes. The first block may be larger.
+        pub bytes: u32,
     }
 
     /// A request for some transactions of a block.
@@ -164,6 +185,8 @@ wire_enum! {
         1 = GetLineIds(u64),
         /// A request for lines to all by their ids, 16 bytes each.
         2 = GetLines(ByteBuf),
+        /// A sealed line: for the receiver, or to be kept for a friend who is away.
+        3 = Sealed(SealedLine),
     }
 
     /// A response on `chat`.
@@ -190,6 +213,8 @@ wire_enum! {
         2 = GetData(Vec<ItemId>),
         /// A request for some transactions of a block.
         3 = GetBlockTrades(GetBlockTrades),
+        /// A request for blocks that follow each other.
+        4 = GetRange(GetRange),
     }
 
     /// A response on `sync`.
@@ -209,6 +234,8 @@ wire_enum! {
         5 = NotFound,
         6 = Refused(Refusal),
         7 = Busy,
+        /// The answer to `GetRange`: the canonical bytes of blocks, one block after the other.
+        8 = Blocks(ByteBuf),
     }
 
     /// The kind and id of an item to fetch.
@@ -240,7 +267,7 @@ wire_enum! {
         2 = NotYours,
         /// The answerer is not the receiver.
         3 = NotMine,
-        /// A newer one is known.
+        /// The time of a sealed line is too far from the answerer's clock.
         4 = Stale,
         /// The sender sends too many of these.
         5 = RateLimited,
@@ -260,7 +287,7 @@ wire_enum! {
     /// A message on the topic `trades`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum TradeGossip {
-        0 = Trade(TradeAnnouncement),
+        0 = Trades(TradeAnnouncement),
     }
 
     /// A message on the topic `blocks`.
@@ -274,11 +301,11 @@ wire_enum! {
 }
 
 wire_struct! {
-    /// The announcement of a trade or note.
+    /// The announcement of trades and notes.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct TradeAnnouncement {
-        /// The canonical bytes of the transaction.
-        pub transaction: ByteBuf,
+        /// The canonical bytes of each transaction, at least one, parents first.
+        pub transactions: Vec<ByteBuf>,
         /// Zero in the first announcement, and a random number in each further one. It makes each a
         /// new message, since gossip drops repeated bytes.
         pub round: u32,

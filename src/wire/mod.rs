@@ -15,6 +15,7 @@ mod failure;
 mod gossip_id;
 pub(crate) mod limits;
 mod messages;
+mod sealing;
 mod signing;
 #[cfg(test)]
 mod testing;
@@ -30,5 +31,8 @@ pub use codec_error::CodecError;
 pub(crate) use failure::RequestFailure;
 pub(crate) use gossip_id::gossip_id;
 pub use messages::*;
+#[cfg(test)]
+pub(crate) use sealing::SIZES as SEALED_SIZES;
+pub use sealing::{OpenError, SealError, Secret, agree};
 pub use signing::{MessageId, MessageIdError, VerifyError};
 pub use verdict::Verdict;

@@ -67,6 +67,12 @@ fn line() -> impl Strategy<Value = SignedLine> {
     )
 }
 
+fn sealed() -> impl Strategy<Value = SealedLine> {
+    let sizes = vec![305_usize, 561, 1_073, 2_097, 4_657];
+    let boxes = prop::sample::select(sizes).prop_flat_map(bytes);
+    (peer(), boxes).prop_map(|(to, sealed)| SealedLine { to, sealed })
+}
+
 fn quit() -> impl Strategy<Value = SignedQuit> {
     (peer(), any::<(u64, u64)>(), signature()).prop_map(|(author, (time, counter), signature)| {
         SignedQuit { author, time, counter, signature }
@@ -101,9 +107,13 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
         (1..=32_usize)
             .prop_flat_map(|count| bytes(count * 16))
             .prop_map(|ids| Request::Chat(ChatRequest::GetLines(ids))),
-        (vec(hash(), 0..=64), 0..=2_000_u32).prop_map(|(locator, limit)| Request::Sync(
-            SyncRequest::GetBlocks(GetBlocks { locator, limit })
-        )),
+        sealed().prop_map(|line| Request::Chat(ChatRequest::Sealed(line))),
+        (vec(hash(), 0..=64), 0..=2_000_u32, any::<u32>()).prop_map(|(locator, limit, skip)| {
+            Request::Sync(SyncRequest::GetBlocks(GetBlocks { locator, limit, skip }))
+        }),
+        (hash(), 0..=2_000_u32, 0..=2_097_152_u32).prop_map(|(first, count, bytes)| {
+            Request::Sync(SyncRequest::GetRange(GetRange { first, count, bytes }))
+        }),
         Just(Request::Sync(SyncRequest::GetMempool)),
         vec(id, 1..=128).prop_map(|ids| Request::Sync(SyncRequest::GetData(ids))),
         (hash(), positions).prop_map(|(block, positions)| Request::Sync(
@@ -149,8 +159,8 @@ pub(super) fn gossip() -> impl Strategy<Value = Gossip> {
     prop_oneof![
         line().prop_map(|line| Gossip::Chat(ChatGossip::Line(line))),
         quit().prop_map(|quit| Gossip::Chat(ChatGossip::Quit(quit))),
-        (bytes(0..2_000), any::<u32>()).prop_map(|(transaction, round)| Gossip::Trade(
-            TradeGossip::Trade(TradeAnnouncement { transaction, round })
+        (vec(bytes(0..2_000), 1..8), any::<u32>()).prop_map(|(transactions, round)| Gossip::Trade(
+            TradeGossip::Trades(TradeAnnouncement { transactions, round })
         )),
         bytes(92).prop_map(|header| Gossip::Block(BlockGossip::Solved(header))),
         (bytes(92), bytes(0..300), (0..40_usize).prop_flat_map(|count| bytes(count * 6))).prop_map(

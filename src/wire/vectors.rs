@@ -21,9 +21,11 @@ use data_encoding::HEXLOWER;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use self::examples::{Channel, Example, FRIENDS, Message, World, friend, signer};
+use self::examples::{
+    Channel, EPHEMERAL, Example, FRIENDS, Message, World, agreer, friend, signer,
+};
 use super::{
-    CodecError, Protocol, SignedLine, Topic, alive_topic, gossip_id, probe,
+    CodecError, Protocol, SignedLine, Topic, alive_topic, codec, gossip_id, probe,
     testing::{gossip, request, response},
 };
 use crate::{
@@ -181,6 +183,17 @@ fn probe_vector(network: &NetworkId) -> Value {
     })
 }
 
+/// Returns the vector of a sealed line, which its receiver opens.
+fn sealed_vector(world: &World) -> Value {
+    let (line, sealed) = (world.line(true), world.sealed());
+    assert_eq!(sealed.open(&world.network.id, &agreer(1)), Ok(line.clone()));
+    json!({
+        "author": FRIENDS[0].0, "receiver": FRIENDS[1].0, "ephemeral_secret": hex(EPHEMERAL),
+        "shared_secret": hex(*agreer(1)(sealed.sealed[1..33].try_into().expect("a key"))),
+        "line": hex(codec::encode(&line)), "box": hex(&sealed.sealed),
+    })
+}
+
 /// Returns texts of chat lines, each with the verdict of a receiver on whether it is blank.
 fn blank_vectors(world: &World) -> Vec<Value> {
     let sign = signer(1);
@@ -188,6 +201,7 @@ fn blank_vectors(world: &World) -> Vec<Value> {
         me: friend(1),
         network: world.network.id,
         signer: Box::new(move |b| sign(b)),
+        agree: Box::new(agreer(1)),
         trust: Trust::default(),
         clock: Box::new(|| 1_000),
     };
@@ -229,7 +243,7 @@ fn refused_vectors(world: &World) -> Vec<Value> {
     let blocks = Channel::Gossip(Topic::Blocks);
     let locator = |count: usize| {
         let hashes = [&[0x58, 0x20][..], &[7; 32]].concat().repeat(count);
-        [&[0x82, 0x00, 0x82, 0x98, u8::try_from(count).expect("few")][..], &hashes, &[0x01]]
+        [&[0x82, 0x00, 0x83, 0x98, u8::try_from(count).expect("few")][..], &hashes, &[0x01, 0x00]]
             .concat()
     };
     sync.decode(&locator(64)).expect("a locator of 64 is within the limit");
@@ -306,6 +320,7 @@ fn messages_are_frozen() {
             .map(|example| message_vector(network, example))
             .collect::<Vec<_>>(),
         "signed": signed_vectors(&world),
+        "sealed": sealed_vector(&world),
         "short_ids": short_ids.collect::<Vec<_>>(),
         "refused": refused_vectors(&world),
         "probe": probe_vector(network),
@@ -373,6 +388,7 @@ fn limits_of_the_cddl_are_the_codecs() {
         let (author, signature) = (string(2, 32), string(2, 64));
         [&[0x86][..], &author, &[0xf6, 0, 0], &string(3, length), &signature].concat()
     };
+    let sealed = |length| [&[0x82][..], &string(2, 32), &string(2, length)].concat();
     let cases = [
         (sync, 2, repeated(&format!("8200{hash}"), 129), false),
         (data, 1, repeated(&hash, 10_001), false),
@@ -390,6 +406,10 @@ fn limits_of_the_cddl_are_the_codecs() {
         (blocks, 1, compact(trades), true),
         (asked, 2, string(2, 528), false),
         (asked, 2, string(2, 512), true),
+        (asked, 3, sealed(4_657), true),
+        (asked, 3, sealed(305), true),
+        (asked, 3, sealed(306), false),
+        (asked, 3, sealed(4_658), false),
         (told, 3, [&[0x82][..], &string(2, 16_400), &[0]].concat(), false),
         (told, 3, [&[0x82][..], &string(2, 16_384), &[0]].concat(), true),
         (told, 4, [&[0x98, 33][..], &line(1).repeat(33)].concat(), false),

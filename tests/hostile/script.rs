@@ -49,9 +49,9 @@ impl Branch {
         }
     }
 
-    fn after(&self, locator: &[BlockHash], limit: u32) -> Vec<u8> {
+    fn after(&self, locator: &[BlockHash], skip: u32, limit: u32) -> Vec<u8> {
         let known = locator.iter().filter_map(|hash| self.at.get(hash)).max();
-        let from = known.map_or(0, |at| at + 1);
+        let from = known.map_or(0, |at| at + 1) + skip as usize;
         let limit = usize::try_from(limit).unwrap_or(INV).min(INV);
         let to = self.headers.len().min(from + limit);
         self.headers[from.min(to)..to].iter().flat_map(Header::to_bytes).collect()
@@ -143,7 +143,7 @@ impl Script {
 fn sync_answer(branch: &Branch, request: &SyncRequest) -> SyncResponse {
     match request {
         SyncRequest::GetBlocks(ask) => {
-            SyncResponse::Inv(ByteBuf::from(branch.after(&ask.locator, ask.limit)))
+            SyncResponse::Inv(ByteBuf::from(branch.after(&ask.locator, ask.skip, ask.limit)))
         }
         SyncRequest::GetMempool => SyncResponse::MempoolIds(Vec::new()),
         SyncRequest::GetData(ids) => {
@@ -156,6 +156,10 @@ fn sync_answer(branch: &Branch, request: &SyncRequest) -> SyncResponse {
             };
             SyncResponse::Data(ids.iter().map(item).collect())
         }
+        SyncRequest::GetRange(ask) => branch
+            .bodies
+            .get(&ask.first)
+            .map_or(SyncResponse::NotFound, |body| SyncResponse::Blocks(body.clone().into())),
         SyncRequest::GetBlockTrades(_) => SyncResponse::NotFound,
     }
 }

@@ -8,7 +8,7 @@ use crate::support::{
     Folder, Node, TestNet,
     chain::{number, text},
     eventually,
-    folder::BINARY,
+    folder::binary,
     holds,
     ports::free_port,
     tools::{hangups_wanted, shell, shell_ok},
@@ -331,7 +331,7 @@ fn a_limit_of_processes_is_a_sentence_and_never_a_panic() {
     }
     let place = tempfile::TempDir::with_prefix("friendchain-limit-").expect("a folder");
     let path = place.path().to_str().expect("UTF-8");
-    shell(&format!("cp '{BINARY}' '{path}/friendchain' && mkdir '{path}/data'"));
+    shell(&format!("cp '{}' '{path}/friendchain' && mkdir '{path}/data'", binary()));
     let user = if shell_ok("test $(id -u) = 0") {
         shell(&format!("chmod 755 '{path}' && chmod 777 '{path}/data'"));
         "setpriv --reuid=54321 --clear-groups"

@@ -364,8 +364,8 @@ fn a_solved_header_without_work_is_refused() {
 }
 
 fn announcement(transaction: &Transaction) -> Vec<u8> {
-    let transaction = ByteBuf::from(transaction.to_bytes());
-    Gossip::Trade(TradeGossip::Trade(TradeAnnouncement { transaction, round: 0 }))
+    let transactions = vec![ByteBuf::from(transaction.to_bytes())];
+    Gossip::Trade(TradeGossip::Trades(TradeAnnouncement { transactions, round: 0 }))
         .encode()
         .expect("fits")
 }

@@ -106,7 +106,7 @@ fn random_bytes_on_every_topic_are_malformed() {
 fn cbor_that_is_not_canonical_is_refused() {
     let scene = Scene::new();
     let locator = vec![scene.forge.network];
-    let canonical = Request::Sync(SyncRequest::GetBlocks(GetBlocks { locator, limit: 5 }))
+    let canonical = Request::Sync(SyncRequest::GetBlocks(GetBlocks { locator, limit: 5, skip: 0 }))
         .encode()
         .expect("within its limits");
     // First the number 5 in two bytes instead of one, then the outer array with indefinite length.
@@ -160,7 +160,7 @@ fn assert_lie_penalised(
     let branch = Branch::new(&scene.forge.genesis, &blocks);
     // The responder must be `'static`, so compute its lies beforehand.
     let lies = [
-        Request::Sync(SyncRequest::GetBlocks(GetBlocks { locator: Vec::new(), limit: 1 })),
+        Request::Sync(SyncRequest::GetBlocks(GetBlocks { locator: Vec::new(), limit: 1, skip: 0 })),
         Request::Sync(SyncRequest::GetData(Vec::new())),
         Request::Sync(SyncRequest::GetMempool),
     ]

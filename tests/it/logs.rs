@@ -101,6 +101,7 @@ fn what_a_peer_repeats_does_not_fill_the_log() {
     let ask = Request::Sync(SyncRequest::GetBlocks(GetBlocks {
         locator: vec![scene.forge.genesis.header.hash()],
         limit: 1,
+        skip: 0,
     }));
     for _ in 0..2 * PEERS_RATE.burst {
         let _ = peer.ask(&ask);

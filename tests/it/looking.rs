@@ -12,7 +12,7 @@ use crate::support::{
     Folder, Node, TestNet,
     chain::{await_one_tip, text},
     eventually,
-    folder::BINARY,
+    folder::binary,
     holds,
     ports::free_port,
     tools::{Clock, clocks_wanted},
@@ -244,10 +244,11 @@ fn completion_knows_friends_addresses_and_ids_and_is_silent_without_a_node() {
 /// Returns what a bash that has loaded the completion script offers for the last word.
 fn completed_by_bash(folder: &Folder, words: &[&str]) -> String {
     let script = folder.run(["completions", "bash"]).done().stdout;
+    let binary = binary();
     // Bash calls the function that is registered for the command, as at a press of Tab.
     let press = format!(
         "{script}\nset -- $(complete -p friendchain)\nwhile [[ $1 != -F ]]; do shift; done\n\
-         COMP_WORDS=('{BINARY}' {}) COMP_CWORD={}\n\
+         COMP_WORDS=('{binary}' {}) COMP_CWORD={}\n\
          $2 friendchain '{}' ''\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"\n",
         words.join(" "),
         words.len(),

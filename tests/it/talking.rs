@@ -230,3 +230,47 @@ fn a_machine_that_slept_says_it_once_and_has_the_lines_it_missed() {
     assert_eq!(printed.matches("back after").count(), 1, "{printed}");
     assert!(!printed.contains("is gone"), "one line instead of many: {printed}");
 }
+
+#[test]
+fn a_direct_line_to_who_is_away_comes_by_a_mutual_friend_once_and_in_order() {
+    let net = TestNet::new();
+    let [sr, yzw, yjf] = friends(&net, ["sr", "yzw", "yjf"]);
+    let (author, receiver) = (yzw.folder.clone(), yjf.folder.clone());
+    yjf.stop();
+    await_online(&author, "yjf", false);
+    await_online(&sr.folder, "yjf", false);
+    let lines = numbered("sealed ", 3);
+    for line in &lines {
+        assert_eq!(author.json(["chat", "yjf", line])["state"], "queued");
+    }
+    eventually("sr keeps the three lines", || {
+        let status = sr.folder.json(["status"]);
+        holds(status["kept_lines"] == 3, &status["kept_lines"])
+    });
+    eventually("yzw has left them", || {
+        let history = author.json(["history", "yjf"]);
+        let mut own = history["messages"].as_array().expect("messages").iter();
+        holds(own.all(|line| line["state"] == "queued" && line["left_with"] == 1), &history)
+    });
+    let shown = author.run(["history", "yjf"]).done().stdout;
+    assert!(shown.contains("(queued, left with 1 friend)"), "{shown}");
+    // The author leaves. Its line is read all the same.
+    yzw.stop();
+    let yjf = receiver.start_with_peers(&[&sr]);
+    await_texts(&receiver, "sealed", &lines);
+    eventually("sr keeps none of them", || {
+        let status = sr.folder.json(["status"]);
+        holds(status["kept_lines"] == 0, &status["kept_lines"])
+    });
+    // The author is back, and learns from the receiver that the lines have arrived.
+    let yzw = author.start_with_peers(&[&sr, &yjf]);
+    eventually("yzw knows that the lines have arrived", || {
+        let history = author.json(["history", "yjf"]);
+        let mut own = history["messages"].as_array().expect("messages").iter();
+        holds(own.all(|line| line["state"] == "delivered"), &history)
+    });
+    assert_eq!(texts(&receiver, "sealed"), lines, "no duplicate");
+    let heard = yjf.events_since(0, |event| event["event"] == "chat_received");
+    assert_eq!(heard.len(), lines.len(), "each once");
+    drop(yzw);
+}

@@ -162,6 +162,7 @@ impl HeaderTree {
         if extends {
             self.change(id, |node| node.on_best = true);
             self.best = id;
+            self.best_chain.push(id);
         }
         extends
     }
@@ -179,6 +180,7 @@ impl HeaderTree {
             self.change(*id, |node| node.on_best = false);
         }
         self.best = id;
+        self.follow_best(id);
         [leaving, joining].concat()
     }
 }

@@ -51,6 +51,7 @@ impl TreeLoader {
         }
         if record.on_best_headers {
             self.tree.best = id;
+            self.tree.follow_best(id);
         }
         Some(())
     }

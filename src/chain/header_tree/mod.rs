@@ -6,6 +6,7 @@
 //!
 //! `choice.rs` chooses the best header, and knows the headers that were withheld from the choice.
 //! `bounds.rs` bounds the headers that are not connected. `loader.rs` builds the tree from a file.
+//! `missing.rs` lists the bodies that the best header chain lacks.
 //!
 //! # Invariants
 //! - A node's parent is in the tree. If the node has a body, so has its parent.
@@ -17,6 +18,7 @@
 mod bounds;
 mod choice;
 mod loader;
+mod missing;
 #[cfg(test)]
 mod tests;
 
@@ -124,6 +126,8 @@ pub(crate) struct HeaderTree {
     recent: KeyMap<NodeId, Header>,
     /// The last node of the best header chain.
     best: NodeId,
+    /// Nodes of the best header chain by height.
+    best_chain: Vec<NodeId>,
     /// Connected nodes by height.
     connected: Vec<NodeId>,
     /// Number of nodes that are neither connected nor on the best header chain.
@@ -148,6 +152,7 @@ impl HeaderTree {
             index: Arc::new(RwLock::new(KeyMap::from_iter([(hash, (id, 0))]))),
             recent: KeyMap::from_iter([(id, genesis.header)]),
             best: id,
+            best_chain: vec![id],
             connected: vec![id],
             loose: 0,
             shown: 0,

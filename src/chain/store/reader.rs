@@ -171,9 +171,10 @@ impl ChainReader {
     }
 
     /// Returns headers of the best connected chain, ascending, at most `limit`. They start after
-    /// the first block of `locator` that is on this chain, or after genesis if none is.
+    /// the first block of `locator` that is on this chain, or after genesis if none is. The first
+    /// `skip` of them are left out.
     #[must_use]
-    pub fn headers_after(&self, locator: &[BlockHash], limit: usize) -> Vec<Header> {
+    pub fn headers_after(&self, locator: &[BlockHash], skip: u32, limit: usize) -> Vec<Header> {
         let headers = self.read(|tables| {
             let mut start = 0;
             for hash in locator {
@@ -184,7 +185,8 @@ impl ChainReader {
                     break;
                 }
             }
-            let first = block_key(start.saturating_add(1), &BlockHash::ZERO);
+            let first = start.saturating_add(1).saturating_add(skip);
+            let first = block_key(first, &BlockHash::ZERO);
             let mut headers = Vec::new();
             for entry in tables.headers.range::<&[u8; 36]>(&first..)? {
                 if headers.len() >= limit {
@@ -213,6 +215,45 @@ impl ChainReader {
             Ok(Some(bytes.value().to_vec()))
         })
         .flatten()
+    }
+
+    /// Returns the canonical bytes of blocks, one block after the other: the block `first`, and
+    /// those above it if it is on the best chain. There are at most `count`. None follows the first
+    /// one that does not fit into `limit` bytes. Empty if the first one has no sound body here.
+    #[must_use]
+    pub fn blocks_from(&self, first: &BlockHash, count: usize, limit: usize) -> (Vec<u8>, usize) {
+        let read = self.read(|tables| {
+            let (mut bytes, mut blocks) = (Vec::new(), 0_usize);
+            let Some(record) = self.record(tables, first)? else { return Ok((bytes, blocks)) };
+            let start = block_key(record.header.height, first);
+            let above = block_key(record.header.height.saturating_add(1), &BlockHash::ZERO);
+            let is_connected = record.status == Status::Connected;
+            let mut rest =
+                is_connected.then(|| tables.headers.range::<&[u8; 36]>(&above..)).transpose()?;
+            let mut next = Some(start);
+            while let Some(key) = next.filter(|_| blocks < count) {
+                let Some(block) = tables.blocks.get(&key)? else { break };
+                let block = block.value();
+                let is_over = bytes.len().saturating_add(block.len()) > limit;
+                // A damaged block ends the answer: a peer would penalise this node for it.
+                if (blocks > 0 && is_over) || stored_block(block, &split_block_key(&key).1).is_err()
+                {
+                    break;
+                }
+                bytes.extend_from_slice(block);
+                blocks = blocks.saturating_add(1);
+                next = None;
+                for entry in rest.iter_mut().flatten() {
+                    let (key, value) = entry?;
+                    if HeaderRecord::from_bytes(value.value())?.status == Status::Connected {
+                        next = Some(*key.value());
+                        break;
+                    }
+                }
+            }
+            Ok((bytes, blocks))
+        });
+        read.unwrap_or_default()
     }
 
     /// Returns a block of the best chain with its fees.
@@ -301,50 +342,6 @@ impl ChainReader {
         Some((record.header, record.status == Status::Connected))
     }
 
-    /// Lists blocks of the best header chain whose bodies are not stored, lowest first, at most
-    /// `limit`. If the tip is on another branch, the blocks above the tip follow.
-    ///
-    /// Orphan blocks, whose parents have no body yet, wait in memory and count as missing.
-    #[must_use]
-    pub fn missing_bodies(&self, limit: usize) -> Vec<(BlockHash, Height)> {
-        let missing = self.read(|tables| {
-            let (best, _) = split_block_key(&tables.meta_key(META_BEST_HEADER)?);
-            let on_best = |height| tables.header_at(height, |record| record.on_best_headers);
-            // Bodies are stored parents first, so one height separates stored from missing ones. It
-            // is usually the tip's, so that is tried before the binary search.
-            let (tip, _) = split_block_key(&tables.meta_key(META_TIP)?);
-            let has_body = |height| {
-                Ok::<_, ChainFault>(on_best(height)?.is_some_and(|(_, r)| r.status.has_body()))
-            };
-            let (mut here, mut gone) = (0, best.saturating_add(1));
-            for guess in [tip, tip.saturating_add(1)] {
-                if guess > here && guess < gone {
-                    if has_body(guess)? { here = guess } else { gone = guess }
-                }
-            }
-            while here.saturating_add(1) < gone {
-                let middle = here.midpoint(gone);
-                if has_body(middle)? { here = middle } else { gone = middle }
-            }
-            let first = block_key(gone, &BlockHash::ZERO);
-            let mut missing = Vec::new();
-            for entry in tables.headers.range::<&[u8; 36]>(&first..)? {
-                if missing.len() >= limit {
-                    break;
-                }
-                let (key, value) = entry?;
-                let record = HeaderRecord::from_bytes(value.value())?;
-                if record.on_best_headers && record.status == Status::HeaderOnly {
-                    let (height, hash) = split_block_key(key.value());
-                    missing.push((hash, height));
-                }
-            }
-            missing.extend(missing_above_own_tip(tables, limit.saturating_sub(missing.len()))?);
-            Ok(missing)
-        });
-        missing.unwrap_or_default()
-    }
-
     /// Returns the subset of these blocks that are stored, on any branch.
     #[must_use]
     pub fn stored(&self, hashes: &[BlockHash]) -> HashSet<BlockHash> {
@@ -372,39 +369,6 @@ impl ChainReader {
         })
         .flatten()
     }
-}
-
-/// Lists known headers without bodies above a tip that is not on the best header chain. The list is
-/// empty if the tip is on it.
-fn missing_above_own_tip(
-    tables: &ReadTables,
-    limit: usize,
-) -> Result<Vec<(BlockHash, Height)>, ChainFault> {
-    let (mut height, tip) = split_block_key(&tables.meta_key(META_TIP)?);
-    let mut missing = Vec::new();
-    let tip_is_best =
-        tables.header(&block_key(height, &tip))?.is_none_or(|record| record.on_best_headers);
-    let mut parents = HashSet::from([tip]);
-    while !tip_is_best && !parents.is_empty() && missing.len() < limit {
-        height = height.saturating_add(1);
-        let (first, last) =
-            (block_key(height, &BlockHash::ZERO), block_key(height, &BlockHash([0xff; 32])));
-        let mut children = HashSet::new();
-        for entry in tables.headers.range::<&[u8; 36]>(&first..=&last)? {
-            let (key, value) = entry?;
-            let record = HeaderRecord::from_bytes(value.value())?;
-            let (_, hash) = split_block_key(key.value());
-            if record.status == Status::HeaderOnly
-                && parents.contains(&record.header.previous)
-                && missing.len() < limit
-            {
-                children.insert(hash);
-                missing.push((hash, height));
-            }
-        }
-        parents = children;
-    }
-    Ok(missing)
 }
 
 /// Decodes a stored block. A hash or merkle root that differs from the expected one is corruption.

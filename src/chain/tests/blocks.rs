@@ -406,14 +406,14 @@ fn readers_see_what_is_committed_and_no_more() {
     let blocks = branch.extend(40);
     let headers: Vec<_> = blocks.iter().map(|block| block.header).collect();
     chain.chain.accept_headers(&headers, PEER, NOW).expect("good headers");
-    assert_eq!(reader.missing_bodies(9), vec![]);
+    assert_eq!(reader.locator(), vec![network().id]);
     chain.chain.commit().expect("a commit");
-    let missing = reader.missing_bodies(2);
+    let missing = chain.chain.missing_bodies(2);
     assert_eq!(missing, vec![(blocks[0].hash(), 1), (blocks[1].hash(), 2)]);
-    assert_eq!(reader.headers_after(&[], 9), vec![]);
+    assert_eq!(reader.headers_after(&[], 0, 9), vec![]);
     chain.connect(&blocks[..30]);
     chain.chain.commit().expect("a commit");
-    assert_eq!(reader.missing_bodies(1), vec![(blocks[30].hash(), 31)]);
+    assert_eq!(chain.chain.missing_bodies(1), vec![(blocks[30].hash(), 31)]);
 
     let locator = reader.locator();
     assert_eq!(locator.first(), Some(&blocks[39].hash()));
@@ -421,9 +421,9 @@ fn readers_see_what_is_committed_and_no_more() {
     assert_eq!(locator.last(), Some(&network().id));
     assert!(locator.len() < 16);
 
-    assert_eq!(reader.headers_after(&[], 100), headers[..30]);
+    assert_eq!(reader.headers_after(&[], 0, 100), headers[..30]);
     assert_eq!(
-        reader.headers_after(&[blocks[35].hash(), blocks[4].hash(), network().id], 3),
+        reader.headers_after(&[blocks[35].hash(), blocks[4].hash(), network().id], 0, 3),
         headers[5..8]
     );
     assert_eq!(reader.header(&blocks[2].hash()), Some((headers[2], true)));
@@ -517,7 +517,7 @@ fn a_damaged_stored_block_is_fetched_again_and_nobody_is_blamed() {
     assert!(!audit.ok);
     assert_eq!((audit.height, chain.chain.best_header().hash), (3, before.1));
     let missing: Vec<_> =
-        chain.chain.reader().missing_bodies(10).into_iter().map(|(hash, _)| hash).collect();
+        chain.chain.missing_bodies(10).into_iter().map(|(hash, _)| hash).collect();
     assert_eq!(missing, blocks[3..].iter().map(Block::hash).collect::<Vec<_>>());
 
     chain.connect(&blocks[3..]);

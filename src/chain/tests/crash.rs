@@ -16,13 +16,12 @@ use crate::{
         spawn,
         store::Store,
         testing::{
-            Branch, NOW, PEER, coin_of,
-            crash::{CrashDisk, Unsynced},
-            genesis_coin, key, network, note, options, owner, pay,
+            Branch, NOW, PEER, coin_of, genesis_coin, key, network, note, options, owner, pay,
         },
     },
     consensus::{Network, SUBSIDY},
     primitives::{Amount, Block, BlockHash, Header, OutPoint, Transaction, TxId},
+    storage::crash::{CrashDisk, Unsynced},
 };
 
 /// How many runs the long run tries: `FRIENDCHAIN_CRASH_SEEDS`, none by default.

@@ -14,11 +14,11 @@ use crate::{
         Chain, ChainFault, OpenError, Origin, TxState,
         repair::salvage::salvage,
         store::tables::{WriteTables, block_key},
-        testing::{Branch, NOW, PEER, crash::CrashDisk, key, network, options, owner},
+        testing::{Branch, NOW, PEER, key, network, options, owner},
     },
     consensus::Network,
     primitives::{Amount, Block, BlockHash, Height, TxId},
-    storage::contain,
+    storage::{contain, crash::CrashDisk},
 };
 
 /// A chain in a file, what led to it, and what is true of it.
@@ -438,7 +438,7 @@ fn a_damaged_body_is_named_forgotten_and_fetched_again() {
     let audit = chain.reindex(NOW, &mut |_, _| true).expect("rebuilt");
     assert_eq!(audit.height, 2);
     assert!(audit.problem.is_some_and(|problem| problem.contains("fetched again")));
-    assert!(chain.reader().missing_bodies(1) == vec![(hash, height)], "it is asked for");
+    assert!(chain.missing_bodies(1) == vec![(hash, height)], "it is asked for");
     for block in &sample.blocks {
         drop(chain.accept_block(block.clone(), PEER, NOW));
     }

@@ -12,12 +12,10 @@ use crate::{
         AcceptBlockError, BlockAccepted, Chain, ChainCommand, ChainEvent, ChainFault, ChainHandle,
         Origin, spawn,
         store::Store,
-        testing::{
-            Branch, Disk, NOW, PEER, crash::CrashDisk, genesis_coin, key, network, open, options,
-            owner, pay,
-        },
+        testing::{Branch, Disk, NOW, PEER, genesis_coin, key, network, open, options, owner, pay},
     },
     primitives::{Amount, TxId},
+    storage::crash::CrashDisk,
 };
 
 fn start(

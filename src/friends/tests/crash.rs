@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::{
-    chain::testing::crash::{CrashDisk, Unsynced},
     friends::history::MAX_HISTORY,
+    storage::crash::{CrashDisk, Unsynced},
 };
 
 /// A change of chat that the node acknowledged.

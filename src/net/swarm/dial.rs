@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::Network;
 use crate::{
     net::{
-        address::{peer_of, with_peer, without_peer},
+        address::{is_far, is_this_machine, peer_of, with_peer, without_peer},
         address_book::Dial,
         copies::End,
         dial_cause::DialCause,
@@ -35,6 +35,8 @@ pub(super) enum Dialing {
     Copy(Multiaddr),
     /// The user asked for the address and waits for the outcome.
     Asked(Multiaddr, oneshot::Sender<Result<PeerId, DialError>>),
+    /// The peer is behind a relay, and may be reached without it.
+    Direct,
 }
 
 impl Network {
@@ -95,7 +97,18 @@ impl Network {
         }
     }
 
-    /// Starts a dial. This is the only way past the dial gate.
+    /// Dials a peer behind a relay at its own addresses.
+    pub(super) fn dial_directly(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let Some(id) = to_libp2p(&peer) else { return };
+        let options = DialOpts::peer_id(id).condition(PeerCondition::Always).addresses(addresses);
+        let options = options.build();
+        let dial = options.connection_id();
+        if self.dial(options).is_ok() {
+            self.dials.insert(dial, Dialing::Direct);
+        }
+    }
+
+    /// Starts a dial. This is the only way past the dial gate for the swarm task.
     fn dial(&mut self, options: DialOpts) -> Result<(), SwarmDialError> {
         self.swarm.behaviour_mut().dial_gate.permit(options.connection_id());
         self.swarm.dial(options)
@@ -138,7 +151,7 @@ impl Network {
                 let expected = peer_of(&address);
                 let _ = reply.send(Err(dial_error(&address, expected, error)));
             }
-            Some(Dialing::Copy(_)) | None => {}
+            Some(Dialing::Copy(_) | Dialing::Direct) | None => {}
         }
     }
 
@@ -202,16 +215,20 @@ impl Network {
 }
 
 fn dial_options(peer: Option<PeerId>, addresses: Vec<Multiaddr>) -> DialOpts {
-    // The dial uses a fresh port. Two nodes that dial each other at once from the ports that they
-    // listen on would share one TCP connection without a listener.
+    // On one network, the dial uses a fresh port. Two nodes that dial each other at once from the
+    // ports that they listen on would share one TCP connection without a listener. Further away the
+    // port that listens is used, since the routers between let others in at that port alone.
+    let is_far = addresses.iter().any(|address| is_far(address) && !is_this_machine(address));
     if let Some((peer, id)) = peer.and_then(|peer| to_libp2p(&peer).map(|id| (peer, id))) {
         let addresses = addresses.iter().map(|address| with_peer(address, &peer)).collect();
         // A dial in progress does not prevent another one, since its address may be wrong.
         let options = DialOpts::peer_id(id).condition(PeerCondition::Disconnected);
-        options.addresses(addresses).allocate_new_port().build()
+        let options = options.addresses(addresses);
+        if is_far { options.build() } else { options.allocate_new_port().build() }
     } else {
         let address = addresses.into_iter().next().unwrap_or_else(Multiaddr::empty);
-        DialOpts::unknown_peer_id().address(address).allocate_new_port().build()
+        let options = DialOpts::unknown_peer_id().address(address);
+        if is_far { options.build() } else { options.allocate_new_port().build() }
     }
 }
 

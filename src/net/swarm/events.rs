@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use libp2p::{
-    Multiaddr, identify, mdns, ping,
+    Multiaddr, identify, mdns, ping, relay,
     swarm::{ListenError, SwarmEvent},
 };
 
@@ -31,16 +31,21 @@ use crate::{
 
 impl Network {
     pub(super) fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        if self.on_reach_event(&event) {
+            return;
+        }
         let for_node = match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour_event(event),
             SwarmEvent::NewListenAddr { address, .. } => {
                 self.listening.insert(address.clone());
                 self.own_address_changed(&address);
+                self.tell_reach();
                 Some(NetEvent::Listening { address: address.to_string() })
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => {
                 self.listening.remove(&address);
                 self.own_address_changed(&address);
+                self.tell_reach();
                 None
             }
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
@@ -104,6 +109,15 @@ impl Network {
             BehaviourEvent::Friends(event) => self.on_request_response(Protocol::Friends, event),
             BehaviourEvent::Chat(event) => self.on_request_response(Protocol::Chat, event),
             BehaviourEvent::Sync(event) => self.on_request_response(Protocol::Sync, event),
+            BehaviourEvent::Circuits(event) => self.on_circuits(&event),
+            BehaviourEvent::Relay(event) => self.on_relay(&event),
+            BehaviourEvent::Punch(event) => self.on_punch(&event),
+            BehaviourEvent::Mapping(event) => self.on_mapping(&event),
+            BehaviourEvent::Asking(event) => {
+                tracing::debug!(address = %event.tested_addr, result = ?event.result, "tested");
+                None
+            }
+            BehaviourEvent::DialingBack(_) => None,
         }
     }
 
@@ -122,6 +136,8 @@ impl Network {
         }
         let from = || entry.connections.iter().map(|connection| &connection.address);
         self.book.announced(&peer, &info.listen_addrs, Word::of(peer, from(), true));
+        let relays = info.protocols.contains(&relay::HOP_PROTOCOL_NAME);
+        self.reach.offers(peer, relays, &info.listen_addrs);
         if walks {
             // Others are told only addresses of the machine that the peer is connected from. So
             // this node passes on no lies about other machines.
@@ -131,7 +147,10 @@ impl Network {
                 .listen_addrs
                 .iter()
                 .map(without_peer)
-                .filter(|address| ip(address).is_some() && there.contains(&ip(address)))
+                .filter(|address| {
+                    ip(address).is_some()
+                        && (there.contains(&ip(address)) || self.reach.is_relay_of(address))
+                })
                 .chain(proven.map(|connection| connection.address.clone()))
                 .filter(|address| is_dialable(address, false))
                 .take(MAX_KNOWN_ADDRESSES)
@@ -260,6 +279,7 @@ impl Network {
             self.swarm.close_connection(id);
         }
         self.next_walk = now;
+        self.moved(wake == Wake::Moved);
         let away = match wake {
             Wake::Slept { .. } => self.wakes.slept(),
             Wake::Moved => Duration::ZERO,

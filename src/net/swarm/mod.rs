@@ -11,12 +11,14 @@
 //! | `peers` | connections, their ends, snapshots |
 //! | `dial` | dials and their failures |
 //! | `gossip` | publishing, receiving, verdicts, probes |
+//! | `reach` | how others reach this node: relays, confirmed addresses, and the way to each peer |
 //! | `requests` | requests and responses |
 
 mod dial;
 mod events;
 mod gossip;
 mod peers;
+mod reach;
 mod requests;
 
 use std::{
@@ -33,6 +35,7 @@ use libp2p::{
 };
 use peers::{Leaving, Peer};
 use prometheus_client::registry::Registry;
+use reach::Reach;
 use requests::{FlightKey, ReplyChannel};
 use tokio::{
     sync::{mpsc, watch},
@@ -41,7 +44,7 @@ use tokio::{
 
 use super::{
     NetConfig, NetError, Tuning,
-    address::{offered, parse, parse_listen, without_peer},
+    address::{parse, parse_listen, without_peer},
     address_book::{AddressBook, Word},
     behaviour::{Behaviour, BehaviourConfig, BehaviourEvent, Names, request_timeout},
     copies::Copies,
@@ -75,7 +78,7 @@ pub(super) struct Network {
     private_only: bool,
     target_peers: usize,
     trust: Trust,
-    external: Vec<Multiaddr>,
+    reach: Reach,
     tuning: Tuning,
 
     events: mpsc::Sender<NetEvent>,
@@ -102,7 +105,20 @@ pub(super) struct Network {
     libp2p_metrics: Libp2pMetrics,
     next_probe: Instant,
     next_walk: Instant,
+    /// True if the last walk looked for a friend.
+    walks_for_friend: bool,
     wakes: Wakes,
+}
+
+/// Parses addresses to listen on.
+fn listen_addresses(texts: &[String]) -> Result<Vec<Multiaddr>, NetError> {
+    texts.iter().map(|text| Ok(parse_listen(text)?)).collect()
+}
+
+/// Parses addresses at which others reach this node.
+fn parsed(texts: &[String]) -> Result<Vec<Multiaddr>, NetError> {
+    let address = |text: &String| Ok(without_peer(&parse(text)?));
+    texts.iter().map(address).collect()
 }
 
 /// One thing to handle.
@@ -129,13 +145,8 @@ impl Network {
     ) -> Result<Self, NetError> {
         let now = Instant::now();
         let names = Names::new(&config.network)?;
-        let listens: Vec<_> =
-            config.listen.iter().map(|text| parse_listen(text)).collect::<Result<_, _>>()?;
-        let external: Vec<_> = config
-            .external
-            .iter()
-            .map(|text| parse(text).map(|address| without_peer(&address)))
-            .collect::<Result<_, _>>()?;
+        let listens = listen_addresses(&config.listen)?;
+        let external = parsed(&config.external)?;
         let (me, back_off) = (config.identity.peer_id(), config.tuning.back_off);
         let (trust, seed, copies) = (config.trust, rand::random(), Copies::default());
         let mut book = AddressBook::new(me, config.private_only, back_off, trust.clone(), seed);
@@ -148,14 +159,17 @@ impl Network {
             ping_interval: config.tuning.ping_interval,
             max_gossip_frame: config.tuning.max_gossip_frame,
             trust: trust.clone(),
+            port_mapping: config.port_mapping,
         };
         let keypair = config.identity.keypair();
-        let behaviour = Behaviour::new(&keypair, &settings, &names, registry, &metrics)?;
-        let mut swarm = build_swarm(&config.identity, behaviour, trust.clone(), copies.calls())?;
+        let mut swarm = build_swarm(&config.identity, trust.clone(), copies.calls(), |circuits| {
+            Behaviour::new(&keypair, &settings, &names, circuits, registry, &metrics)
+        })?;
         listen(&mut swarm, &listens)?;
         for address in &external {
             swarm.add_external_address(address.clone());
         }
+        let reach = Reach::new(external, config.relays, config.private_only, config.port_mapping);
         Ok(Self {
             swarm,
             names,
@@ -165,7 +179,7 @@ impl Network {
             budgets: Budgets::new(trust.clone()),
             muted: HashSet::new(),
             trust,
-            external,
+            reach,
             events,
             backlog: VecDeque::new(),
             commands,
@@ -185,6 +199,7 @@ impl Network {
             libp2p_metrics: Libp2pMetrics::new(registry),
             next_probe: now,
             next_walk: now,
+            walks_for_friend: false,
             wakes: Wakes::new(now, wake::suspended()),
             tuning: config.tuning,
         })
@@ -356,7 +371,7 @@ impl Network {
                 let _ = reply.send(self.snapshot(now));
             }
             NetCommand::Addresses(reply) => {
-                let own = offered(self.listening.iter().cloned(), &self.external);
+                let own = self.own_addresses();
                 let _ = reply.send(own.iter().map(ToString::to_string).collect());
             }
         }
@@ -401,6 +416,9 @@ impl Network {
         self.dial_due(now);
         self.look_for_copies(now);
         self.outbound.expire(now, request_timeout(Protocol::Sync) + FLIGHT_GRACE);
+        for (id, bytes) in self.outbound.growing() {
+            self.emit_if_room(NetEvent::ResponseGrows { id, bytes });
+        }
         self.inbound.sweep(|(_, channel)| channel.is_open());
         for (message, topic) in self.pending.expire(now) {
             self.decided(&message, topic, Verdict::Ignore);
@@ -415,6 +433,7 @@ impl Network {
         for peer in liveness.silent(now, is_graylisted) {
             self.reconnect(&peer);
         }
+        self.keep_reachable(now);
         self.leave_those_due(now);
         self.unmute(now);
         if self.next_probe <= now {
@@ -434,7 +453,15 @@ impl Network {
             return;
         }
         self.next_walk = now + self.tuning.walk_interval;
-        let target: [u8; 32] = rand::random();
-        self.swarm.behaviour_mut().kad.get_closest_peers(target.to_vec());
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        // Every other walk looks for a friend who is away.
+        self.walks_for_friend = !self.walks_for_friend;
+        let friend = self.book.absent_friend().filter(|_| self.walks_for_friend);
+        if let Some(friend) = friend.and_then(|friend| to_libp2p(&friend)) {
+            kad.get_closest_peers(friend);
+        } else {
+            let target: [u8; 32] = rand::random();
+            kad.get_closest_peers(target.to_vec());
+        }
     }
 }

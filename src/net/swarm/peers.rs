@@ -13,10 +13,10 @@ use libp2p::{
     swarm::{ConnectionError, ConnectionId},
 };
 
-use super::{Network, dial::Dialing};
+use super::{Network, dial::Dialing, reach::Path};
 use crate::{
     net::{
-        address::{is_nearby, socket, without_peer},
+        address::{far_end, is_nearby, is_relayed, socket, without_peer},
         address_book::Dial,
         event::{ConnectionSnapshot, NetEvent, PeerSnapshot},
         gate::ip_of,
@@ -42,6 +42,9 @@ const READ_TIME: Duration = Duration::from_millis(300);
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) address: Multiaddr,
+    /// True if the connection runs through a relay. The address is the relay's then.
+    pub(super) relayed: bool,
+    pub(super) since: Instant,
     /// The address of this machine's end, if it is known.
     pub(super) local: Option<IpAddr>,
     /// True if the peer dialed.
@@ -64,6 +67,8 @@ pub(super) struct Peer {
     pub(super) since: Instant,
     /// The times that gossipsub could not send to the peer.
     pub(super) slow: u32,
+    /// The way to the peer.
+    pub(super) path: Path,
     /// The disconnection that this node has begun.
     pub(super) leaving: Option<Leaving>,
 }
@@ -86,6 +91,27 @@ impl Leaving {
     }
 }
 
+/// Returns the address of the far end of a connection, or of its relay.
+fn address_of(endpoint: &ConnectedPoint) -> Multiaddr {
+    match endpoint {
+        ConnectedPoint::Listener { local_addr, send_back_addr } => {
+            far_end(send_back_addr, local_addr)
+        }
+        ConnectedPoint::Dialer { address, .. } => without_peer(address),
+    }
+}
+
+/// Returns the address of this machine's end of a connection.
+fn local_of(endpoint: &ConnectedPoint, far: &Multiaddr) -> Option<IpAddr> {
+    match endpoint {
+        ConnectedPoint::Listener { .. } if is_relayed(far) => None,
+        ConnectedPoint::Listener { local_addr, .. } => socket(local_addr).map(|(it, _)| it.ip()),
+        ConnectedPoint::Dialer { .. } => {
+            socket(far).and_then(|(remote, _)| wake::source_of(remote))
+        }
+    }
+}
+
 impl Network {
     /// Accepts a connected peer that the user has named, by its key or by its address. Which end
     /// dialed makes no difference.
@@ -105,8 +131,8 @@ impl Network {
         let peer = from_libp2p(&peer_id)?;
         let now = Instant::now();
         self.forget_evicted();
-        let address = without_peer(endpoint.get_remote_address());
-        let inbound = endpoint.is_listener();
+        let address = address_of(endpoint);
+        let (inbound, relayed) = (endpoint.is_listener(), is_relayed(&address));
         match self.dials.remove(&id) {
             Some(Dialing::Book(Dial::Seed(seed))) => {
                 self.book.seed_answered(&seed, peer);
@@ -116,24 +142,19 @@ impl Network {
                 let _ = reply.send(Ok(peer));
             }
             Some(Dialing::Copy(claimed)) => self.copies.unfounded(&claimed),
-            Some(Dialing::Book(Dial::Peer(..) | Dial::Hint(..))) | None => {}
+            Some(Dialing::Book(Dial::Peer(..) | Dial::Hint(..)) | Dialing::Direct) | None => {}
         }
         self.accept_named(peer);
         if is_nearby(&address) {
             self.trust.met_nearby(peer);
         }
         self.book.connected(peer, (!inbound).then_some(&address), now);
-        let local = match endpoint {
-            ConnectedPoint::Listener { local_addr, .. } => {
-                socket(local_addr).map(|(it, _)| it.ip())
-            }
-            ConnectedPoint::Dialer { .. } => {
-                socket(&address).and_then(|(remote, _)| wake::source_of(remote))
-            }
-        };
+        let local = local_of(endpoint, &address);
         let connection = Connection {
             id,
             address: address.clone(),
+            relayed,
+            since: now,
             local,
             inbound,
             round_trip: None,
@@ -141,6 +162,7 @@ impl Network {
         };
         if let Some(entry) = self.peers.get_mut(&peer) {
             entry.connections.push(connection);
+            self.path_changed(&peer);
             return None;
         }
         self.peers.insert(
@@ -153,13 +175,16 @@ impl Network {
                 greeted: false,
                 since: now,
                 slow: 0,
+                path: Path::new(&address, now),
                 leaving: None,
             },
         );
         self.liveness.connected(peer);
         // gossipsub remembers the score of a peer that has been away for a moment.
         self.set_gossip_score(&peer, 0.0);
-        Some(NetEvent::PeerConnected { peer, address: address.to_string(), inbound })
+        self.emit(NetEvent::PeerConnected { peer, address: address.to_string(), inbound });
+        self.tell_path(&peer);
+        None
     }
 
     pub(super) fn on_closed(
@@ -175,6 +200,7 @@ impl Network {
             if let Some(entry) = self.peers.get_mut(&peer) {
                 entry.connections.retain(|connection| connection.id != id);
             }
+            self.path_changed(&peer);
             return None;
         }
         self.forget(&peer, None, cause)
@@ -213,6 +239,7 @@ impl Network {
             self.book.wake(now);
         }
         self.outbound.disconnected(peer);
+        self.reach.gone(peer);
         let reason = match (reason.or(entry.leaving.map(|leaving| leaving.reason)), cause) {
             (Some(reason), _) => reason.to_owned(),
             (None, None) => "closed".to_owned(),

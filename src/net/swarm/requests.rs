@@ -1,7 +1,8 @@
 //! Requests and responses on the wire, in both directions.
 
-use std::time::Instant;
+use std::{io, time::Instant};
 
+use libp2p::core::upgrade::NegotiationError;
 use libp2p::request_response::{
     self, InboundRequestId, Message, OutboundFailure, OutboundRequestId, ResponseChannel,
 };
@@ -13,6 +14,7 @@ use crate::{
         codec::Frame,
         event::{NetEvent, NetOffence, ReplyId, RequestError},
         gossip_score::MUTED_SCORE,
+        limits::ANSWER_TIME,
         peer::{from_libp2p, to_libp2p},
         requests::Job,
     },
@@ -31,16 +33,24 @@ pub(super) type ReplyChannel = (InboundRequestId, ResponseChannel<Frame<Response
 
 type RequestEvent = request_response::Event<Frame<Request>, Frame<Response>>;
 
+/// True if the far end does not support the protocol. With the name of the protocol in front of the
+/// request, the stream tells it only when the answer is read.
+fn is_refusal(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    matches!(cause, Some(NegotiationError::Failed))
+}
+
 impl Network {
     /// Sends the queued requests to a peer that may be sent now.
     pub(super) fn pump(&mut self, peer: &PeerId) {
         let Some(id) = to_libp2p(peer) else { return };
-        while let Some(Job { ticket, protocol, bytes, .. }) = self.outbound.next(peer) {
+        let may_sync = self.may_sync(peer, Instant::now());
+        while let Some(Job { ticket, protocol, bytes, .. }) = self.outbound.next(peer, may_sync) {
             let request = self
                 .swarm
                 .behaviour_mut()
                 .requests(protocol)
-                .send_request(&id, Frame::Outgoing(bytes));
+                .send_request(&id, Frame::Asking(bytes, ticket.arrival.clone()));
             self.outbound.sent((protocol, request), ticket, Instant::now());
         }
     }
@@ -198,13 +208,16 @@ impl Network {
     fn on_response(&mut self, key: FlightKey, response: Frame<Response>) {
         let Some(ticket) = self.outbound.landed(key) else { return };
         let peer = ticket.peer;
+        if let (Protocol::Sync, Frame::Incoming { size, .. }) = (key.0, &response) {
+            self.slow_down(&peer, *size, Instant::now());
+        }
         match response {
             Frame::Incoming { message: Ok(response), .. } => ticket.end(Ok(response)),
             Frame::Incoming { message: Err(error), .. } => {
                 self.misbehaved(peer, NetOffence::MalformedResponse, &error);
                 ticket.end(Err(RequestError::Malformed { peer, source: error }));
             }
-            Frame::Outgoing(_) => {
+            Frame::Outgoing(_) | Frame::Asking(..) => {
                 ticket.end(Err(RequestError::NoAnswer { peer, reason: "none came".to_owned() }));
             }
         }
@@ -214,6 +227,11 @@ impl Network {
     fn on_request_failed(&mut self, key: FlightKey, error: &OutboundFailure) {
         let Some(ticket) = self.outbound.landed(key) else { return };
         let peer = ticket.peer;
+        if let Some(response) = key.0.decode_part(&ticket.arrival.take()) {
+            tracing::debug!(%peer, %error, "an answer ended early: its whole blocks count");
+            ticket.end(Ok(response));
+            return self.pump(&peer);
+        }
         let error = match error {
             OutboundFailure::DialFailure => RequestError::NotConnected(peer),
             OutboundFailure::Timeout => {
@@ -221,6 +239,10 @@ impl Network {
             }
             OutboundFailure::ConnectionClosed => RequestError::Disconnected(peer),
             OutboundFailure::UnsupportedProtocols => RequestError::Unsupported(peer),
+            OutboundFailure::Io(error) if is_refusal(error) => RequestError::Unsupported(peer),
+            OutboundFailure::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
+                RequestError::TimedOut { peer, limit: ANSWER_TIME }
+            }
             OutboundFailure::Io(error) => {
                 RequestError::NoAnswer { peer, reason: error.to_string() }
             }

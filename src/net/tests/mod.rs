@@ -5,6 +5,7 @@ mod connections;
 mod gossip;
 mod hints;
 mod places;
+mod relay;
 mod requests;
 mod stranger;
 

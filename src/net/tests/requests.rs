@@ -60,6 +60,7 @@ fn each_protocol(me: PeerId) -> Vec<(Request, Response)> {
             Request::Sync(SyncRequest::GetBlocks(GetBlocks {
                 locator: vec![BlockHash([1; 32])],
                 limit: 10,
+                skip: 0,
             })),
             Response::Sync(SyncResponse::Inv(ByteBuf::from(vec![5; 10 * HEADER_BYTES]))),
         ),

@@ -162,6 +162,7 @@ impl Monitor {
         node.mempool.set(gauge(summary.mempool_bytes));
         node.mempool_fee_floor_units.set(gauge(summary.floor.at(now).units()));
         node.peers.set(gauge(live.peers));
+        node.kept_lines.set(gauge(live.kept_lines));
         for (inbound, quic) in [(false, false), (false, true), (true, false), (true, true)] {
             let alike = |end: &&ConnectionSnapshot| end.inbound == inbound && end.is_quic() == quic;
             node.set_connections(

@@ -2,15 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::future::join_all;
 use tokio::{sync::oneshot, task::spawn_blocking};
 
 use super::{Done, Parts, Router, network::log_unsent};
 use crate::{
     chain::{
         ChainHandle, ChainSummary,
-        api::{BlockAccepted, ChainCommand, HeaderContext, Origin, Refused},
-        errors::{AcceptBlockError, ChainFault},
+        api::{BlockAccepted, ChainCommand, HeaderContext, HeadersAccepted, Origin, Refused},
+        errors::{AcceptBlockError, AcceptHeadersError, ChainFault},
     },
+    consensus::Work,
     net::GossipId,
     node::clock::{moment, now},
     primitives::{Block, BlockHash, Header, MiningMode, PeerId, Transaction},
@@ -48,26 +50,21 @@ impl Router {
                     Some(Done::Sync(SyncEvent::Locator { peer, hashes }))
                 });
             }
-            SyncAction::FetchMissing { read, limit } => {
-                let reader = self.reader.clone();
-                self.spawn_work(async move {
-                    let blocks = spawn_blocking(move || reader.missing_bodies(limit))
-                        .await
-                        .unwrap_or_default();
-                    Some(Done::Sync(SyncEvent::Missing { read, blocks }))
-                });
-            }
+            SyncAction::FetchMissing { read, limit } => self.spawn_work(async move {
+                let blocks = chain.missing_bodies(limit).await.unwrap_or_default();
+                Some(Done::Sync(SyncEvent::Missing { read, blocks }))
+            }),
             SyncAction::FilterTrades { peer, ids } => self.spawn_work(async move {
                 let ids = chain.unknown_trades(ids).await.unwrap_or_default();
                 Some(Done::Sync(SyncEvent::UnknownTrades { peer, ids }))
             }),
-            SyncAction::AcceptHeaders { peer, headers, shown } => self.spawn_work(async move {
-                let result = chain.accept_headers(headers, Origin::Peer(peer), shown).await;
-                Some(Done::Sync(SyncEvent::HeadersDone {
-                    peer,
-                    result: result.map_err(Into::into),
-                }))
-            }),
+            SyncAction::AcceptHeaders { peer, walk, headers, shown } => {
+                let result = accept_headers(chain, peer, headers, shown);
+                self.spawn_work(async move {
+                    let result = result.await;
+                    Some(Done::Sync(SyncEvent::HeadersDone { peer, walk, result }))
+                });
+            }
             SyncAction::HeaderContext { peer, hash } => self.spawn_work(async move {
                 let context = chain.header_context(hash).await.ok().flatten().map(Box::new);
                 Some(Done::Sync(SyncEvent::HeaderContext { peer, context }))
@@ -82,11 +79,10 @@ impl Router {
                 self.relay(RelayEvent::Proven { peer });
             }
             SyncAction::Disconnect { peer } => self.disconnect(peer, WITHHOLDER_PAUSE),
-            SyncAction::AcceptBlock { peer, block } => {
-                let hash = block.hash();
-                let result = accept_block(chain, peer, block);
+            SyncAction::AcceptBlocks { blocks } => {
+                let results = accept_blocks(chain, blocks);
                 self.spawn_work(async move {
-                    Some(Done::Sync(SyncEvent::BlockDone { hash, result: result.await }))
+                    Some(Done::Sync(SyncEvent::BlocksDone { results: results.await? }))
                 });
             }
             SyncAction::AcceptTrade { peer, transaction } => {
@@ -174,13 +170,12 @@ impl Router {
                     Some(Done::Relay(RelayEvent::BlockDone { hash, result: result.await }))
                 });
             }
-            RelayAction::AcceptTrade { peer, transaction } => {
-                let txid = transaction.txid();
-                self.spawn_work(async move {
-                    let result = accept_trade(&chain, peer, transaction).await;
-                    Some(Done::Relay(RelayEvent::TradeDone { txid, result }))
-                });
-            }
+            RelayAction::AcceptTrades { id, peer, transactions } => self.spawn_work(async move {
+                // The commands reach the chain in order, so that parents come first.
+                let accept = |transaction| accept_trade(&chain, peer, Box::new(transaction));
+                let results = join_all(transactions.into_iter().map(accept)).await;
+                Some(Done::Relay(RelayEvent::TradesDone { id, results }))
+            }),
             RelayAction::FetchBlock { hash } => {
                 let reader = self.reader.clone();
                 self.spawn_work(async move {
@@ -238,6 +233,53 @@ impl Router {
     }
 }
 
+/// Gives a command to the chain thread before it returns, so that commands arrive there in the
+/// order of the calls. The future waits for the reply.
+fn in_order<T: Send + 'static>(
+    chain: ChainHandle,
+    command: impl FnOnce(oneshot::Sender<T>) -> ChainCommand,
+) -> impl Future<Output = Result<T, ChainFault>> + Send + 'static {
+    let (reply, answer) = oneshot::channel();
+    let full = chain.try_send(command(reply)).err();
+    async move {
+        if let Some(command) = full {
+            chain.send(*command).await?;
+        }
+        answer.await.map_err(|_| ChainFault::Closed)
+    }
+}
+
+/// Gives headers to the chain thread, in order.
+fn accept_headers(
+    chain: ChainHandle,
+    peer: PeerId,
+    headers: Vec<Header>,
+    shown: Option<Work>,
+) -> impl Future<Output = Result<HeadersAccepted, Refused>> + Send + 'static {
+    let origin = Origin::Peer(peer);
+    let result =
+        in_order(chain, move |reply| ChainCommand::AcceptHeaders { headers, origin, shown, reply });
+    async move { Ok(result.await.map_err(AcceptHeadersError::Fault)??) }
+}
+
+/// Gives blocks to the chain thread, in order. The future returns none once the chain is closed,
+/// which ends the router too.
+fn accept_blocks(
+    chain: ChainHandle,
+    blocks: Vec<(PeerId, Box<Block>)>,
+) -> impl Future<Output = Option<Vec<(BlockHash, Result<BlockAccepted, Refused>)>>> + Send + 'static
+{
+    let blocks = blocks.into_iter().map(|(peer, block)| (block, Origin::Peer(peer))).collect();
+    let results = in_order(chain, move |reply| ChainCommand::AcceptBlocks { blocks, reply });
+    async move {
+        let results = results.await.ok()?;
+        let told = |(hash, result): (BlockHash, Result<_, AcceptBlockError>)| {
+            (hash, result.map_err(Into::into))
+        };
+        Some(results.into_iter().map(told).collect())
+    }
+}
+
 /// Gives a block to the chain thread before it returns, so that blocks arrive there in the order
 /// of the calls. The future waits for the result.
 fn accept_block(
@@ -245,15 +287,9 @@ fn accept_block(
     peer: PeerId,
     block: Box<Block>,
 ) -> impl Future<Output = Result<BlockAccepted, Refused>> + Send + 'static {
-    let (reply, answer) = oneshot::channel();
-    let command = ChainCommand::AcceptBlock { block, origin: Origin::Peer(peer), reply };
-    let full = chain.try_send(command).err();
-    async move {
-        if let Some(command) = full {
-            chain.send(*command).await.map_err(AcceptBlockError::Fault)?;
-        }
-        Ok(answer.await.map_err(|_| AcceptBlockError::Fault(ChainFault::Closed))??)
-    }
+    let origin = Origin::Peer(peer);
+    let result = in_order(chain, move |reply| ChainCommand::AcceptBlock { block, origin, reply });
+    async move { Ok(result.await.map_err(AcceptBlockError::Fault)??) }
 }
 
 async fn accept_trade(

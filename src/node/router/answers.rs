@@ -44,7 +44,10 @@ impl Router {
         let _ = reply.send(LiveStatus {
             progress: self.sync.progress(),
             peers: u32::try_from(self.connected.len()).unwrap_or(u32::MAX),
-            listen: self.listen.clone(),
+            kept_lines: self.friends.kept(),
+            listen: self.reach.listening(),
+            reach: self.reach.now.clone(),
+            paths: self.reach.paths(),
             clock_offset_ms: self.clock_offset(),
             copy: self.copy(),
             attempts: self.attempts.list(),
@@ -64,6 +67,7 @@ impl Router {
                 score: self.peers.score(peer, moment()),
                 height: state.status.as_ref().map(|status| status.height),
                 connected_at: state.since,
+                relay: self.reach.relay_of(peer),
             })
             .collect();
         connected.sort_by_key(|row| (row.connected_at, row.peer));

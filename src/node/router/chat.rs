@@ -121,7 +121,7 @@ async fn write_to_all(
 
 /// Begins a call of the friends thread now, so that calls run there in the order in which the
 /// router makes them.
-fn begun<T: Send + 'static>(
+pub(super) fn begun<T: Send + 'static>(
     call: impl Future<Output = T> + Send + 'static,
 ) -> Pin<Box<dyn Future<Output = T> + Send>> {
     let mut call = Box::pin(unconstrained(call));
@@ -173,6 +173,7 @@ impl Router {
         self.awaited.insert(id, waiter);
         let _ = reply.send(Ok(DirectLine { id, is_prompt, end }));
         self.send_outbox(to);
+        self.leave_lines(to);
     }
 
     /// Sends queued lines to a friend, one after the other, if it is connected.
@@ -183,15 +184,24 @@ impl Router {
         }
     }
 
+    /// Sends the lines that are queued for these peers, or leaves them with mutual friends.
+    pub(super) fn send_waiting(&mut self, peers: Vec<PeerId>) {
+        for peer in peers {
+            self.send_outbox(peer);
+            self.leave_lines(peer);
+        }
+    }
+
     /// Sends queued lines again to friends who did not answer a while ago.
     pub(super) fn send_due(&mut self) {
         for peer in self.couriers.due(Instant::now()) {
             self.send_outbox(peer);
         }
+        self.bring_due();
         self.awaited.retain(|_, waiter| !waiter.is_closed());
     }
 
-    fn courier_step(&mut self, peer: PeerId, step: Step) {
+    fn courier_step(&mut self, peer: PeerId, step: Step<SentLine>) {
         match step {
             Step::Send(sent) => {
                 let SentLine { id, line } = *sent;
@@ -259,6 +269,7 @@ impl Router {
             ChatRequest::Direct(line) => line,
             ChatRequest::GetLineIds(place) => return self.tell_line_ids(peer, reply, place),
             ChatRequest::GetLines(ids) => return self.tell_lines(peer, reply, &ids),
+            ChatRequest::Sealed(line) => return self.sealed_request(peer, reply, line),
         };
         let (friends, net) = (self.friends.clone(), self.net.clone());
         let received = begun(async move { friends.receive_direct(peer, line, now()).await });

@@ -11,7 +11,11 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{friends::SentLine, primitives::PeerId, wire::MessageId};
+use crate::{
+    friends::{KeptLine, SentLine},
+    primitives::PeerId,
+    wire::MessageId,
+};
 
 /// The first pause after a line that was not delivered. It doubles up to [`MAX_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(1);
@@ -20,10 +24,36 @@ const MAX_PAUSE: Duration = Duration::from_mins(1);
 /// Time without an answer after which the friend counts as one who does not answer.
 const PROMPT: Duration = Duration::from_millis(300);
 
+/// A line that is brought to a friend.
+pub(super) trait Parcel {
+    /// The name of the line in answers.
+    type Id: Copy + PartialEq + std::fmt::Debug;
+
+    fn id(&self) -> Self::Id;
+}
+
+/// A line of our own.
+impl Parcel for SentLine {
+    type Id = MessageId;
+
+    fn id(&self) -> MessageId {
+        self.id
+    }
+}
+
+/// A sealed line of another friend.
+impl Parcel for KeptLine {
+    type Id = u64;
+
+    fn id(&self) -> u64 {
+        self.order
+    }
+}
+
 /// The next step for a friend's lines.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    Send(Box<SentLine>),
+pub(super) enum Step<L> {
+    Send(Box<L>),
     /// Read the lines that the outbox holds, and pass them to [`Couriers::read`].
     Read,
     Rest,
@@ -31,11 +61,11 @@ pub(super) enum Step {
 
 /// The lines of one friend that are on their way.
 #[derive(Debug)]
-struct Flight {
+struct Flight<L: Parcel> {
     /// The line that was sent and is not answered yet.
-    current: Option<MessageId>,
+    current: Option<L::Id>,
     /// The lines to send after it.
-    next: VecDeque<SentLine>,
+    next: VecDeque<L>,
     /// True if the outbox has got another line since it was read.
     again: bool,
     since: Instant,
@@ -49,15 +79,21 @@ struct Pause {
 }
 
 /// The couriers of all friends.
-#[derive(Debug, Default)]
-pub(super) struct Couriers {
-    flights: HashMap<PeerId, Flight>,
+#[derive(Debug)]
+pub(super) struct Couriers<L: Parcel> {
+    flights: HashMap<PeerId, Flight<L>>,
     pauses: HashMap<PeerId, Pause>,
 }
 
-impl Couriers {
+impl<L: Parcel> Default for Couriers<L> {
+    fn default() -> Self {
+        Self { flights: HashMap::new(), pauses: HashMap::new() }
+    }
+}
+
+impl<L: Parcel> Couriers<L> {
     /// Records that the outbox may hold lines for a connected friend.
-    pub(super) fn call(&mut self, peer: PeerId, now: Instant) -> Step {
+    pub(super) fn call(&mut self, peer: PeerId, now: Instant) -> Step<L> {
         if let Some(flight) = self.flights.get_mut(&peer) {
             flight.again = true;
             return Step::Rest;
@@ -71,7 +107,7 @@ impl Couriers {
     }
 
     /// Takes the lines that the outbox holds, in order.
-    pub(super) fn read(&mut self, peer: PeerId, lines: Vec<SentLine>, now: Instant) -> Step {
+    pub(super) fn read(&mut self, peer: PeerId, lines: Vec<L>, now: Instant) -> Step<L> {
         let Some(flight) = self.flights.get_mut(&peer) else { return Step::Rest };
         if flight.current.is_some() {
             return Step::Rest;
@@ -86,7 +122,7 @@ impl Couriers {
     }
 
     /// Records that the friend has answered for good: it has the line, or refuses it.
-    pub(super) fn answered(&mut self, peer: PeerId, id: MessageId, now: Instant) -> Step {
+    pub(super) fn answered(&mut self, peer: PeerId, id: L::Id, now: Instant) -> Step<L> {
         self.pauses.remove(&peer);
         match self.flights.get(&peer) {
             Some(flight) if flight.current == Some(id) => self.proceed(peer, now),
@@ -96,16 +132,16 @@ impl Couriers {
         }
     }
 
-    fn proceed(&mut self, peer: PeerId, now: Instant) -> Step {
+    fn proceed(&mut self, peer: PeerId, now: Instant) -> Step<L> {
         let Some(flight) = self.flights.get_mut(&peer) else { return Step::Rest };
         flight.since = now;
         let line = flight.next.pop_front();
-        flight.current = line.as_ref().map(|line| line.id);
+        flight.current = line.as_ref().map(Parcel::id);
         line.map_or(Step::Read, |line| Step::Send(Box::new(line)))
     }
 
     /// Records that a line was not delivered. The friend's lines wait for a while.
-    pub(super) fn failed(&mut self, peer: PeerId, id: MessageId, now: Instant) {
+    pub(super) fn failed(&mut self, peer: PeerId, id: L::Id, now: Instant) {
         if self.flights.get(&peer).is_none_or(|flight| flight.current != Some(id)) {
             return;
         }
@@ -132,7 +168,7 @@ impl Couriers {
 
     /// True if the friend is expected to answer at once.
     pub(super) fn is_prompt(&self, peer: &PeerId, now: Instant) -> bool {
-        let waits = |flight: &Flight| now.saturating_duration_since(flight.since) > PROMPT;
+        let waits = |flight: &Flight<L>| now.saturating_duration_since(flight.since) > PROMPT;
         !self.pauses.contains_key(peer) && !self.flights.get(peer).is_some_and(waits)
     }
 }
@@ -156,7 +192,7 @@ mod tests {
         SentLine { id: line.id(&network), line }
     }
 
-    fn sent(step: &Step) -> Option<MessageId> {
+    fn sent(step: &Step<SentLine>) -> Option<MessageId> {
         match step {
             Step::Send(line) => Some(line.id),
             Step::Read | Step::Rest => None,
@@ -165,7 +201,7 @@ mod tests {
 
     #[test]
     fn one_line_is_on_its_way_at_a_time_and_in_order() {
-        let (mut couriers, now) = (Couriers::default(), Instant::now());
+        let (mut couriers, now) = (Couriers::<SentLine>::default(), Instant::now());
         let lines = [line(1), line(2), line(3)];
         assert_eq!(couriers.call(FRIEND, now), Step::Read);
         assert_eq!(couriers.call(FRIEND, now), Step::Rest, "it is being read");
@@ -185,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_friend_who_does_not_answer_is_tried_again_and_delays_nobody_else() {
-        let (mut couriers, mut now) = (Couriers::default(), Instant::now());
+        let (mut couriers, mut now) = (Couriers::<SentLine>::default(), Instant::now());
         for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
             assert_eq!(couriers.call(FRIEND, now), Step::Read);
             assert_eq!(sent(&couriers.read(FRIEND, vec![line(1)], now)), Some(line(1).id));

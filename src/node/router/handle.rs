@@ -2,12 +2,14 @@
 //!
 //! The answers are plain types of the router's own. The RPC's service turns them into its JSON.
 
+use std::collections::HashMap;
+
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Attempt, copies::Copy};
 use crate::{
     friends::{ChatError, FindError},
-    net::CommandError,
+    net::{CommandError, ReachSnapshot},
     primitives::{Height, PeerId, UnixMillis},
     sync::{Progress, SyncReport},
     wire::{MessageId, Refusal},
@@ -72,8 +74,14 @@ pub(crate) struct LiveStatus {
     pub(crate) progress: Progress,
     /// Number of connected peers.
     pub(crate) peers: u32,
+    /// Number of sealed lines that are kept for friends who are away.
+    pub(crate) kept_lines: u64,
     /// Multiaddrs on which the node accepts connections.
     pub(crate) listen: Vec<String>,
+    /// How others reach the node. None until the network has said so.
+    pub(crate) reach: Option<ReachSnapshot>,
+    /// The peers behind relays, and the relay of each if it is known.
+    pub(crate) paths: HashMap<PeerId, Option<PeerId>>,
     /// Our clock less the median of the connected peers' clocks, in ms. None before the first
     /// hello.
     pub(crate) clock_offset_ms: Option<i64>,
@@ -108,6 +116,8 @@ pub(crate) struct PeerRow {
     /// Height of its tip in its last Status. None before its hello.
     pub(crate) height: Option<Height>,
     pub(crate) connected_at: UnixMillis,
+    /// The peer that relays, if there is one and it is known.
+    pub(crate) relay: Option<PeerId>,
 }
 
 /// The end of a line's way.

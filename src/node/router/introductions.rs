@@ -21,7 +21,7 @@ use crate::{
 pub(super) const REPEAT: Duration = Duration::from_mins(1);
 
 /// Least time between two Explores that a friend's introductions cause.
-const EXPLORE_PAUSE: Duration = Duration::from_secs(5);
+const EXPLORE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Progress of the wall clock beside the monotonic one within a tick that counts as a jump, in ms:
 /// well above what NTP does in steps.
@@ -64,6 +64,7 @@ impl Router {
         }
         self.send_explore(peer);
         self.send_outbox(peer);
+        self.bring_kept(peer);
         self.ask_missed(peer);
     }
 
@@ -214,6 +215,7 @@ impl Router {
 
     /// Stores the profiles that a peer knows, up to the first one that its owner did not sign.
     pub(super) fn on_profiles(&mut self, peer: PeerId, profiles: Vec<SignedProfile>) {
+        self.knows(peer, &profiles);
         let friends = self.friends.clone();
         let done = self.done.clone();
         self.spawn_work(async move {
@@ -241,6 +243,25 @@ impl Router {
         });
     }
 
+    /// Lets connected friends ask for profiles again, since that of a friend has changed. They have
+    /// no other way to learn where somebody behind a router is now.
+    fn tell_friends_of(&mut self, changed: PeerId) {
+        let Some(profile) = self.profile.clone() else { return };
+        let is_told = |peer: &PeerId, state: &Connected| {
+            *peer != changed && state.status.is_some() && self.trust.is_friend(peer)
+        };
+        let friends: Vec<PeerId> = self
+            .connected
+            .iter()
+            .filter(|(peer, state)| is_told(peer, state))
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in friends {
+            let request = FriendsRequest::Introduce(profile.clone());
+            self.request(peer, Purpose::Introduce, &Request::Friends(request));
+        }
+    }
+
     /// Passes the addresses in a stored profile on to the network, as the word of the peer that
     /// sent the profile. A stranger's are neither dialed nor stored.
     pub(super) fn profile_stored(&mut self, teller: PeerId, profile: &SignedProfile) {
@@ -251,6 +272,9 @@ impl Router {
         }
         if self.trust.level(&peer) == Level::Stranger {
             return;
+        }
+        if teller == peer && self.trust.is_friend(&peer) && self.reach.is_new(profile) {
+            self.tell_friends_of(peer);
         }
         if let Err(error) = self.net.add_known(peer, &profile.addresses, Told::By(teller)) {
             tracing::debug!(%peer, %error, "addresses were not added");

@@ -17,15 +17,19 @@ mod back;
 mod catch_up;
 mod chat;
 mod copies;
+mod counters;
 mod couriers;
 mod handle;
 mod hello;
 mod introductions;
+mod leaving;
 mod missed;
 mod network;
 mod news;
 mod people;
-mod serve;
+mod reach;
+mod sealed;
+pub(crate) mod serve;
 mod turns;
 
 use std::{
@@ -45,6 +49,7 @@ use tokio::{
 use back::Back;
 use chat::{NewLine, Written};
 use copies::Copy;
+pub(crate) use counters::event_metrics;
 use couriers::Couriers;
 use handle::NodeCommand;
 pub(crate) use handle::{
@@ -54,13 +59,15 @@ pub(crate) use handle::{
 use missed::{Asked, Held};
 use network::log_unsent;
 pub(crate) use news::{News, NewsSink, TradeSink};
+use reach::ReachState;
+use sealed::{Carried, Carrying, Errand};
 use serve::Arrived;
 use turns::Turns;
 
 use super::clock::{moment, moment_of, now};
 use crate::{
     chain::{
-        ChainHandle, ChainReader, ChainSummary, DropReason,
+        ChainHandle, ChainReader, ChainSummary,
         api::{ChainEvent, MempoolEntry, Origin},
     },
     consensus::{Network, Work},
@@ -134,6 +141,8 @@ enum Purpose {
     Line {
         id: MessageId,
     },
+    /// A sealed line.
+    Carry(Errand),
     /// A page of the ids of lines to all, from this place on.
     LineIds {
         place: u64,
@@ -165,6 +174,8 @@ enum Done {
         id: MessageId,
         end: LineEnd,
     },
+    /// A part of the way of sealed lines.
+    Carried(Carried),
     /// The lines that we lack of a page of a peer's list.
     MissedIds {
         peer: PeerId,
@@ -266,7 +277,9 @@ pub(crate) struct Router {
     own_trades: HashSet<TxId>,
     /// Blocks that joined the chain during a sync.
     catch_up: catch_up::CatchUp,
-    couriers: Couriers,
+    couriers: Couriers<SentLine>,
+    /// Sealed lines on their way.
+    carrying: Carrying,
     /// Commands that wait for the end of their line's way.
     awaited: HashMap<MessageId, oneshot::Sender<LineEnd>>,
     /// To the task that stores new lines.
@@ -276,8 +289,8 @@ pub(crate) struct Router {
     /// A wake from sleep that is not yet news.
     back: Option<Back>,
     profile: Option<SignedProfile>,
-    /// Multiaddrs on which the node accepts connections.
-    listen: Vec<String>,
+    /// How others reach the node, and the way to each peer.
+    reach: ReachState,
     done: mpsc::Sender<Done>,
     turns: Turns<Arrived<SyncRequest>>,
     serving: Arc<Semaphore>,
@@ -316,22 +329,6 @@ pub(crate) enum Ended {
     Stopped,
     /// The node cannot work without a part that has failed: a sentence.
     Failed(String),
-}
-
-/// Creates the metrics that the router counts, each series at zero. Without that the first event
-/// of a kind would not show as a rise.
-pub(crate) fn event_metrics() -> EventMetrics {
-    let metrics = EventMetrics::default();
-    for origin in ["local", "peer"] {
-        drop(metrics.trades_accepted.get_or_create(&[("origin", origin)]));
-    }
-    for reason in DropReason::ALL.map(DropReason::code).into_iter().chain(["void"]) {
-        drop(metrics.trades_dropped.get_or_create(&[("reason", reason)]));
-    }
-    for offence in Offence::ALL.map(Offence::code) {
-        drop(metrics.peer_penalties.get_or_create(&[("offence", offence)]));
-    }
-    metrics
 }
 
 impl Router {
@@ -381,12 +378,13 @@ impl Router {
             own_trades: HashSet::new(),
             catch_up: catch_up::CatchUp::default(),
             couriers: Couriers::default(),
+            carrying: Carrying::default(),
             awaited: HashMap::new(),
             new_lines,
             held: Vec::new(),
             back: None,
             profile: None,
-            listen: Vec::new(),
+            reach: ReachState::default(),
             done,
             serving: Arc::new(Semaphore::new(SERVING)),
             serving_friends: Arc::new(Semaphore::new(SERVING)),
@@ -546,12 +544,9 @@ impl Router {
     }
 
     fn trade_added(&mut self, entry: MempoolEntry) {
-        self.relay(RelayEvent::TradeAdded {
-            txid: entry.txid,
-            transaction: entry.transaction,
-            added: moment_of(entry.added),
-            local: entry.local,
-        });
+        let (free, added) = (entry.rate().is_free(), moment_of(entry.added));
+        let MempoolEntry { txid, transaction, local, .. } = entry;
+        self.relay(RelayEvent::TradeAdded { txid, transaction, added, local, free });
     }
 
     fn on_done(&mut self, done: Done) {
@@ -560,7 +555,8 @@ impl Router {
             Done::Relay(event) => self.relay(event),
             Done::Profile(teller, profile) => self.profile_stored(teller, &profile),
             Done::Written(written) => self.on_written(written),
-            Done::Waiting(peers) => peers.into_iter().for_each(|peer| self.send_outbox(peer)),
+            Done::Waiting(peers) => self.send_waiting(peers),
+            Done::Carried(carried) => self.on_carried(carried),
             Done::Outbox { peer, lines } => self.outbox_read(peer, lines),
             Done::Settled { id, end } => self.settled(id, end),
             Done::MissedIds { peer, next, wanted } => self.on_missed_ids(peer, next, wanted),
@@ -624,6 +620,7 @@ impl Router {
         self.repeat_refusals();
         self.keep_friends();
         self.explore_old();
+        self.drop_old_kept();
         // The user may have made a wallet since the profile was signed.
         self.sign_profile();
         let friends = self.friends.clone();

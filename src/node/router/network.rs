@@ -24,13 +24,24 @@ const OWN_REQUESTS: u64 = (1 << 56) - 1;
 impl Router {
     pub(super) fn on_net(&mut self, event: NetEvent) {
         match event {
-            NetEvent::Listening { address } => self.on_address(address),
+            NetEvent::Listening { address } => events::Listening { address }.emit(),
+            NetEvent::Reach(reach) => self.on_reach(*reach),
+            NetEvent::PathChanged { peer, relay, address } => {
+                self.path_changed(peer, relay, address);
+            }
+            NetEvent::Relaying { peer, what } => self.on_relaying(peer, what),
+            NetEvent::Punched { peer, direct } => self.on_punched(peer, direct),
             NetEvent::PeerConnected { peer, address, inbound } => {
                 self.peer_connected(peer, address, inbound);
             }
             NetEvent::PeerDisconnected { peer, reason } => self.peer_disconnected(peer, reason),
             NetEvent::RequestReceived { peer, reply, request } => {
                 self.on_request(peer, reply, request);
+            }
+            NetEvent::ResponseGrows { id, bytes } => {
+                if sync::owns_request(id) {
+                    self.sync(SyncEvent::Grows { id, bytes });
+                }
             }
             NetEvent::ResponseReceived { peer, id, result } => self.on_response(peer, id, result),
             NetEvent::GossipReceived {
@@ -79,14 +90,6 @@ impl Router {
         }
     }
 
-    fn on_address(&mut self, address: String) {
-        events::Listening { address: address.clone() }.emit();
-        if !self.listen.contains(&address) {
-            self.listen.push(address);
-            self.sign_profile();
-        }
-    }
-
     fn peer_connected(&mut self, peer: PeerId, address: String, inbound: bool) {
         events::PeerConnected { peer, address: address.clone(), inbound }.emit();
         self.attempts.answered(&address, &peer);
@@ -120,11 +123,16 @@ impl Router {
     fn peer_disconnected(&mut self, peer: PeerId, reason: String) {
         events::PeerDisconnected { peer, reason }.emit();
         self.connected.remove(&peer);
+        self.reach.gone(&peer);
         self.turns.gone(&peer);
         self.couriers.gone(&peer);
+        self.carrying.gone(&peer);
         self.sync(SyncEvent::PeerGone { peer });
         self.relay(RelayEvent::PeerGone { peer });
         self.set_offline(peer);
+        if self.trust.is_friend(&peer) {
+            self.leave_lines(peer);
+        }
     }
 
     /// Records that a friend is no longer connected.
@@ -184,6 +192,9 @@ impl Router {
             (Purpose::Line { id }, Ok(Response::Chat(response))) => {
                 self.on_line_response(peer, id, &response);
             }
+            (Purpose::Carry(errand), Ok(Response::Chat(response))) => {
+                self.on_errand_response(peer, errand, &response);
+            }
             (Purpose::LineIds { place }, Ok(Response::Chat(ChatResponse::LineIds(page)))) => {
                 self.on_line_ids(peer, place, page);
             }
@@ -205,6 +216,9 @@ impl Router {
             // The line stays in the outbox, which sends it again when its receiver is back.
             Some((peer, Purpose::Line { id })) => {
                 self.on_line_response(peer, id, &ChatResponse::Busy);
+            }
+            Some((peer, Purpose::Carry(errand))) => {
+                self.on_errand_response(peer, errand, &ChatResponse::Busy);
             }
             Some((peer, Purpose::LineIds { .. } | Purpose::Lines { .. })) => {
                 self.end_asking(peer, false);

@@ -15,8 +15,8 @@ use crate::{
     primitives::{Encode, PeerId, Transaction},
     telemetry::events,
     wire::{
-        ChatResponse, FriendsRequest, FriendsResponse, GetBlockTrades, GetBlocks, HelloRequest,
-        HelloResponse, Item, ItemId, Request, Response, SyncRequest, SyncResponse,
+        ChatResponse, FriendsRequest, FriendsResponse, GetBlockTrades, GetBlocks, GetRange,
+        HelloRequest, HelloResponse, Item, ItemId, Request, Response, SyncRequest, SyncResponse,
         limits::{GET_DATA_BUDGET, MAX_INV_HEADERS, MAX_MEMPOOL_IDS},
     },
 };
@@ -172,6 +172,15 @@ async fn sync_response(
             }
             response
         }
+        SyncRequest::GetRange(request) => {
+            let _permit = disk().await?;
+            let read = spawn_blocking(move || range(&reader, &request)).await;
+            let (response, count) = read.unwrap_or((busy, 0));
+            if count > 0 {
+                events::BlocksServed { peer, message: "getrange", count }.emit();
+            }
+            response
+        }
         SyncRequest::GetBlockTrades(request) => {
             let _permit = disk().await?;
             spawn_blocking(move || block_trades(&reader, &request)).await.unwrap_or(busy)
@@ -200,22 +209,33 @@ async fn waiting_trades(chain: &ChainHandle, items: &[ItemId]) -> Vec<Option<Arc
 }
 
 /// Returns the headers after the newest block of the locator that is on our best chain.
-fn inv(reader: &ChainReader, request: &GetBlocks) -> (SyncResponse, usize) {
+pub(crate) fn inv(reader: &ChainReader, request: &GetBlocks) -> (SyncResponse, usize) {
     let limit = usize::try_from(request.limit).unwrap_or(usize::MAX).min(MAX_INV_HEADERS);
-    let headers = reader.headers_after(&request.locator, limit);
+    let headers = reader.headers_after(&request.locator, request.skip, limit);
     let bytes: Vec<u8> = headers.iter().flat_map(Encode::to_bytes).collect();
     (SyncResponse::Inv(ByteBuf::from(bytes)), headers.len())
 }
 
+/// Returns a block and those above it, and their number.
+pub(crate) fn range(reader: &ChainReader, request: &GetRange) -> (SyncResponse, usize) {
+    let most = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
+    let (count, bytes) = (most(request.count), most(request.bytes));
+    match reader.blocks_from(&request.first, count, bytes) {
+        (bytes, blocks) if blocks > 0 => (SyncResponse::Blocks(ByteBuf::from(bytes)), blocks),
+        _ if reader.header(&request.first).is_some() => (SyncResponse::NotYet, 0),
+        _ => (SyncResponse::NotFound, 0),
+    }
+}
+
 /// Returns the ids of the mempool's trades, parents first.
-fn mempool_ids(entries: &[MempoolEntry]) -> SyncResponse {
+pub(crate) fn mempool_ids(entries: &[MempoolEntry]) -> SyncResponse {
     SyncResponse::MempoolIds(entries.iter().take(MAX_MEMPOOL_IDS).map(|entry| entry.txid).collect())
 }
 
 /// Returns items in the order of the request until the byte budget is spent, but at least one, and
 /// the number of blocks among them. `trades` are the mempool's transactions for the trades in
 /// `items`, in the same order.
-fn data(
+pub(crate) fn data(
     reader: &ChainReader,
     items: &[ItemId],
     trades: &[Option<Arc<Transaction>>],
@@ -247,7 +267,7 @@ fn data(
 }
 
 /// Returns the requested transactions of a block.
-fn block_trades(reader: &ChainReader, request: &GetBlockTrades) -> SyncResponse {
+pub(crate) fn block_trades(reader: &ChainReader, request: &GetBlockTrades) -> SyncResponse {
     let Some(block) = reader.stored_block(&request.block) else {
         return match reader.header(&request.block) {
             Some(_) => SyncResponse::NotYet,

@@ -241,10 +241,12 @@ async fn check(stage: PathBuf, parts: Vec<&'static str>) -> Result<Option<Invite
             let network =
                 invite.as_ref().map_or_else(|| Network::lan().id, |invite| invite.network().id);
             let me = identity.peer_id();
+            let agreeing = identity.clone();
             let config = FriendsConfig {
                 me,
                 network,
                 signer: Box::new(move |message| identity.sign(message)),
+                agree: Box::new(move |theirs| agreeing.agree(theirs)),
                 trust: Trust::default(),
                 clock: Box::new(moment),
             };

@@ -24,6 +24,9 @@ pub(super) fn friend_view(friend: FriendInfo) -> FriendView {
         online: friend.online,
         address: friend.address,
         last_seen: if friend.online { Some(now()) } else { friend.last_seen },
+        path: None,
+        through: None,
+        why: None,
     }
 }
 
@@ -41,6 +44,7 @@ pub(super) fn chat_message(record: ChatRecord) -> ChatMessage {
             LineState::Sent => ChatState::Sent,
             LineState::Received => ChatState::Received,
         },
+        left_with: record.left_with,
     }
 }
 
@@ -117,6 +121,9 @@ fn friends_event(event: FriendsEvent) -> ConsoleEvent {
             direct: record.to.is_some(),
             time: record.time,
         },
+        FriendsEvent::LeftWith { id, name, friends, .. } => {
+            ConsoleEvent::ChatLeft { to: printable(&name), id: id.to_string(), friends }
+        }
         FriendsEvent::Delivered { id, name, .. } => {
             ConsoleEvent::ChatDelivered { to: printable(&name), id: id.to_string() }
         }

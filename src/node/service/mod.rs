@@ -490,11 +490,12 @@ impl FriendchainApiServer for Service {
         let mut friends: Vec<FriendView> =
             self.friends_handle()?.list(now()).await?.into_iter().map(friend_view).collect();
         friends.sort_by(|a, b| (&a.name, &a.suffix).cmp(&(&b.name, &b.suffix)));
-        let only_this_machine = match &self.router {
-            Some(router) => only_this_machine(&router.status().await?.listen),
-            None => false,
+        let Some(router) = &self.router else {
+            return Ok(FriendList { friends, only_this_machine: false });
         };
-        Ok(FriendList { friends, only_this_machine })
+        let live = router.status().await?;
+        reach::add_paths(&mut friends, &live);
+        Ok(FriendList { friends, only_this_machine: only_this_machine(&live.listen) })
     }
 
     async fn accept_friend(&self, friend: String) -> Result<FriendAccepted, RpcError> {

@@ -1,6 +1,7 @@
 //! Answers on who can reach this node, whom it tries to reach, and who mines for it.
 
 use std::{
+    collections::HashMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
@@ -10,12 +11,15 @@ use tokio::time::{Instant, sleep};
 use super::Service;
 use crate::{
     consensus::{Invite, Network},
-    net::DialCause,
-    node::router::{Attempt, Failure, RouterHandle},
-    primitives::{MiningMode, printable},
+    net::{DialCause, ReachSnapshot, ReachWay},
+    node::router::{Attempt, Failure, LiveStatus, RouterHandle},
+    primitives::{MiningMode, PeerId, printable},
     rpc::{
         RpcError,
-        types::{InviteText, Reach, Submitted, TryFailure, TryView, TxStateName},
+        types::{
+            FriendView, InviteText, PathName, Reach, ReachName, ReachView, Submitted, TryFailure,
+            TryView, TxStateName,
+        },
     },
 };
 
@@ -56,6 +60,70 @@ impl Service {
             None => 0,
         };
         Submitted { nobody_mines: miners == 0, ..sent }
+    }
+}
+
+impl Service {
+    /// Returns how others reach this node, if it runs and knows.
+    pub(super) async fn reach_of(&self, live: Option<&LiveStatus>) -> Option<ReachView> {
+        let reach = live.and_then(|live| live.reach.as_ref())?;
+        Some(self.reach_view(reach).await)
+    }
+
+    /// Returns how others reach this node, with what to do about it.
+    async fn reach_view(&self, reach: &ReachSnapshot) -> ReachView {
+        let mut through = Vec::new();
+        for relay in &reach.relays {
+            let friend = match &self.friends {
+                Some(friends) => friends.friend(*relay).await.ok().flatten(),
+                None => None,
+            };
+            through.push(friend.map_or_else(|| relay.to_string(), |it| printable(&it.name)));
+        }
+        let way = match reach.way {
+            ReachWay::Public => ReachName::Public,
+            ReachWay::Mapped => ReachName::Mapped,
+            ReachWay::Relayed => ReachName::Relayed,
+            ReachWay::Nowhere if reach.private_only => ReachName::Lan,
+            ReachWay::Nowhere => ReachName::Nowhere,
+        };
+        let advice = match (way, reach.router) {
+            (ReachName::Nowhere, Some("asking")) => None,
+            (ReachName::Nowhere, _) => Some(
+                "forward this node's port on the router and start with --external HOST:PORT, or \
+                 make a friend of somebody whom others can reach: his node relays for friends",
+            ),
+            (ReachName::Relayed, _) => Some(
+                "for direct connections in any case, forward this node's port on the router, and \
+                 start with --external HOST:PORT",
+            ),
+            _ => None,
+        };
+        ReachView {
+            way,
+            through,
+            addresses: reach.addresses.clone(),
+            relays: reach.relaying,
+            router: reach.router.map(str::to_owned),
+            advice: advice.map(str::to_owned),
+        }
+    }
+}
+
+/// Adds the way to each friend that is here, and the reason why each other one is not reached.
+pub(super) fn add_paths(friends: &mut [FriendView], live: &LiveStatus) {
+    let names: HashMap<PeerId, String> =
+        friends.iter().map(|friend| (friend.peer_id, friend.name.clone())).collect();
+    for friend in friends {
+        if friend.online {
+            let relay = live.paths.get(&friend.peer_id);
+            friend.path = Some(relay.map_or(PathName::Direct, |_| PathName::Relayed));
+            friend.through = relay.copied().flatten().and_then(|it| names.get(&it).cloned());
+        } else {
+            let attempt = live.attempts.iter().find(|it| it.peer == Some(friend.peer_id));
+            let failed = attempt.filter(|attempt| attempt.failure.is_some());
+            friend.why = failed.map(|attempt| try_view(attempt.clone()).words());
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Service, reach::try_view};
 use crate::{
+    friends::FriendsHandle,
     node::{
         blocking::blocking,
         clock::{is_far_off, now},
@@ -54,6 +55,7 @@ impl Service {
                 .map_or(0, |progress| u32::try_from(progress.confirmed).unwrap_or(u32::MAX)),
             tip_age_ms: now().saturating_sub(summary.tip.time),
             obstacle: progress.and_then(|progress| progress.obstacle),
+            kept_lines: self.friends.as_ref().map_or(0, FriendsHandle::kept),
             mempool: u32::try_from(summary.mempool).unwrap_or(u32::MAX),
             mempool_bytes: summary.mempool_bytes,
             fee_floor: Coins(floor),
@@ -64,9 +66,7 @@ impl Service {
             mining: self.mining,
             miner,
             mining_waits_until: self.chain()?.miner.status().waits_until,
-            blocks_per_second: progress
-                .map(|progress| progress.blocks_per_second)
-                .filter(|rate| *rate > 0),
+            blocks_per_second: progress.map(|it| it.blocks_per_second).filter(|rate| *rate > 0),
             seconds_left: progress.and_then(|progress| progress.seconds_left),
             disk_bytes,
             memory_bytes: process::resident_bytes(),
@@ -77,6 +77,7 @@ impl Service {
             metrics: self.metrics,
             diverged: summary.diverged.map(Into::into),
             data_dir: self.datadir.path().display().to_string(),
+            reach: self.reach_of(live.as_ref()).await,
             only_this_machine: live.as_ref().is_some_and(|live| only_this_machine(&live.listen)),
             copy: live
                 .as_ref()
@@ -95,6 +96,7 @@ pub(super) fn peer_list(table: PeerTable) -> PeerList {
         name: row.name,
         address: row.address,
         inbound: row.inbound,
+        relay: row.relay,
         score: row.score,
         height: row.height,
         connected_at: Some(row.connected_at),

@@ -8,8 +8,8 @@ use serde_json::Value as Json;
 use super::{Key, Settings, Value};
 use crate::{
     node::config::{
-        DEFAULT_CACHE_MIB, NodeConfig, checked_name, listen_anywhere, parse_listen, parse_metrics,
-        parse_peer, parse_rpc,
+        DEFAULT_CACHE_MIB, NodeConfig, RelayMode, checked_name, listen_anywhere, parse_external,
+        parse_listen, parse_metrics, parse_peer, parse_rpc,
     },
     primitives::{Address, MiningMode, trimmed},
     rpc::{
@@ -86,6 +86,9 @@ impl Layers {
         if config.listen.is_empty() {
             config.listen = listen_anywhere(self.port().unwrap_or(0));
         }
+        let external = self.list(Key::External).iter().filter(|text| !text.is_empty());
+        let external = external.map(|text| parse_external(text));
+        config.external = external.collect::<Result<Vec<_>, _>>()?.concat();
         let peers = self.list(Key::Peers).iter().filter(|text| !text.is_empty());
         config.peers = peers.map(|text| parse_peer(text)).collect::<Result<_, _>>()?;
         let mining = self.text(Key::Mine).and_then(|text| MiningMode::from_str(text, false).ok());
@@ -108,6 +111,9 @@ impl Layers {
         config.cache_mib =
             self.get(Key::CacheMib).0.and_then(Value::as_number).unwrap_or(config.cache_mib);
         config.private_only = self.switch(Key::PrivateOnly).or(config.private_only);
+        config.port_mapping = self.switch(Key::PortMapping).or(config.port_mapping);
+        let relay = self.text(Key::Relay).and_then(|text| RelayMode::from_str(text, false).ok());
+        config.relay = relay.or(config.relay);
         config.lan_friends = self.switch(Key::LanFriends).unwrap_or(config.lan_friends);
         Ok(())
     }

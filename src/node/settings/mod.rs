@@ -23,7 +23,8 @@ pub(crate) use file::{read_settings, write_settings};
 pub(crate) use layers::{Layers, port_of};
 
 use super::config::{
-    MAX_CACHE_MIB, MIN_CACHE_MIB, checked_name, parse_listen, parse_metrics, parse_peer, parse_rpc,
+    MAX_CACHE_MIB, MIN_CACHE_MIB, RelayMode, checked_name, parse_external, parse_listen,
+    parse_metrics, parse_peer, parse_rpc,
 };
 use crate::{
     primitives::{Address, MiningMode, closest, nearest, printable, trimmed},
@@ -45,6 +46,7 @@ pub(crate) enum Key {
     Name,
     Port,
     Listen,
+    External,
     Peers,
     Mine,
     Miner,
@@ -56,6 +58,8 @@ pub(crate) enum Key {
     CacheMib,
     PrivateOnly,
     LanFriends,
+    PortMapping,
+    Relay,
     PassphraseFile,
 }
 
@@ -70,10 +74,11 @@ enum Kind {
 
 impl Key {
     /// All keys, in the order of `config show`.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Name,
         Self::Port,
         Self::Listen,
+        Self::External,
         Self::Peers,
         Self::Mine,
         Self::Miner,
@@ -85,6 +90,8 @@ impl Key {
         Self::CacheMib,
         Self::PrivateOnly,
         Self::LanFriends,
+        Self::PortMapping,
+        Self::Relay,
         Self::PassphraseFile,
     ];
 
@@ -94,6 +101,7 @@ impl Key {
             Self::Name => "name",
             Self::Port => "port",
             Self::Listen => "listen",
+            Self::External => "external",
             Self::Peers => "peers",
             Self::Mine => "mine",
             Self::Miner => "miner",
@@ -105,6 +113,8 @@ impl Key {
             Self::CacheMib => "cache-mib",
             Self::PrivateOnly => "private-only",
             Self::LanFriends => "lan-friends",
+            Self::PortMapping => "port-mapping",
+            Self::Relay => "relay",
             Self::PassphraseFile => "passphrase-file",
         }
     }
@@ -112,8 +122,8 @@ impl Key {
     const fn kind(self) -> Kind {
         match self {
             Self::Port | Self::Threads | Self::CacheMib => Kind::Number,
-            Self::Mdns | Self::PrivateOnly | Self::LanFriends => Kind::Switch,
-            Self::Listen | Self::Peers => Kind::List,
+            Self::Mdns | Self::PrivateOnly | Self::LanFriends | Self::PortMapping => Kind::Switch,
+            Self::Listen | Self::External | Self::Peers => Kind::List,
             _ => Kind::Text,
         }
     }
@@ -124,6 +134,7 @@ impl Key {
             Self::Name => "a name in quotes, like \"yzw\"",
             Self::Port => "a port from 1 to 65535, like 8891",
             Self::Listen => "a list of addresses, like [\"192.168.1.5:8891\"]",
+            Self::External => "a list of addresses, like [\"yzw.example:8891\"]",
             Self::Peers => "a list of addresses, like [\"192.168.1.7:8891\"]",
             Self::Mine => "\"off\", \"on-demand\" or \"always\"",
             Self::Miner => "an address in quotes, like \"fc1…\"",
@@ -131,7 +142,10 @@ impl Key {
             Self::Rpc => "an address in quotes, like \"127.0.0.1:8545\"",
             Self::Metrics => "an address in quotes, like \"127.0.0.1:9101\"",
             Self::LogDir => "the whole path of a folder in quotes, like \"/var/log/friendchain\"",
-            Self::Mdns | Self::PrivateOnly | Self::LanFriends => "true or false",
+            Self::Mdns | Self::PrivateOnly | Self::LanFriends | Self::PortMapping => {
+                "true or false"
+            }
+            Self::Relay => "\"friends\" or \"off\"",
             Self::CacheMib => "a number of MiB from 16 to 65536",
             Self::PassphraseFile => "the whole path of a file in quotes, like \"/etc/passphrase\"",
         }
@@ -267,6 +281,7 @@ impl Value {
             Key::Name => all(&|text| checked_name(text).map(drop)),
             Key::Port => number(1, u16::MAX.into()),
             Key::Listen => all(&|text| parse_listen(text).map(drop)),
+            Key::External => all(&|text| parse_external(text).map(drop)),
             Key::Peers => all(&|text| parse_peer(text).map(drop)),
             Key::Mine => all(&|text| {
                 MiningMode::from_str(text, false).map(drop).map_err(|_| wrong_form(key, &shown()))
@@ -279,7 +294,10 @@ impl Value {
             Key::LogDir | Key::PassphraseFile => all(&|text| {
                 if Path::new(text).is_absolute() { Ok(()) } else { Err(wrong_form(key, &shown())) }
             }),
-            Key::Mdns | Key::PrivateOnly | Key::LanFriends => Ok(()),
+            Key::Relay => all(&|text| {
+                RelayMode::from_str(text, false).map(drop).map_err(|_| wrong_form(key, &shown()))
+            }),
+            Key::Mdns | Key::PrivateOnly | Key::LanFriends | Key::PortMapping => Ok(()),
         }
     }
 }

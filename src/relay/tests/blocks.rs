@@ -197,20 +197,61 @@ fn more_peers_than_may_connect_do_not_lock_out_a_new_one() {
 }
 
 #[test]
-fn missing_parts_are_asked_of_the_announcers_one_after_the_other() {
+fn missing_parts_are_asked_of_three_announcers_at_once_and_the_first_answer_counts() {
+    let (mut relay, block) = (relay(), next_block(3));
+    let actions = announced(&mut relay, &block, missing(&block, &[1, 3]));
+    let (asked, first, _) = request(&actions);
+    assert_eq!(asked, peer(1));
+    let announces = |from: u8| RelayEvent::BlockGossip {
+        peer: peer(from),
+        message: from.into(),
+        gossip: compact(&block),
+    };
+    let (asked, _, _) = request(&relay.handle(announces(2), START));
+    assert_eq!(asked, peer(2));
+    let (asked, third, what) = request(&relay.handle(announces(3), START));
+    assert_eq!(asked, peer(3));
+    assert!(matches!(what, SyncRequest::GetBlockTrades(ask) if ask.positions == [1, 3]));
+    let actions = relay.handle(announces(4), START);
+    assert_eq!(verdicts(&actions), [(4, Verdict::Ignore)]);
+    assert_eq!(actions.len(), 1, "three are enough");
+    // One fails, and the next announcer takes its place at once.
+    let busy = RelayEvent::Response { id: first, result: Ok(SyncResponse::Busy) };
+    let (asked, _, _) = request(&relay.handle(busy, START));
+    assert_eq!(asked, peer(4));
+    let parts = [1, 3]
+        .map(|position: usize| ByteBuf::from(block.transactions[position].to_bytes()))
+        .to_vec();
+    let answer = RelayEvent::Response { id: third, result: Ok(SyncResponse::BlockTrades(parts)) };
+    assert!(hands_over(&relay.handle(answer, START), &block));
+}
+
+#[test]
+fn an_announcer_that_is_silent_or_leaves_delays_no_block_that_others_have() {
+    let (mut relay, block) = (relay(), next_block(3));
+    announced(&mut relay, &block, missing(&block, &[1, 3]));
+    let gossip = RelayEvent::BlockGossip { peer: peer(2), message: 2, gossip: compact(&block) };
+    let (_, second, _) = request(&relay.handle(gossip, START));
+    assert!(relay.handle(RelayEvent::PeerGone { peer: peer(1) }, START).is_empty());
+    let parts = [1, 3]
+        .map(|position: usize| ByteBuf::from(block.transactions[position].to_bytes()))
+        .to_vec();
+    let answer = RelayEvent::Response { id: second, result: Ok(SyncResponse::BlockTrades(parts)) };
+    assert!(hands_over(&relay.handle(answer, START + 1), &block));
+}
+
+#[test]
+fn after_all_announcers_have_failed_one_is_asked_again_after_a_pause() {
     let (mut relay, block) = (relay(), next_block(3));
     let actions = announced(&mut relay, &block, missing(&block, &[1, 3]));
     let (asked, id, what) = request(&actions);
     assert_eq!(asked, peer(1));
     assert!(matches!(what, SyncRequest::GetBlockTrades(ask) if ask.positions == [1, 3]));
-    relay.handle(
-        RelayEvent::BlockGossip { peer: peer(2), message: 2, gossip: compact(&block) },
-        START,
-    );
-    let (asked, second, _) = request(
-        &relay.handle(RelayEvent::Response { id, result: Ok(SyncResponse::NotYet) }, START),
-    );
+    let gossip = RelayEvent::BlockGossip { peer: peer(2), message: 2, gossip: compact(&block) };
+    let (asked, second, _) = request(&relay.handle(gossip, START));
     assert_eq!(asked, peer(2));
+    let not_yet = RelayEvent::Response { id, result: Ok(SyncResponse::NotYet) };
+    assert!(relay.handle(not_yet, START).is_empty());
     // Both were asked. After a pause the first one is asked again.
     let result = Err(RequestFailure::TimedOut);
     assert!(relay.handle(RelayEvent::Response { id: second, result }, START).is_empty());

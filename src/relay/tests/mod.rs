@@ -82,10 +82,34 @@ fn compact(block: &Block) -> BlockGossip {
 }
 
 fn announcement(transaction: &Transaction, round: u32) -> TradeGossip {
-    TradeGossip::Trade(TradeAnnouncement {
-        transaction: ByteBuf::from(transaction.to_bytes()),
-        round,
+    announcements_of(&[transaction], round)
+}
+
+/// Returns one message of these transactions.
+fn announcements_of(transactions: &[&Transaction], round: u32) -> TradeGossip {
+    let bytes = |transaction: &&Transaction| ByteBuf::from(transaction.to_bytes());
+    let transactions = transactions.iter().map(bytes).collect();
+    TradeGossip::Trades(TradeAnnouncement { transactions, round })
+}
+
+/// Returns the id of the check that the actions ask of the chain, and its trades.
+fn check(actions: &[RelayAction<u32>]) -> Option<(u64, Vec<Transaction>)> {
+    actions.iter().find_map(|action| match action {
+        RelayAction::AcceptTrades { id, transactions, .. } => Some((*id, transactions.clone())),
+        _ => None,
     })
+}
+
+/// Answers the check that the actions ask of the chain, with one result for each trade.
+fn checked(
+    relay: &mut Relay<u32>,
+    actions: &[RelayAction<u32>],
+    results: &[Result<(), Refused>],
+    now: Moment,
+) -> Vec<RelayAction<u32>> {
+    let (id, transactions) = check(actions).expect("a check");
+    assert_eq!(transactions.len(), results.len());
+    relay.handle(RelayEvent::TradesDone { id, results: results.to_vec() }, now)
 }
 
 fn refused(blame: Blame, cause: RefusalCause) -> Refused {

@@ -38,7 +38,11 @@ fn event(kind: u8, which: u32, from: u8, message: u32, last_id: u64) -> RelayEve
     match kind {
         0 => RelayEvent::BlockGossip { peer, message, gossip: solved(&block) },
         1 | 2 => RelayEvent::BlockGossip { peer, message, gossip: compact(&block) },
-        3 | 4 => RelayEvent::TradeGossip { peer, message, gossip: announcement(&trade, message) },
+        3 => RelayEvent::TradeGossip { peer, message, gossip: announcement(&trade, message) },
+        4 => {
+            let gossip = announcements_of(&[&trade, &note(which)], message);
+            RelayEvent::TradeGossip { peer, message, gossip }
+        }
         5 => RelayEvent::SolvedChecked { hash, result: verdict() },
         6 => header_taken(&block),
         7 => RelayEvent::HeaderDone {
@@ -49,12 +53,16 @@ fn event(kind: u8, which: u32, from: u8, message: u32, last_id: u64) -> RelayEve
         9 => RelayEvent::Rebuilt { hash, rebuilt: Rebuilt::Block(Box::new(block)) },
         10 => RelayEvent::Response { id: last_id, result: response() },
         11 => RelayEvent::BlockDone { hash, result: verdict().map(|()| BlockAccepted::Connected) },
-        12 => RelayEvent::TradeDone { txid, result: verdict() },
+        12 => RelayEvent::TradesDone {
+            id: u64::from(which % 8),
+            results: vec![verdict(); usize::from(from % 3)],
+        },
         13 => RelayEvent::TradeAdded {
             txid,
             transaction: Arc::new(trade),
             added: START,
             local: which.is_multiple_of(2),
+            free: which.is_multiple_of(4),
         },
         14 => RelayEvent::PeerGone { peer },
         15 => connected(&block),

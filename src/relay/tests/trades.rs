@@ -13,10 +13,9 @@ fn a_long_trade_counts_for_as_many_as_it_has_thousand_bytes() {
         let gossip = announcement(&trade, 0);
         let actions =
             relay.handle(RelayEvent::TradeGossip { peer: peer(1), message: number, gossip }, START);
-        if let Some(RelayAction::AcceptTrade { .. }) = actions.first() {
+        if check(&actions).is_some() {
             asked += 1;
-            let txid = trade.txid();
-            relay.handle(RelayEvent::TradeDone { txid, result: Ok(()) }, START);
+            checked(&mut relay, &actions, &[Ok(())], START);
         }
     }
     assert_eq!(asked, TRADE_RATE.burst / 12);
@@ -38,11 +37,12 @@ fn a_trade_goes_on_by_the_chains_word() {
         let (mut relay, trade) = (relay(), note(1));
         let gossip =
             RelayEvent::TradeGossip { peer: peer(1), message: 1, gossip: announcement(&trade, 0) };
-        assert!(matches!(relay.handle(gossip, START)[..], [RelayAction::AcceptTrade { .. }]));
+        let asked = relay.handle(gossip, START);
+        assert!(matches!(asked[..], [RelayAction::AcceptTrades { .. }]));
         let again =
             RelayEvent::TradeGossip { peer: peer(2), message: 2, gossip: announcement(&trade, 1) };
         assert_eq!(verdicts(&relay.handle(again, START)), [(2, Verdict::Ignore)]);
-        let actions = relay.handle(RelayEvent::TradeDone { txid: trade.txid(), result }, START);
+        let actions = checked(&mut relay, &asked, &[result], START);
         assert_eq!((verdicts(&actions), penalties(&actions)), (vec![(1, verdict)], offences));
     }
 }
@@ -56,8 +56,8 @@ fn a_trade_announced_again_goes_on_but_not_at_will() {
         message,
         gossip: announcement(&trade, message),
     };
-    relay.handle(gossip(0), START);
-    relay.handle(RelayEvent::TradeDone { txid: trade.txid(), result: Ok(()) }, START);
+    let asked = relay.handle(gossip(0), START);
+    checked(&mut relay, &asked, &[Ok(())], START);
     assert_eq!(verdicts(&relay.handle(gossip(1), START + interval)), [(1, Verdict::Accept)]);
     assert_eq!(verdicts(&relay.handle(gossip(2), START + interval + 1)), [(2, Verdict::Ignore)]);
     let mut block = next_block(0);
@@ -68,7 +68,7 @@ fn a_trade_announced_again_goes_on_but_not_at_will() {
 
 fn added(trade: &Transaction, at: Moment, local: bool) -> RelayEvent<u32> {
     let transaction = Arc::new(trade.clone());
-    RelayEvent::TradeAdded { txid: trade.txid(), transaction, added: at, local }
+    RelayEvent::TradeAdded { txid: trade.txid(), transaction, added: at, local, free: true }
 }
 
 /// Ticks up to a time, and returns the rounds in which the trade was announced, with their times.
@@ -84,8 +84,8 @@ fn announcements(
         now += 250;
         for announcement in published(&relay.handle(RelayEvent::Tick, now)) {
             match announcement {
-                Announcement::Trade(TradeGossip::Trade(found))
-                    if found.transaction == trade.to_bytes() =>
+                Announcement::Trade(TradeGossip::Trades(found))
+                    if found.transactions.iter().any(|bytes| *bytes == trade.to_bytes()) =>
                 {
                     heard.push((now, found.round));
                 }
@@ -110,8 +110,9 @@ fn everybody_who_has_a_trade_announces_it_at_random_times_until_it_is_mined() {
         });
         if !local {
             let gossip = announcement(&trade, 0);
-            relay.handle(RelayEvent::TradeGossip { peer: peer(1), message: 1, gossip }, START);
-            relay.handle(RelayEvent::TradeDone { txid: trade.txid(), result: Ok(()) }, START);
+            let asked =
+                relay.handle(RelayEvent::TradeGossip { peer: peer(1), message: 1, gossip }, START);
+            checked(&mut relay, &asked, &[Ok(())], START);
         }
         assert!(published(&relay.handle(added(&trade, START, local), START)).is_empty());
         relay.handle(added(&trade, START, local), START);
@@ -164,7 +165,11 @@ fn repeated_trades_delay_no_new_ones_and_are_slow() {
     let mut count = 0_u64;
     while now < START + 10 * interval {
         now += 250;
-        count += published(&relay.handle(RelayEvent::Tick, now)).len() as u64;
+        for announcement in published(&relay.handle(RelayEvent::Tick, now)) {
+            let Announcement::Trade(TradeGossip::Trades(found)) = announcement else { continue };
+            assert!(found.round == 0 || found.transactions.len() == 1, "each has its own time");
+            count += found.transactions.len() as u64;
+        }
     }
     let most = 1_000 + REPEAT_RATE.burst + REPEAT_RATE.per_second * 10 * interval / 1_000;
     assert!(count > 1_500 && count <= most, "{count} of {most}");
@@ -216,21 +221,19 @@ fn a_trade_before_its_parent_waits_for_it() {
     let child = spend(OutPoint { txid: parent.txid(), index: 0 }, b"");
     let gossip =
         RelayEvent::TradeGossip { peer: peer(1), message: 1, gossip: announcement(&child, 0) };
-    relay.handle(gossip, START);
+    let asked = relay.handle(gossip, START);
     let result = Err(refused(Blame::Nobody, RefusalCause::MissingCoin));
-    assert!(relay.handle(RelayEvent::TradeDone { txid: child.txid(), result }, START).is_empty());
+    assert!(checked(&mut relay, &asked, &[result], START).is_empty());
     let added = RelayEvent::TradeAdded {
         txid: parent.txid(),
         transaction: Arc::new(parent),
         added: START,
         local: false,
+        free: true,
     };
     let actions = relay.handle(added, START + 1_000);
-    assert!(actions.iter().any(
-        |a| matches!(a, RelayAction::AcceptTrade { transaction, .. } if **transaction == child)
-    ));
-    let actions =
-        relay.handle(RelayEvent::TradeDone { txid: child.txid(), result: Ok(()) }, START + 1_000);
+    assert_eq!(check(&actions).map(|(_, trades)| trades), Some(vec![child]));
+    let actions = checked(&mut relay, &actions, &[Ok(())], START + 1_000);
     assert_eq!(verdicts(&actions), [(1, Verdict::Accept)]);
 }
 
@@ -242,13 +245,110 @@ fn a_flood_of_notes_is_ignored_beyond_the_rate_and_costs_others_nothing() {
         let gossip = announcement(&note(number), 0);
         let actions =
             relay.handle(RelayEvent::TradeGossip { peer: peer(1), message: number, gossip }, START);
-        accepted += u64::from(
-            actions.iter().any(|action| matches!(action, RelayAction::AcceptTrade { .. })),
-        );
+        accepted += u64::from(check(&actions).is_some());
     }
     assert_eq!(accepted, NOTE_RATE.burst);
     let gossip = announcement(&note(9_999), 0);
     let actions =
         relay.handle(RelayEvent::TradeGossip { peer: peer(2), message: 9_999, gossip }, START);
-    assert!(matches!(actions[..], [RelayAction::AcceptTrade { .. }]));
+    assert!(matches!(actions[..], [RelayAction::AcceptTrades { .. }]));
+}
+
+#[test]
+fn a_burst_leaves_in_a_few_messages_within_one_tick() {
+    let mut relay = relay();
+    let coin = |index| OutPoint { txid: TxId([7; 32]), index };
+    let trades: Vec<_> = (0..300).map(|number| spend(coin(number), b"")).collect();
+    for trade in &trades {
+        relay.handle(added(trade, START, true), START);
+    }
+    let actions = relay.handle(RelayEvent::Tick, START + FIRST_DELAY_MS);
+    let messages = published(&actions);
+    assert!(messages.len() <= 4, "{} messages", messages.len());
+    let mut found = std::collections::BTreeSet::new();
+    for message in &messages {
+        let Announcement::Trade(TradeGossip::Trades(message)) = message else { panic!("a block") };
+        assert_eq!(message.round, 0);
+        found.extend(message.transactions.iter().map(|bytes| bytes.to_vec()));
+    }
+    assert_eq!(found, trades.iter().map(Transaction::to_bytes).collect());
+}
+
+#[test]
+fn many_trades_of_one_message_go_on_together_if_all_are_new_and_valid() {
+    let (mut relay, trades) = (relay(), [note(1), note(2), note(3)]);
+    let all: Vec<_> = trades.iter().collect();
+    let gossip = |message, round| RelayEvent::TradeGossip {
+        peer: peer(1),
+        message,
+        gossip: announcements_of(&all, round),
+    };
+    let asked = relay.handle(gossip(1, 0), START);
+    assert_eq!(check(&asked).map(|(_, asked)| asked), Some(trades.to_vec()));
+    let actions = checked(&mut relay, &asked, &[Ok(()), Ok(()), Ok(())], START);
+    assert_eq!(verdicts(&actions), [(1, Verdict::Accept)]);
+    for trade in &trades {
+        relay.handle(added(trade, START, false), START);
+    }
+    let heard = announcements(&mut relay, &trades[0], START, START + 1_000);
+    assert!(heard.is_empty(), "gossip spreads them");
+    // The same trades again are forwarded only once they are due.
+    assert_eq!(verdicts(&relay.handle(gossip(2, 1), START + 1)), [(2, Verdict::Ignore)]);
+    let interval = SPACING_MS * ANNOUNCE_SPACINGS;
+    assert_eq!(verdicts(&relay.handle(gossip(3, 2), START + interval)), [(3, Verdict::Accept)]);
+}
+
+#[test]
+fn a_message_that_carries_what_nobody_wants_stays_here_and_the_rest_is_announced() {
+    let nobody = || Err(refused(Blame::Nobody, RefusalCause::Other));
+    let lost = || Err(refused(Blame::Nobody, RefusalCause::MissingCoin));
+    let wrong = || Err(refused(Blame::Peer, RefusalCause::Other));
+    let cases = [
+        (nobody(), Verdict::Ignore, vec![]),
+        (lost(), Verdict::Ignore, vec![]),
+        (wrong(), Verdict::Reject, vec![(peer(1), Offence::InvalidTrade)]),
+    ];
+    for (result, verdict, offences) in cases {
+        for added_first in [false, true] {
+            let (mut relay, good, bad) = (relay(), note(1), note(2));
+            let gossip = announcements_of(&[&good, &bad], 0);
+            let event = RelayEvent::TradeGossip { peer: peer(1), message: 1, gossip };
+            let asked = relay.handle(event, START);
+            if added_first {
+                relay.handle(added(&good, START, false), START);
+            }
+            let actions = checked(&mut relay, &asked, &[Ok(()), result.clone()], START);
+            assert_eq!(verdicts(&actions), [(1, verdict)]);
+            assert_eq!(penalties(&actions), offences);
+            relay.handle(added(&good, START, false), START);
+            let heard = announcements(&mut relay, &good, START, START + 1_000);
+            assert_eq!(heard.iter().map(|(_, round)| *round).collect::<Vec<_>>(), [0]);
+        }
+    }
+}
+
+#[test]
+fn known_trades_do_not_ride_on_a_new_one() {
+    let (mut relay, known, new) = (relay(), note(1), note(2));
+    relay.handle(added(&known, START, true), START);
+    let gossip = announcements_of(&[&known, &new], 0);
+    let event = RelayEvent::TradeGossip { peer: peer(1), message: 1, gossip };
+    let asked = relay.handle(event, START + 1);
+    assert_eq!(check(&asked).map(|(_, asked)| asked), Some(vec![new]));
+    let actions = checked(&mut relay, &asked, &[Ok(())], START + 1);
+    assert_eq!(verdicts(&actions), [(1, Verdict::Ignore)]);
+}
+
+#[test]
+fn a_message_beyond_the_peers_rate_is_ignored_as_a_whole() {
+    let mut relay = relay();
+    let notes: Vec<_> = (0..200).map(note).collect();
+    let gossip = |message, count: usize| RelayEvent::TradeGossip {
+        peer: peer(1),
+        message,
+        gossip: announcements_of(&notes[..count].iter().collect::<Vec<_>>(), message),
+    };
+    let asked = relay.handle(gossip(1, 150), START);
+    assert_eq!(check(&asked).map(|(_, asked)| asked.len()), Some(150));
+    assert_eq!(verdicts(&relay.handle(gossip(2, 200), START)), [(2, Verdict::Ignore)]);
 }

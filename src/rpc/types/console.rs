@@ -38,6 +38,14 @@ pub(crate) enum ConsoleEvent {
         to: String,
         id: String,
     },
+    /// Mutual friends keep a line of this node until its receiver is back.
+    ChatLeft {
+        /// The name of the receiver.
+        to: String,
+        id: String,
+        /// The number of friends who keep it.
+        friends: u32,
+    },
     /// A friend is online.
     FriendJoined { name: String, peer_id: PeerId },
     /// A friend is offline.

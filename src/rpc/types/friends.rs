@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::reach::PathName;
 use crate::primitives::{Address, PeerId, UnixMillis};
 
 /// The level of trust in a peer of the list.
@@ -31,6 +32,15 @@ pub(crate) struct FriendView {
     pub address: Option<Address>,
     /// The time at which it was last online; `None` if this node has never been connected to it.
     pub last_seen: Option<UnixMillis>,
+    /// The way to a friend that is here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathName>,
+    /// The name of the friend that relays; left out if it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<String>,
+    /// The reason why a friend that is away is not reached, as far as a dial has shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// A list of friends, sorted by name.
@@ -110,6 +120,14 @@ pub(crate) struct ChatMessage {
     /// The author's timestamp, in unix ms.
     pub time: UnixMillis,
     pub state: ChatState,
+    /// The number of mutual friends who keep a queued line for its receiver, sealed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_with: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The reply of `history`, oldest line first.

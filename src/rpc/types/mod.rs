@@ -40,7 +40,9 @@ pub(crate) use payments::{
     PaymentsRequest, WalletBalance, WalletState,
 };
 pub(crate) use people::{FriendBlocked, FriendForgotten, Payee, Renamed};
-pub(crate) use reach::{BackupFile, BackupMade, Reach, TryFailure, TryView};
+pub(crate) use reach::{
+    BackupFile, BackupMade, PathName, Reach, ReachName, ReachView, TryFailure, TryView,
+};
 pub(crate) use settings::{Origin, SettingList, SettingView};
 pub(crate) use undo::{Cancel, Resend};
 #[cfg(any(test, fuzzing))]
@@ -195,6 +197,9 @@ mod tests {
             online: false,
             address: None,
             last_seen: None,
+            path: None,
+            through: None,
+            why: None,
         };
         // The fields `address` and `last_seen` are present even if unknown: null.
         let fields = ["name", "suffix", "peer_id", "level", "online", "address", "last_seen"];
@@ -210,9 +215,12 @@ mod tests {
             to: None,
             text: "hi".to_owned(),
             time: 1,
-            state: ChatState::Received,
+            state: ChatState::Queued,
+            left_with: 0,
         };
         assert_fields(&message, &["id", "from", "to", "text", "time", "state"]);
+        let left = ChatMessage { left_with: 2, ..message };
+        assert_fields(&left, &["id", "from", "to", "text", "time", "state", "left_with"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::branch::DivergenceView;
-use super::reach::TryView;
+use super::reach::{ReachView, TryView};
 use super::values::{Coins, Units};
 use crate::primitives::{Address, BlockHash, Height, MiningMode, NetworkId, PeerId, UnixMillis};
 use crate::sync::{Obstacle, Phase};
@@ -39,6 +39,9 @@ pub(crate) struct StatusReport {
     /// The reason for which a better chain does not come; present in phase `stalled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub obstacle: Option<Obstacle>,
+    /// The number of sealed chat lines that this node keeps for friends who are away.
+    #[serde(default)]
+    pub kept_lines: u64,
     /// The number of mempool entries.
     pub mempool: u32,
     /// The memory that mempool entries take.
@@ -84,6 +87,9 @@ pub(crate) struct StatusReport {
     /// The addresses that the node tries, of the user and of friends, and why they fail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tries: Vec<TryView>,
+    /// How others reach the running node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<ReachView>,
     /// True if no other machine can reach the running node: it listens at loopback addresses only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_this_machine: bool,
@@ -128,6 +134,9 @@ pub(crate) struct PeerView {
     pub address: String,
     /// True if the peer dialed this node.
     pub inbound: bool,
+    /// The peer that relays the connection, if there is one and it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<PeerId>,
     /// Penalties lower the score; the best score is 0.
     pub score: i64,
     /// The height of the peer's tip, if the peer has reported it.

@@ -83,6 +83,65 @@ impl TryView {
     }
 }
 
+/// The farthest way in which others reach a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ReachName {
+    /// Anybody reaches it.
+    Public,
+    /// The router maps a port to it.
+    Mapped,
+    /// Friends relay for it.
+    Relayed,
+    /// The local network alone, as the node's settings want it.
+    Lan,
+    /// Nobody outside of its network.
+    Nowhere,
+}
+
+/// How others reach a running node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReachView {
+    pub way: ReachName,
+    /// The names of the friends that relay for it.
+    #[serde(default)]
+    pub through: Vec<String>,
+    /// The multiaddrs that it tells others, the best first.
+    pub addresses: Vec<String>,
+    /// True if it relays for friends.
+    #[serde(default)]
+    pub relays: bool,
+    /// The state of the router's mapped port: `asking`, `mapped`, `expired`, `none` or
+    /// `not_public`; left out if none is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<String>,
+    /// A sentence on what to do about it, if there is anything to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+}
+
+impl ReachView {
+    /// Returns the way in words.
+    pub(crate) fn words(&self) -> String {
+        match self.way {
+            ReachName::Public if self.relays => "anybody; this node relays for friends".to_owned(),
+            ReachName::Public => "anybody".to_owned(),
+            ReachName::Mapped => "anybody, by a port that the router maps".to_owned(),
+            ReachName::Relayed => format!("friends, through {}", self.through.join(" and ")),
+            ReachName::Lan => "nodes of the local network".to_owned(),
+            ReachName::Nowhere => "nobody outside of this network".to_owned(),
+        }
+    }
+}
+
+/// The way to a friend that is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PathName {
+    Direct,
+    Relayed,
+}
+
 /// The reply of `backup`: a finished file in the data folder, for the caller to move.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BackupMade {

@@ -119,7 +119,7 @@ fn what_is_over_a_limit_is_refused_by_name_on_both_ends() {
     assert_eq!(Topic::Chat.decode(&encode(&gossip)), Err(over.clone()));
     assert_eq!(Gossip::Chat(gossip).encode(), Err(over));
 
-    let get = SyncRequest::GetBlocks(GetBlocks { locator: vec![network(); 65], limit: 1 });
+    let get = SyncRequest::GetBlocks(GetBlocks { locator: vec![network(); 65], limit: 1, skip: 0 });
     assert!(matches!(
         Protocol::Sync.decode_request(&encode(&get)),
         Err(CodecError::OverLimit { count: 65, limit: 64, .. })
@@ -160,6 +160,6 @@ fn many_tiny_items_are_counted_before_anything_is_allocated() {
 #[test]
 fn ids_name_version_and_network_and_hello_names_no_network() {
     assert_eq!(Protocol::Hello.id(&network()), "/friendchain/hello/1");
-    assert_eq!(Protocol::Sync.id(&network()), "/friendchain/sync/1/abababab");
+    assert_eq!(Protocol::Sync.id(&network()), "/friendchain/sync/2/abababab");
     assert_eq!(Topic::Blocks.name(&network()), "/friendchain/topic/blocks/1/abababab");
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_bytes::ByteBuf;
 
 use super::{
-    examples::{friend, signer},
+    examples::{agreer, friend, signer},
     page::{source, strings, table},
 };
 use crate::{
@@ -190,7 +190,7 @@ fn ask_sync(question: Question) -> (Sync, u64) {
         sync.out_of(SyncEvent::Response { id, result: Ok(inv(&[block().header])) });
         let best_header = block_tip();
         let accepted = HeadersAccepted { new: 1, last: best_header.hash, best_header };
-        let done = SyncEvent::HeadersDone { peer: peer(), result: Ok(accepted) };
+        let done = SyncEvent::HeadersDone { peer: peer(), walk: 1, result: Ok(accepted) };
         let actions = sync.out_of(done);
         let read = actions.iter().find_map(|action| match action {
             SyncAction::FetchMissing { read, .. } => Some(*read),
@@ -265,7 +265,7 @@ impl Asker {
     /// Lets the time of the request pass without an answer.
     fn times_out(&mut self) -> Charges {
         match self {
-            Self::Sync(sync, _) => sync_charges(&sync.handle(SyncEvent::Tick, NOW + 20_000)),
+            Self::Sync(sync, _) => sync_charges(&sync.handle(SyncEvent::Tick, NOW + 25_000)),
             Self::Relay(relay, _) => relay_charges(&relay.handle(RelayEvent::Tick, NOW + 5_000)),
         }
     }
@@ -275,7 +275,8 @@ impl Asker {
         let (hash, result) = (block().hash(), broken(cause));
         match self {
             Self::Sync(sync, _) => {
-                sync_charges(&sync.handle(SyncEvent::BlockDone { hash, result }, NOW + 2))
+                let results = vec![(hash, result)];
+                sync_charges(&sync.handle(SyncEvent::BlocksDone { results }, NOW + 2))
             }
             Self::Relay(relay, _) => {
                 let event = RelayEvent::BlockDone { hash, result: broken(cause) };
@@ -303,8 +304,13 @@ fn all_cost(question: Question, responses: Vec<SyncResponse>) -> String {
 
 #[test]
 fn an_answer_of_another_kind_costs_what_the_readme_says() {
-    use SyncResponse::{BlockTrades, Busy, Data, MempoolIds, NotFound, NotYet};
-    let kinds = || [inv(&[]), MempoolIds(vec![]), Data(vec![Item::NotFound]), BlockTrades(vec![])];
+    use SyncResponse::{BlockTrades, Blocks, Busy, Data, MempoolIds, NotFound, NotYet};
+    let data = Data(vec![Item::NotFound]);
+    let blocks = Blocks(bytes(&block()));
+    let kinds = || {
+        let (data, blocks) = (data.clone(), blocks.clone());
+        [inv(&[]), MempoolIds(vec![]), data, BlockTrades(vec![]), blocks]
+    };
     let row = |name: &str, right: &str, question: Question, own: usize| {
         let others = (0..).zip(kinds()).filter(|(at, _)| *at != own).map(|(_, each)| each);
         vec![
@@ -322,15 +328,16 @@ fn an_answer_of_another_kind_costs_what_the_readme_says() {
         strings(&["Explore", "Profiles", "0", "0", "-", "0", "0"]),
         strings(&["Introduce", "Welcome", "0", "0", "-", "0", "0"]),
         strings(&["Direct", "Delivered", "0", "0", "-", "-", "0"]),
+        strings(&["Sealed", "Delivered", "0", "0", "-", "-", "0"]),
         row("GetBlocks", "Inv", Question::Headers, 0),
         row("GetMempool", "MempoolIds", Question::MempoolIds, 1),
-        row("GetData", "Data", Question::Bodies, 2),
+        row("GetRange", "Blocks", Question::Bodies, 4),
+        row("GetData", "Data", Question::Trades, 2),
         row("GetBlockTrades of an announced block", "BlockTrades", Question::Parts, 3),
         row("GetData of an announced block", "Data", Question::Whole, 2),
     ];
     assert_eq!(table(&["question", "right answer"]), expected);
-    assert_eq!(row("GetData", "Data", Question::Trades, 2), expected[6]);
-    // The first four questions are the router's. It charges nothing for their answers, apart from
+    // The first five questions are the router's. It charges nothing for their answers, apart from
     // profiles, which have their own rows.
     let router = source("node/router");
     let (_, on_response) = router.split_once("fn on_response(").expect("the place");
@@ -349,11 +356,12 @@ fn a_request_without_an_answer_costs_nothing_but_for_time() {
     assert_eq!(Asker::new(Question::Headers).ends(Err(malformed)), []);
 }
 
-/// Returns the charges for an answer to `GetData`, once the chain refuses the block.
+/// Returns the charges for an answer with a block or its parts, once the chain refuses the block.
 fn refused_body(question: Question, cause: RefusalCause) -> Charges {
     let mut asker = Asker::new(question);
     let response = match question {
         Question::Parts => SyncResponse::BlockTrades(vec![bytes(&a_note(2))]),
+        Question::Bodies => SyncResponse::Blocks(bytes(&block())),
         _ => SyncResponse::Data(vec![Item::Block(bytes(&block()))]),
     };
     assert_eq!(asker.ends(Ok(response)), [], "{question:?}");
@@ -371,9 +379,9 @@ fn wrong_invs() -> Vec<Charges> {
     let full = |sync: &mut Sync, id, best: Tip| {
         sync.out_of(SyncEvent::Response { id, result: Ok(inv(&[first])) });
         let accepted = HeadersAccepted { new: 1, last: first.hash(), best_header: best };
-        sync.out_of(SyncEvent::HeadersDone { peer: peer(), result: Ok(accepted) });
-        let hashes = vec![tip().hash];
-        sync_request(&sync.out_of(SyncEvent::Locator { peer: peer(), hashes }))
+        let walk = 1;
+        let done = SyncEvent::HeadersDone { peer: peer(), walk, result: Ok(accepted) };
+        sync_request(&sync.out_of(done))
     };
     let best = Tip { hash: first.hash(), height: 11, work: work(11), time: 0 };
     let id = full(&mut sync, id, best);
@@ -386,7 +394,7 @@ fn wrong_invs() -> Vec<Charges> {
     let (mut invalid, id) = sync_for_headers(far);
     invalid.out_of(SyncEvent::Response { id, result: Ok(inv(&[first])) });
     let result = broken(RefusalCause::Other);
-    let invalid = invalid.out_of(SyncEvent::HeadersDone { peer: peer(), result });
+    let invalid = invalid.out_of(SyncEvent::HeadersDone { peer: peer(), walk: 1, result });
 
     vec![
         stray,
@@ -403,25 +411,28 @@ fn wrong_data() -> Vec<Charges> {
     let mut other_body = block();
     other_body.transactions.pop();
     let other_body = vec![Item::Block(bytes(&other_body))];
+    let blocks = |bytes: ByteBuf| answered(Question::Bodies, SyncResponse::Blocks(bytes));
+    let two = [block().to_bytes(), block().to_bytes()].concat();
     let same = |cases: Vec<Charges>| {
         assert!(cases.iter().all(|each| *each == cases[0]), "{cases:?}");
         cases[0].clone()
     };
     let item = Item::Block(bytes(&block()));
     let note = Item::Trade(bytes(&a_note(1)));
-    let counts = [Question::Bodies, Question::Trades, Question::Whole].map(|question| {
-        same(vec![data(question, vec![]), data(question, vec![Item::NotFound, Item::NotFound])])
-    });
+    let mut counts = vec![blocks(ByteBuf::new()), blocks(ByteBuf::from(two))];
+    for question in [Question::Trades, Question::Whole] {
+        counts.push(data(question, vec![]));
+        counts.push(data(question, vec![Item::NotFound, Item::NotFound]));
+    }
     let others = vec![
-        data(Question::Bodies, vec![note.clone()]),
-        data(Question::Bodies, vec![Item::Block(bytes(&other))]),
+        blocks(bytes(&other)),
         data(Question::Whole, vec![note]),
         data(Question::Whole, vec![Item::Block(bytes(&other))]),
         data(Question::Trades, vec![item]),
         data(Question::Trades, vec![Item::Trade(bytes(&a_note(2)))]),
     ];
     let unreadable = vec![
-        data(Question::Bodies, vec![Item::Block(ByteBuf::new())]),
+        blocks(ByteBuf::from(vec![9])),
         data(Question::Whole, vec![Item::Block(ByteBuf::new())]),
         data(Question::Trades, vec![Item::Trade(ByteBuf::new())]),
     ];
@@ -433,7 +444,7 @@ fn wrong_data() -> Vec<Charges> {
     let (txid, result): (TxId, _) = (a_note(1).txid(), broken(RefusalCause::Other));
     let trade = sync_charges(&sync.out_of(SyncEvent::TradeDone { txid, result }));
     vec![
-        same(counts.to_vec()),
+        same(counts),
         same(others),
         same(unreadable),
         refused_body(Question::Bodies, RefusalCause::WrongMerkleRoot),
@@ -460,6 +471,7 @@ fn wrong_profiles() -> Vec<Charges> {
         me: friend(1),
         network,
         signer: Box::new(move |bytes| sign(bytes)),
+        agree: Box::new(agreer(1)),
         trust: Trust::default(),
         clock: Box::new(|| 1_000),
     };

@@ -17,10 +17,10 @@ use crate::{
     },
     wire::{
         BlockGossip, ChatGossip, ChatRequest, ChatResponse, CodecError, CompactBlock,
-        FriendsRequest, FriendsResponse, GetBlockTrades, GetBlocks, Gossip, HelloRequest,
-        HelloResponse, Item, ItemId, LineIds, Protocol, Refusal, Request, Response, SignedLine,
-        SignedProfile, SignedQuit, Status, SyncRequest, SyncResponse, Topic, TradeAnnouncement,
-        TradeGossip,
+        FriendsRequest, FriendsResponse, GetBlockTrades, GetBlocks, GetRange, Gossip, HelloRequest,
+        HelloResponse, Item, ItemId, LineIds, Protocol, Refusal, Request, Response, SealedLine,
+        Secret, SignedLine, SignedProfile, SignedQuit, Status, SyncRequest, SyncResponse, Topic,
+        TradeAnnouncement, TradeGossip, agree,
     },
 };
 
@@ -38,6 +38,15 @@ pub(super) fn signer(number: usize) -> impl Fn(&[u8]) -> Signature {
     let key = key(FRIENDS[number].1);
     move |bytes| Signature(key.sign(bytes).to_bytes())
 }
+
+/// Returns a function that agrees on secrets by the friend's key.
+pub(super) fn agreer(number: usize) -> impl Fn(&[u8; 32]) -> Secret {
+    let key = key(FRIENDS[number].1);
+    move |theirs| agree(&key, theirs)
+}
+
+/// The secret ephemeral key of the example of a sealed line.
+pub(super) const EPHEMERAL: [u8; 32] = [21; 32];
 
 /// The network, its first block, and a transaction for the second.
 pub(super) struct World {
@@ -118,6 +127,12 @@ impl World {
         let text = if direct { "Good morning to you" } else { "good night, 朋友们" };
         let (time, counter) = (testing::GENESIS_TIME + 3_000, if direct { 1 } else { 2 });
         SignedLine::sign(&self.network.id, friend(0), to, time, counter, text, &signer(0))
+            .expect("within the limits")
+    }
+
+    /// Returns the line to the second friend, sealed.
+    pub(super) fn sealed(&self) -> SealedLine {
+        SealedLine::seal(&self.network.id, &self.line(true), &Secret::new(EPHEMERAL))
             .expect("within the limits")
     }
 
@@ -212,6 +227,10 @@ impl World {
             ("that line", Message::Request(Request::Chat(ChatRequest::GetLines(ids)))),
             ("here it is", answer(ChatResponse::Lines(vec![self.line(false)]))),
             ("it is kept no longer", answer(ChatResponse::Lines(vec![]))),
+            (
+                "yzw to yjf, sealed, for sr to keep",
+                Message::Request(Request::Chat(ChatRequest::Sealed(self.sealed()))),
+            ),
         ]
     }
 
@@ -219,9 +238,10 @@ impl World {
         let (hash, waiting) = (self.header.hash(), self.waiting.txid());
         let ask = |request: SyncRequest| Message::Request(Request::Sync(request));
         let blocks = |locator: Vec<BlockHash>, limit| {
-            ask(SyncRequest::GetBlocks(GetBlocks { locator, limit }))
+            ask(SyncRequest::GetBlocks(GetBlocks { locator, limit, skip: 0 }))
         };
         let parts = GetBlockTrades { block: hash, positions: vec![1, 2] };
+        let range = GetRange { first: hash, count: 1, bytes: 2_097_152 };
         vec![
             ("what comes after the genesis?", blocks(vec![self.network.id], 2_000)),
             ("what comes after the first block?", blocks(vec![hash, self.network.id], 2_000)),
@@ -233,12 +253,14 @@ impl World {
                 ask(SyncRequest::GetData(vec![ItemId::Block(hash), ItemId::Trade(waiting)])),
             ),
             ("its second and third transactions", ask(SyncRequest::GetBlockTrades(parts))),
+            ("the first block, and none above it", ask(SyncRequest::GetRange(range))),
         ]
     }
 
     fn sync_responses(&self) -> Vec<Example> {
         let answer = |response: SyncResponse| Message::Response(Response::Sync(response));
         let block = ByteBuf::from(self.block.to_bytes());
+        let range = block.clone();
         vec![
             ("one header", answer(SyncResponse::Inv(self.header_bytes()))),
             ("nothing newer", answer(SyncResponse::Inv(ByteBuf::new()))),
@@ -255,6 +277,7 @@ impl World {
                 "the second and third transactions",
                 answer(SyncResponse::BlockTrades(vec![self.transaction(1), self.transaction(2)])),
             ),
+            ("the only block from there on", answer(SyncResponse::Blocks(range))),
             ("a block that is on its way", answer(SyncResponse::NotYet)),
             ("an unknown block", answer(SyncResponse::NotFound)),
             ("over a limit", answer(SyncResponse::Refused(Refusal::OverLimit))),
@@ -263,18 +286,19 @@ impl World {
     }
 
     fn gossip_messages(&self) -> Vec<Example> {
-        let trade = |transaction: &Transaction, round| {
-            let transaction = ByteBuf::from(transaction.to_bytes());
-            let announcement = TradeAnnouncement { transaction, round };
-            Message::Gossip(Gossip::Trade(TradeGossip::Trade(announcement)))
+        let trades = |transactions: Vec<ByteBuf>, round| {
+            let announcement = TradeAnnouncement { transactions, round };
+            Message::Gossip(Gossip::Trade(TradeGossip::Trades(announcement)))
         };
+        let waiting = || ByteBuf::from(self.waiting.to_bytes());
         let chat = |gossip: ChatGossip| Message::Gossip(Gossip::Chat(gossip));
         let block = |gossip: BlockGossip| Message::Gossip(Gossip::Block(gossip));
         vec![
             ("yzw to all", chat(ChatGossip::Line(self.line(false)))),
             ("yzw leaves", chat(ChatGossip::Quit(self.quit()))),
-            ("a note, announced", trade(&self.waiting, 0)),
-            ("the same note, six spacings later", trade(&self.waiting, 1)),
+            ("a note, announced", trades(vec![waiting()], 0)),
+            ("the same note, six spacings later", trades(vec![waiting()], 1)),
+            ("two at once", trades(vec![self.transaction(1), waiting()], 0)),
             ("the first block's header", block(BlockGossip::Solved(self.header_bytes()))),
             ("the first block", block(BlockGossip::Compact(self.compact()))),
         ]
@@ -413,20 +437,23 @@ impl Message {
             Self::Request(Request::Chat(ChatRequest::GetLineIds(_))) => "GetLineIds",
             Self::Response(Response::Chat(ChatResponse::LineIds(_))) => "LineIds",
             Self::Request(Request::Chat(ChatRequest::GetLines(_))) => "GetLines",
+            Self::Request(Request::Chat(ChatRequest::Sealed(_))) => "Sealed",
             Self::Response(Response::Chat(ChatResponse::Lines(_))) => "Lines",
             Self::Request(Request::Sync(SyncRequest::GetBlocks(_))) => "GetBlocks",
             Self::Request(Request::Sync(SyncRequest::GetMempool)) => "GetMempool",
             Self::Request(Request::Sync(SyncRequest::GetData(_))) => "GetData",
             Self::Request(Request::Sync(SyncRequest::GetBlockTrades(_))) => "GetBlockTrades",
+            Self::Request(Request::Sync(SyncRequest::GetRange(_))) => "GetRange",
             Self::Response(Response::Sync(SyncResponse::Inv(_))) => "Inv",
             Self::Response(Response::Sync(SyncResponse::MempoolIds(_))) => "MempoolIds",
             Self::Response(Response::Sync(SyncResponse::Data(_))) => "Data",
             Self::Response(Response::Sync(SyncResponse::BlockTrades(_))) => "BlockTrades",
+            Self::Response(Response::Sync(SyncResponse::Blocks(_))) => "Blocks",
             Self::Response(Response::Sync(SyncResponse::NotYet)) => "NotYet",
             Self::Response(Response::Sync(SyncResponse::NotFound)) => "NotFound",
             Self::Gossip(Gossip::Chat(ChatGossip::Line(_))) => "Line",
             Self::Gossip(Gossip::Chat(ChatGossip::Quit(_))) => "Quit",
-            Self::Gossip(Gossip::Trade(TradeGossip::Trade(_))) => "Trade",
+            Self::Gossip(Gossip::Trade(TradeGossip::Trades(_))) => "Trades",
             Self::Gossip(Gossip::Block(BlockGossip::Solved(_))) => "Solved",
             Self::Gossip(Gossip::Block(BlockGossip::Compact(_))) => "Compact",
         }

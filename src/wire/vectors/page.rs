@@ -95,6 +95,7 @@ fn collect(path: &Path, text: &mut String) {
 }
 
 /// Evaluates a constant's expression: products, sums and shifts of numbers and of other constants.
+/// A duration is in seconds.
 fn evaluate(expression: &str, sources: &[String]) -> i64 {
     let expression = expression.trim();
     for (operator, apply) in [
@@ -108,6 +109,11 @@ fn evaluate(expression: &str, sources: &[String]) -> i64 {
         }
     }
     let bare = expression.rsplit("::").next().unwrap_or_default();
+    for (unit, seconds) in [("from_secs(", 1), ("from_mins(", 60), ("from_hours(", 3_600)] {
+        if let Some(count) = bare.strip_prefix(unit).and_then(|rest| rest.strip_suffix(')')) {
+            return evaluate(count, sources) * seconds;
+        }
+    }
     bare.replace('_', "").parse().unwrap_or_else(|_| look_up(bare, sources))
 }
 

@@ -2,19 +2,19 @@
 //! goodbyes. They run on the friends room itself.
 
 use super::{
-    examples::{friend, signer},
+    examples::{agreer, friend, signer},
     page::{README, after, source, strings, table, table_in},
 };
 use crate::{
     friends::{
-        Friends, FriendsConfig, MAX_AHEAD_MS, MAX_TIME_APART_MS, ProfileError, ProfileReceipt,
-        QuitReceipt, Receipt, ReceiveError,
+        Friends, FriendsConfig, MAX_AHEAD_MS, MAX_SEALED_APART_MS, MAX_TIME_APART_MS, ProfileError,
+        ProfileReceipt, QuitReceipt, Receipt, ReceiveError, SealedError,
     },
     peers::{Ban, BanTerm, Offence, Trust},
     primitives::{BlockHash, NetworkId, Signature, UnixMillis},
     wire::{
-        CodecError, ItemId, Protocol, Refusal, SignedLine, SignedProfile, SignedQuit, SyncRequest,
-        Topic, codec,
+        CodecError, ItemId, Protocol, Refusal, SealedLine, Secret, SignedLine, SignedProfile,
+        SignedQuit, SyncRequest, Topic, codec,
     },
 };
 
@@ -40,6 +40,7 @@ fn with_trust(trust: Trust) -> Friends {
         me: friend(1),
         network: NETWORK,
         signer: Box::new(move |bytes| sign(bytes)),
+        agree: Box::new(agreer(1)),
         trust,
         clock: Box::new(|| 1_000),
     };
@@ -94,6 +95,92 @@ fn direct(receiver: &mut Friends, sender: usize, line: SignedLine) -> [String; 2
     }
 }
 
+/// Returns a line of friend 0, sealed to a friend.
+fn sealed(to: usize, text: &str) -> SealedLine {
+    seal(&line(Some(to), text, 7))
+}
+
+fn seal(line: &SignedLine) -> SealedLine {
+    SealedLine::seal(&NETWORK, line, &Secret::new([5; 32])).expect("a key")
+}
+
+fn damaged() -> SealedLine {
+    let mut sealed = sealed(1, "a");
+    sealed.sealed[50] ^= 1;
+    sealed
+}
+
+fn forged_inside() -> SealedLine {
+    seal(&SignedLine { signature: FORGED, ..line(Some(1), "a", 7) })
+}
+
+/// Returns the answer to Sealed with a line to another, and its points.
+fn keep(room: &mut Friends, by: usize, line: SealedLine) -> [String; 2] {
+    match room.keep_sealed(friend(by), &line, NOW) {
+        Ok(()) => ["Delivered".to_owned(), points(None)],
+        Err(error) => [refused(error.refusal()), points(None)],
+    }
+}
+
+/// Returns a room in which friend 0 has used up its share for friend 2.
+fn full() -> Friends {
+    let mut room = with_trust(Trust::new([friend(0), friend(2)], false));
+    while keep(&mut room, 0, sealed(2, "a"))[0] == "Delivered" {}
+    room
+}
+
+/// Returns the answer to Sealed with a line to the answerer, and its points.
+fn bring(room: &mut Friends, by: usize, line: SealedLine) -> [String; 2] {
+    answer_to_sealed(room.receive_sealed(friend(by), &line, NOW))
+}
+
+fn bring_at(room: &mut Friends, line: SealedLine, now: UnixMillis) -> [String; 2] {
+    answer_to_sealed(room.receive_sealed(friend(0), &line, now))
+}
+
+fn answer_to_sealed(received: Result<Receipt, SealedError>) -> [String; 2] {
+    match received {
+        Ok(_) => ["Delivered".to_owned(), points(None)],
+        Err(error) => [refused(error.refusal()), points(None)],
+    }
+}
+
+/// Returns the answer to a friend that brings a line of friend 0, whom the receiver has banned.
+fn bring_banned() -> [String; 2] {
+    let mut room = with_trust(Trust::new([friend(0), friend(2)], false));
+    room.keep_ban(Ban { peer: friend(0), term: BanTerm::Forever }).expect("kept");
+    let answer = bring(&mut room, 2, sealed(1, "a"));
+    assert!(room.history(None, 10).expect("read").is_empty(), "it is dropped");
+    answer
+}
+
+/// Returns the rows of Sealed. In `crowded`, nobody is a friend; in `busy`, the rate is used up.
+fn sealed_rows(room: &mut Friends, busy: &mut Friends, crowded: &mut Friends) -> Vec<Vec<String>> {
+    let row = |request: &str, mistake: &str, [answer, points]: [String; 2]| {
+        [strings(&[request, mistake]), vec![answer, points]].concat()
+    };
+    let another = |mistake: &str, answer| row("Sealed to another", mistake, answer);
+    let ours = |mistake: &str, answer| row("Sealed to the answerer", mistake, answer);
+    vec![
+        another(
+            "the sender or the receiver is no friend of the answerer",
+            keep(crowded, 0, sealed(2, "a")),
+        ),
+        another("the receiver is the sender", keep(room, 0, sealed(0, "a"))),
+        another("a share is used up", keep(&mut full(), 0, sealed(2, "a"))),
+        ours("the sender is no friend", bring(crowded, 0, sealed(1, "a"))),
+        ours("the box does not open", bring(room, 0, damaged())),
+        ours(
+            "`time` is more than 8 days from the answerer's clock",
+            bring_at(room, sealed(1, "a"), NOW + MAX_SEALED_APART_MS + 1),
+        ),
+        ours("the line's text is blank", bring(room, 0, sealed(1, " "))),
+        ours("the line's signature", bring(room, 0, forged_inside())),
+        ours("its author is banned", bring_banned()),
+        ours("too many lines", bring(busy, 0, sealed(1, "new"))),
+    ]
+}
+
 fn flooding() -> String {
     points(Some(Offence::Flooding))
 }
@@ -119,7 +206,7 @@ fn wrong_requests_have_the_answers_and_points_of_the_readme() {
     let none = |error: &CodecError| ["none".to_owned(), points(Some(error.into()))];
     let fixed = |answer: &str, points: String| [answer.to_owned(), points];
     let not_theirs = points(Some(Offence::NotTheAuthor));
-    let expected = [
+    let first = [
         row("any", "it cannot be read or is over a limit", none(&malformed)),
         // `net::codec` has the test of this row.
         row("any", "the stream ends without a byte", fixed("none", points(None))),
@@ -156,10 +243,14 @@ fn wrong_requests_have_the_answers_and_points_of_the_readme() {
             direct(&mut room, 0, SignedLine { signature: FORGED, ..line(Some(1), "a", 0) }),
         ),
         row("Direct", "too many lines", direct(&mut busy, 0, line(Some(1), "a", 0))),
+    ];
+    let sealed = sealed_rows(&mut room, &mut busy, &mut crowded);
+    let last = [
         // `layouts` has the test of this row.
         row("GetBlocks", "limit 0", fixed("Inv without headers", points(None))),
         row("GetData", "no ids", none(&no_ids)),
     ];
+    let expected = [first.to_vec(), sealed, last.to_vec()].concat();
     assert_eq!(table(&["request", "mistake", "answer", "points"]), expected);
 }
 

@@ -7,7 +7,7 @@ use redb::{Database, Key, ReadableDatabase as _, ReadableTable as _, TableDefini
 use redb::{ReadOnlyTable, TableHandle as _};
 
 use super::{
-    examples::{friend, signer},
+    examples::{agreer, friend, signer},
     page::{after, number, strings, table_in},
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     friends::{AddressSource, Friends, FriendsConfig},
     peers::{Ban, BanTerm, Trust},
     primitives::{BlockHash, Encode, NetworkId, PeerId, PublicKey, Transaction},
-    wire::{SignedLine, SignedProfile, SignedQuit, codec},
+    wire::{SealedLine, Secret, SignedLine, SignedProfile, SignedQuit, codec},
 };
 
 const PAGE: &str = include_str!("../../../proto/storage.md");
@@ -228,6 +228,7 @@ fn config() -> FriendsConfig {
         me: friend(1),
         network: FRIENDS_NETWORK,
         signer: Box::new(move |bytes| sign(bytes)),
+        agree: Box::new(agreer(1)),
         trust: Trust::new([friend(0)], false),
         clock: Box::new(|| 1_000),
     }
@@ -244,7 +245,8 @@ fn write_friends(path: &Path) -> (SignedProfile, SignedLine, SignedQuit) {
     room.keep_profile(profile.clone(), friend(0), NOW + 1).expect("kept");
     let line = SignedLine::sign(network, friend(0), None, NOW, 5, "hi", signer).expect("short");
     room.receive_broadcast(line.clone(), NOW + 2).expect("kept");
-    room.direct(friend(0), "hello", NOW + 3).expect("kept");
+    let sent = room.direct(friend(0), "hello", NOW + 3).expect("kept");
+    room.left_with(friend(0), sent.id, &[friend(2)], NOW + 9).expect("kept");
     room.broadcast("all", NOW + 4).expect("kept");
     let quit = SignedQuit::sign(network, friend(0), NOW + 1, 6, signer);
     room.receive_quit(&quit, NOW).expect("kept");
@@ -255,6 +257,11 @@ fn write_friends(path: &Path) -> (SignedProfile, SignedLine, SignedQuit) {
     room.set_own_name("me").expect("kept");
     let told = SignedLine::sign(network, friend(2), None, NOW, 0, "psst", &signer_of(2));
     room.receive_broadcast(told.expect("short"), NOW + 7).expect("kept");
+    let other = PeerId(PublicKey(crate::consensus::testing::public_key(&key(9)).0));
+    room.accept(&other.to_string(), NOW).expect("accepted");
+    let away = SignedLine::sign(network, friend(0), Some(other), NOW, 9, "psst", signer);
+    let away = SealedLine::seal(network, &away.expect("short"), &Secret::new([3; 32]));
+    room.keep_sealed(friend(0), &away.expect("sealed"), NOW + 9).expect("kept");
     room.set_own_profile("me", &[], None, NOW + 6).expect("signed");
     (profile, line, quit)
 }
@@ -281,6 +288,8 @@ fn the_tables_of_friends_redb_are_those_of_the_page() {
     assert_types::<u64, (Id, u64, Key32, Key32)>(&rows, database, "chat_to_all_1");
     assert_types::<u64, (Id, u64, Bytes)>(&rows, database, "requests_1");
     assert_types::<(Key32, u64), (Key32, Bytes)>(&rows, database, "outbox_1");
+    assert_types::<(Key32, u64, Key32), u64>(&rows, database, "left_1");
+    assert_types::<(Key32, u64), (Key32, u64, Bytes)>(&rows, database, "kept_1");
     assert_types::<Key32, (u64, u64)>(&rows, database, "quits_1");
     assert_types::<Name, (u64, u64, u8)>(&rows, database, "peers_1");
     assert_types::<Key32, u64>(&rows, database, "bans_1");
@@ -369,4 +378,22 @@ fn rows_of_friends_redb_are_stored_as_the_page_says() {
     let states = table_in(PAGE, &["line state", "name"]);
     let names: Vec<_> = states.iter().map(|row| row[1].clone()).collect();
     assert_eq!(names, strings(&["queued", "delivered", "refused", "sent", "received"]));
+}
+
+#[test]
+fn sealed_lines_are_stored_as_the_page_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("friends.redb");
+    write_friends(&path);
+    let database = &Database::open(&path).expect("the file");
+    let them = friend(0).0.0;
+
+    let table = open::<(Key32, u64, Key32), u64>(database, "left_1");
+    let row = table.get((&them, 1, &friend(2).0.0)).expect("a read").expect("a carrier");
+    assert_eq!(row.value(), NOW + 9);
+
+    let table = open::<(Key32, u64), (Key32, u64, &'static [u8])>(database, "kept_1");
+    let row = table.first().expect("a read").expect("a kept line");
+    let sender = &friend(0).0.0;
+    assert_eq!((row.1.value().0, row.1.value().1, row.1.value().2.len()), (sender, NOW + 9, 305));
 }

@@ -1,4 +1,4 @@
-//! Tests of the order of the checks of Trade, Solved and Compact. They run on the relay and on the
+//! Tests of the order of the checks of Trades, Solved and Compact. They run on the relay and on the
 //! chain.
 
 use serde_bytes::ByteBuf;
@@ -59,8 +59,8 @@ fn refused(blame: Blame, cause: RefusalCause) -> Refused {
 }
 
 fn trade_gossip(relay: &mut Relay<u32>, bytes: Vec<u8>) -> Vec<RelayAction<u32>> {
-    let announcement = TradeAnnouncement { transaction: ByteBuf::from(bytes), round: 0 };
-    let gossip = TradeGossip::Trade(announcement);
+    let announcement = TradeAnnouncement { transactions: vec![ByteBuf::from(bytes)], round: 0 };
+    let gossip = TradeGossip::Trades(announcement);
     relay.handle(RelayEvent::TradeGossip { peer: peer(), message: 1, gossip }, NOW)
 }
 
@@ -77,9 +77,8 @@ fn exhaust_trades(relay: &mut Relay<u32>, a_note: &Transaction, a_trade: &Transa
 fn after_chain(trade: &Transaction, result: Result<(), Refused>) -> Outcome {
     let mut relay = relay();
     let actions = trade_gossip(&mut relay, trade.to_bytes());
-    assert!(matches!(actions[..], [RelayAction::AcceptTrade { .. }]), "{actions:?}");
-    let txid = trade.txid();
-    let mut actions = relay.handle(RelayEvent::TradeDone { txid, result }, NOW);
+    let [RelayAction::AcceptTrades { id, .. }] = actions[..] else { panic!("{actions:?}") };
+    let mut actions = relay.handle(RelayEvent::TradesDone { id, results: vec![result] }, NOW);
     // A trade without its parent is kept, and gets its verdict later.
     actions.extend(relay.handle(RelayEvent::Tick, NOW + 4_000));
     outcome(&actions)
@@ -98,6 +97,7 @@ fn relay_checks(trade: &Transaction) -> Vec<(&'static str, Outcome)> {
         transaction: std::sync::Arc::new(trade.clone()),
         added: NOW,
         local: false,
+        free: true,
     };
     pooled.handle(entered, NOW);
     let mut mined = relay();
@@ -147,7 +147,7 @@ fn a_trade_is_judged_by_its_first_fault() {
         ("its signatures are valid", judge(&mut TestChain::new(), &forged(pays(3, all)))),
     ];
     let outcomes = [relay_checks(&pays(2, all)), checks.to_vec()].concat();
-    assert_checks("**Trade**", &outcomes);
+    assert_checks("**Trades**", &outcomes);
     assert_eq!(judge(&mut TestChain::new(), &pays(3, all))[0], "accept");
 }
 

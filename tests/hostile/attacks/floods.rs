@@ -33,7 +33,11 @@ pub(crate) fn request_flood(arena: &Arena) -> Running {
                     let locator = vec![network];
                     let requests = [
                         Request::Sync(SyncRequest::GetMempool),
-                        Request::Sync(SyncRequest::GetBlocks(GetBlocks { locator, limit: 2_000 })),
+                        Request::Sync(SyncRequest::GetBlocks(GetBlocks {
+                            locator,
+                            limit: 2_000,
+                            skip: 0,
+                        })),
                         Request::Sync(SyncRequest::GetData(vec![ItemId::Block(network); 128])),
                         Request::Sync(SyncRequest::GetData(vec![ItemId::Block(network)])),
                         Request::Friends(FriendsRequest::Explore),
@@ -72,10 +76,10 @@ pub(crate) fn free_transactions(arena: &Arena) -> Running {
                             note(&target.network, number, &"free ".repeat(190))
                         };
                         let announcement = TradeAnnouncement {
-                            transaction: ByteBuf::from(transaction.to_bytes()),
+                            transactions: vec![ByteBuf::from(transaction.to_bytes())],
                             round: 0,
                         };
-                        let bytes = Gossip::Trade(TradeGossip::Trade(announcement))
+                        let bytes = Gossip::Trade(TradeGossip::Trades(announcement))
                             .encode()
                             .map_err(io::Error::other)?;
                         gossip.publish(Topic::Trades, &[&bytes]).await?;

@@ -121,7 +121,7 @@ pub(crate) fn slow_reading(arena: &Arena) -> Running {
         let script = Script { deaf: true, ..Script::plain(target.network) };
         let actor = greeting(target, Source::Many, script).await?;
         let _gossip = actor.gossip().await?;
-        let ask = GetBlocks { locator: vec![target.network], limit: 2_000 };
+        let ask = GetBlocks { locator: vec![target.network], limit: 2_000, skip: 0 };
         let bytes =
             Request::Sync(SyncRequest::GetBlocks(ask)).encode().map_err(io::Error::other)?;
         let mut unread = Vec::new();

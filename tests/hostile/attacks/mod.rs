@@ -71,7 +71,7 @@ pub(crate) async fn headers_of(actor: &Actor, network: &Network) -> io::Result<V
     let mut headers = vec![network.genesis.header];
     loop {
         let last = headers.last().expect("a genesis").hash();
-        let ask = GetBlocks { locator: vec![last], limit: 2_000 };
+        let ask = GetBlocks { locator: vec![last], limit: 2_000, skip: 0 };
         let answer = actor.ask(&Request::Sync(SyncRequest::GetBlocks(ask))).await?;
         let Response::Sync(SyncResponse::Inv(bytes)) = answer else {
             return Err(io::Error::other(format!("no headers but {answer:?}")));

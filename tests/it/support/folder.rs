@@ -16,8 +16,11 @@ use tempfile::TempDir;
 
 use super::{DEADLINE, tools::Clock};
 
-/// The program under test.
-pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_friendchain");
+/// Returns the program under test: the one that cargo built, or that of `FRIENDCHAIN_TEST_BINARY`.
+pub(crate) fn binary() -> String {
+    let built = env!("CARGO_BIN_EXE_friendchain");
+    std::env::var("FRIENDCHAIN_TEST_BINARY").unwrap_or_else(|_| built.to_owned())
+}
 
 /// The data folders of one test, all in one temporary directory like under one `--data-dir`.
 pub(crate) struct TestNet {
@@ -90,10 +93,10 @@ impl Folder {
     /// Returns a command of the binary with this folder's environment and without the user's.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = match &self.namespace {
-            None => Command::new(BINARY),
+            None => Command::new(binary()),
             Some(namespace) => {
                 let mut command = Command::new("nsenter");
-                command.arg(format!("--net=/run/netns/{namespace}")).arg(BINARY);
+                command.arg(format!("--net=/run/netns/{namespace}")).arg(binary());
                 command
             }
         };

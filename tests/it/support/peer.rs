@@ -12,8 +12,8 @@ use friendchain::{
     consensus::Target,
     primitives::{Block, BlockHash, Encode, Header, NetworkId, PeerId},
     wire::{
-        self, HelloRequest, HelloResponse, Item, ItemId, Protocol, Request, Response, Status,
-        SyncRequest, SyncResponse, Topic,
+        self, GetRange, HelloRequest, HelloResponse, Item, ItemId, Protocol, Request, Response,
+        Status, SyncRequest, SyncResponse, Topic,
     },
 };
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt};
@@ -424,11 +424,28 @@ impl Branch {
         }
     }
 
+    /// Returns the block `first` and those above it, as far as there are bodies.
+    fn range(&self, ask: &GetRange) -> SyncResponse {
+        let start = self.headers.iter().position(|header| header.hash() == ask.first);
+        let above = start.map_or(&[][..], |start| &self.headers[start..]);
+        let bodies: Vec<u8> = above
+            .iter()
+            .take(ask.count as usize)
+            .map_while(|header| self.bodies.get(&header.hash()))
+            .flat_map(Encode::to_bytes)
+            .collect();
+        if bodies.is_empty() {
+            return SyncResponse::NotFound;
+        }
+        SyncResponse::Blocks(ByteBuf::from(bodies))
+    }
+
     fn sync_answer(&self, request: &SyncRequest) -> SyncResponse {
         match request {
             SyncRequest::GetBlocks(ask) => {
                 let known = |header: &Header| ask.locator.contains(&header.hash());
                 let after = self.headers.iter().rposition(known).map_or(0, |at| at + 1);
+                let after = after.saturating_add(ask.skip as usize).min(self.headers.len());
                 let bytes =
                     self.headers[after..].iter().flat_map(Header::to_array).collect::<Vec<_>>();
                 SyncResponse::Inv(ByteBuf::from(bytes))
@@ -443,6 +460,7 @@ impl Branch {
                 };
                 SyncResponse::Data(ids.iter().map(item).collect())
             }
+            SyncRequest::GetRange(ask) => self.range(ask),
             SyncRequest::GetBlockTrades(ask) => {
                 let Some(block) = self.bodies.get(&ask.block) else {
                     return SyncResponse::NotFound;

@@ -4,7 +4,7 @@ use std::thread;
 
 use super::{
     eventually,
-    folder::{BINARY, Folder},
+    folder::{Folder, binary},
     holds,
     tools::{shell, shell_ok},
 };
@@ -37,7 +37,8 @@ impl Terminal {
         let quoted: Vec<_> = args.iter().map(|arg| format!("'{arg}'")).collect();
         // `cat` keeps the screen after the program's end.
         let command = format!(
-            "{environment} '{BINARY}' {}; code=\\$?; echo; echo ended: \\$code; cat",
+            "{environment} '{}' {}; code=\\$?; echo; echo ended: \\$code; cat",
+            binary(),
             quoted.join(" ")
         );
         shell(&format!(

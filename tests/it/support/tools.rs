@@ -16,7 +16,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use super::folder::{BINARY, TestNet};
+use super::folder::{TestNet, binary};
 
 /// True if the tests in network namespaces run.
 ///
@@ -68,7 +68,7 @@ pub(crate) fn prometheus_wanted() -> bool {
 #[track_caller]
 pub(crate) fn clocks_wanted() -> Option<String> {
     // A static program asks the system for the time without any library in between.
-    if !shell_ok(&format!("ldd {BINARY} | grep -q libc")) {
+    if !shell_ok(&format!("ldd {} | grep -q libc", binary())) {
         say_skipped("the binary is static; tests/long-run.sh clock makes another and runs this");
         return None;
     }

@@ -1,10 +1,10 @@
 //! A disk that remembers every operation and can show what a crash after any of them would have
 //! left.
 //!
-//! Used by the crash tests of the chain and of the friends' store. The model is a disk with a write
-//! cache and sectors of 512 bytes: what was written before the last completed sync is there; of
-//! what was written after it, any subset of sectors, in any order; the file's length is one of
-//! those it had since.
+//! Used by the crash tests of the chain and of the friends' store, and by the simulation. The model
+//! is a disk with a write cache and sectors of 512 bytes: what was written before the last
+//! completed sync is there; of what was written after it, any subset of sectors, in any order; the
+//! file's length is one of those it had since.
 
 use std::{
     io,
@@ -34,6 +34,8 @@ struct Content {
     /// As the program sees it.
     now: Vec<u8>,
     operations: Vec<Operation>,
+    /// True if operations are carried out and not remembered.
+    quiet: bool,
     /// Operations that fail.
     failing: Option<std::ops::Range<usize>>,
     /// Operations that were tried.
@@ -70,7 +72,25 @@ impl CrashDisk {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A disk with this content that remembers no operation before [`Self::watch`].
+    pub(crate) fn quiet(content: Vec<u8>) -> Self {
+        Self(Arc::new(Mutex::new(Content { now: content, quiet: true, ..Content::default() })))
+    }
+
+    /// Remembers the operations from now on.
+    pub(crate) fn watch(&self) {
+        let mut content = self.content();
+        content.start = content.now.clone();
+        content.quiet = false;
+    }
+
+    /// A copy of all bytes.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.content().now.clone()
+    }
+
     /// The same content, with no operations yet.
+    #[cfg(test)]
     pub(crate) fn restarted(&self) -> Self {
         Self::of(self.content().now.clone())
     }
@@ -81,16 +101,19 @@ impl CrashDisk {
     }
 
     /// The operations of these numbers, counted with those that failed, fail as on a full disk.
+    #[cfg(test)]
     pub(crate) fn fail(&self, operations: std::ops::Range<usize>) {
         self.content().failing = Some(operations);
     }
 
     /// From now on a sync takes this long: whoever is answered before its end is seen to be.
+    #[cfg(test)]
     pub(crate) fn slow(&self, sync_takes: Duration) {
         self.content().sync_takes = sync_takes;
     }
 
     /// All bytes, to be damaged.
+    #[cfg(test)]
     pub(crate) fn damage(&self, change: impl FnOnce(&mut Vec<u8>)) {
         change(&mut self.content().now);
     }
@@ -125,7 +148,9 @@ impl CrashDisk {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "no space left on device"));
         }
         apply(&mut content.now, &operation);
-        content.operations.push(operation);
+        if !content.quiet {
+            content.operations.push(operation);
+        }
         Ok(())
     }
 }

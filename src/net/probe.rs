@@ -1,0 +1,319 @@
+//! Asks friends whether an address of this node can be reached, and dials back for friends who ask:
+//! `AutoNAT` v2.
+//!
+//! libp2p asks only peers that this node dialed, and answers only peers that dialed it. A node that
+//! others reach dials few, so that it would never learn that they do. Here both ends of a
+//! connection may ask.
+//!
+//! # Security
+//! Only a friend's word confirms an address, and only friends are dialed back, at the IP address
+//! that they are connected from. Without a bound on the address, a peer could make this node dial
+//! anybody.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    net::IpAddr,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use libp2p::{
+    Multiaddr, PeerId,
+    autonat::v2::{client, server},
+    core::{Endpoint, transport::PortUse},
+    swarm::{
+        CloseConnection, ConnectionDenied, ConnectionHandler as _, ConnectionHandlerSelect,
+        ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
+        ToSwarm, derive_prelude::Either,
+    },
+};
+
+use super::{
+    address::{far_end, ip, is_relayed},
+    guest::{Permits, Rule},
+    limits::{DIAL_BACK_PAUSE, MAX_CANDIDATES, PROBE_INTERVAL},
+    peer::from_libp2p,
+};
+use crate::peers::Trust;
+
+type Client = client::Behaviour;
+type Server = server::Behaviour;
+/// A handler that asks, and takes the call of who dials back.
+type AskingHandler = ConnectionHandlerSelect<THandler<Client>, THandler<Client>>;
+
+/// Asks friends.
+pub(super) struct Asking {
+    inner: Client,
+    trust: Trust,
+    relayed: HashSet<ConnectionId>,
+    known: HashSet<ConnectionId>,
+    /// The candidates so far, which the inner one never forgets.
+    candidates: HashSet<Multiaddr>,
+}
+
+impl Asking {
+    pub(super) fn new(trust: Trust) -> Self {
+        Self {
+            inner: Self::client(),
+            trust,
+            relayed: HashSet::new(),
+            known: HashSet::new(),
+            candidates: HashSet::new(),
+        }
+    }
+
+    fn client() -> Client {
+        let settings = client::Config::default()
+            .with_max_candidates(MAX_CANDIDATES)
+            .with_probe_interval(PROBE_INTERVAL);
+        Client::new(rand::make_rng(), settings)
+    }
+
+    /// Forgets all that was found out, since the machine is in another network now. The connections
+    /// of before are not asked again.
+    pub(super) fn start_anew(&mut self) {
+        self.inner = Self::client();
+        self.known.clear();
+        self.candidates.clear();
+    }
+
+    fn is_friend(&self, peer: &PeerId) -> bool {
+        from_libp2p(peer).is_some_and(|peer| self.trust.is_friend(&peer))
+    }
+
+    fn handler(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        remote: &Multiaddr,
+    ) -> Result<AskingHandler, ConnectionDenied> {
+        let (role, port) = (Endpoint::Dialer, PortUse::New);
+        let asks =
+            self.inner.handle_established_outbound_connection(id, peer, remote, role, port)?;
+        let hears = self.inner.handle_established_inbound_connection(id, peer, remote, remote)?;
+        Ok(asks.select(hears))
+    }
+}
+
+impl NetworkBehaviour for Asking {
+    type ConnectionHandler = AskingHandler;
+    type ToSwarm = client::Event;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        if is_relayed(local) {
+            self.relayed.insert(id);
+        }
+        self.handler(id, peer, remote)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        address: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        if is_relayed(address) {
+            self.relayed.insert(id);
+        }
+        self.handler(id, peer, address)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::NewExternalAddrCandidate(candidate) => {
+                if self.candidates.len() >= MAX_CANDIDATES
+                    && !self.candidates.contains(candidate.addr)
+                {
+                    return;
+                }
+                self.candidates.insert(candidate.addr.clone());
+            }
+            FromSwarm::ConnectionEstablished(it) => {
+                self.known.insert(it.connection_id);
+            }
+            FromSwarm::ConnectionClosed(it) => {
+                self.relayed.remove(&it.connection_id);
+                if !self.known.remove(&it.connection_id) {
+                    return;
+                }
+            }
+            FromSwarm::DialFailure(it) => {
+                self.relayed.remove(&it.connection_id);
+            }
+            FromSwarm::ListenFailure(it) => {
+                self.relayed.remove(&it.connection_id);
+            }
+            _ => {}
+        }
+        self.inner.on_swarm_event(event);
+    }
+
+    fn on_connection_handler_event(
+        &mut self,
+        peer: PeerId,
+        id: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
+        if !self.known.contains(&id) || self.relayed.contains(&id) || !self.is_friend(&peer) {
+            return;
+        }
+        let (Either::Left(event) | Either::Right(event)) = event;
+        self.inner.on_connection_handler_event(peer, id, event);
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        self.inner.poll(cx).map(|event| event.map_in(Either::Left))
+    }
+}
+
+/// Dials back for friends.
+pub(super) struct DialingBack {
+    inner: Server,
+    permits: Permits,
+    trust: Trust,
+    /// The IP address of each peer's direct connections.
+    machines: HashMap<ConnectionId, (PeerId, IpAddr)>,
+    /// Dials back in progress, and the connections that came of them.
+    back: HashMap<ConnectionId, PeerId>,
+    /// The last dial back to each peer.
+    last: HashMap<PeerId, Instant>,
+    closing: VecDeque<(PeerId, ConnectionId)>,
+}
+
+impl DialingBack {
+    pub(super) fn new(permits: Permits, trust: Trust) -> Self {
+        Self {
+            inner: Server::new(rand::make_rng()),
+            permits,
+            trust,
+            machines: HashMap::new(),
+            back: HashMap::new(),
+            last: HashMap::new(),
+            closing: VecDeque::new(),
+        }
+    }
+
+    /// True if the connection was made to dial back, and ends soon.
+    pub(super) fn is_back(&self, id: &ConnectionId) -> bool {
+        self.back.contains_key(id)
+    }
+
+    /// Returns the machines that a friend is connected from. None if it has to wait.
+    fn machines_of(&mut self, peer: &PeerId, now: Instant) -> Option<Vec<IpAddr>> {
+        let is_friend = from_libp2p(peer).is_some_and(|peer| self.trust.is_friend(&peer));
+        let waits = |last: &Instant| now.saturating_duration_since(*last) < DIAL_BACK_PAUSE;
+        if !is_friend || self.last.get(peer).is_some_and(waits) {
+            return None;
+        }
+        self.last.retain(|_, last| now.saturating_duration_since(*last) < DIAL_BACK_PAUSE);
+        self.last.insert(*peer, now);
+        let of_peer = self.machines.values().filter(|(other, _)| other == peer);
+        Some(of_peer.map(|(_, ip)| *ip).collect())
+    }
+
+    fn ended(&mut self, id: ConnectionId) {
+        self.machines.remove(&id);
+        self.back.remove(&id);
+        self.closing.retain(|(_, closing)| *closing != id);
+    }
+}
+
+impl NetworkBehaviour for DialingBack {
+    type ConnectionHandler = THandler<Server>;
+    type ToSwarm = server::Event;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        if !is_relayed(local)
+            && let Some(ip) = ip(&far_end(remote, local))
+        {
+            self.machines.insert(id, (peer, ip));
+        }
+        self.inner.handle_established_inbound_connection(id, peer, local, remote)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        address: &Multiaddr,
+        role: Endpoint,
+        port: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        if self.back.contains_key(&id) {
+            return self
+                .inner
+                .handle_established_outbound_connection(id, peer, address, role, port);
+        }
+        if !is_relayed(address)
+            && let Some(ip) = ip(address)
+        {
+            self.machines.insert(id, (peer, ip));
+        }
+        self.inner.handle_established_inbound_connection(id, peer, address, address)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match &event {
+            FromSwarm::ConnectionClosed(it) => self.ended(it.connection_id),
+            FromSwarm::DialFailure(it) => self.ended(it.connection_id),
+            FromSwarm::ListenFailure(it) => self.ended(it.connection_id),
+            _ => {}
+        }
+        self.inner.on_swarm_event(event);
+    }
+
+    fn on_connection_handler_event(
+        &mut self,
+        peer: PeerId,
+        id: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
+        self.inner.on_connection_handler_event(peer, id, event);
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        if let Some((peer_id, id)) = self.closing.pop_front() {
+            let connection = CloseConnection::One(id);
+            return Poll::Ready(ToSwarm::CloseConnection { peer_id, connection });
+        }
+        let event = std::task::ready!(self.inner.poll(cx));
+        match &event {
+            ToSwarm::Dial { opts } => {
+                let id = opts.connection_id();
+                if let Some(peer) = opts.get_peer_id()
+                    && let Some(machines) = self.machines_of(&peer, Instant::now())
+                {
+                    self.back.insert(id, peer);
+                    self.permits.permit(id, Rule::Back(machines));
+                }
+            }
+            ToSwarm::GenerateEvent(done) => {
+                // The question is answered, so that its connection has no more use.
+                let of_peer = self.back.iter().filter(|(_, peer)| **peer == done.client);
+                self.closing.extend(of_peer.map(|(id, peer)| (*peer, *id)));
+            }
+            _ => {}
+        }
+        Poll::Ready(event)
+    }
+}

@@ -1,0 +1,127 @@
+//! Relays: friends behind one reach each other, and strangers get nothing.
+
+use std::net::TcpListener;
+
+use super::{Node, config, hello, hello_back};
+use crate::{
+    net::{Identity, NetConfig, NetEvent, ReachWay, Told},
+    peers::Trust,
+    primitives::PeerId,
+    wire::{Request, Response},
+};
+
+/// A node that others reach and that relays for these friends.
+async fn relay_for(friends: &[PeerId]) -> Node {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("/ip4/127.0.0.1/tcp/{port}");
+    let config = NetConfig {
+        listen: vec![address.clone()],
+        external: vec![address],
+        relays: true,
+        trust: Trust::new(friends.iter().copied(), false),
+        ..config()
+    };
+    let mut relay = Node::with(config).await;
+    let reached = |event| match event {
+        NetEvent::Reach(reach) if reach.relaying => Some(reach.way),
+        _ => None,
+    };
+    assert_eq!(relay.until(reached).await, ReachWay::Public);
+    relay
+}
+
+/// A node that is connected to the relay, and whose only friends are these.
+async fn behind(relay: &Node, identity: Identity, friends: &[PeerId]) -> Node {
+    let trust = Trust::new(friends.iter().copied().chain([relay.id()]), false);
+    let mut node = Node::with(NetConfig { identity, trust, ..config() }).await;
+    node.handle.dial(&relay.full_address()).await.unwrap();
+    node.connected_to(relay.id()).await;
+    node
+}
+
+/// Waits until the node is reached through the relay. Returns that address.
+async fn reserved(node: &mut Node, relay: PeerId) -> String {
+    let reached = |event| match event {
+        NetEvent::Reach(reach) if reach.relays.contains(&relay) => {
+            assert_eq!(reach.way, ReachWay::Relayed);
+            reach.addresses.into_iter().find(|address| address.ends_with("/p2p-circuit"))
+        }
+        _ => None,
+    };
+    node.until(reached).await
+}
+
+fn through(relay: PeerId) -> impl Fn(NetEvent) -> Option<PeerId> {
+    move |event| match event {
+        NetEvent::PathChanged { peer, relay: Some(by), .. } if by == relay => Some(peer),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn friends_reach_each_other_through_a_friend_of_both() {
+    let (one, two) = (Identity::generate(), Identity::generate());
+    let (first, second) = (one.peer_id(), two.peer_id());
+    let relay = relay_for(&[first, second]).await;
+    let mut one = behind(&relay, one, &[second]).await;
+    let mut two = behind(&relay, two, &[first]).await;
+    let address = reserved(&mut one, relay.id()).await;
+    two.handle.add_known(first, &[address], Told::ByUser).unwrap();
+    assert_eq!(two.until(through(relay.id())).await, first);
+    assert_eq!(one.until(through(relay.id())).await, second);
+    two.handle.request(first, 1, &Request::Hello(hello(1))).unwrap();
+    let reply = one
+        .until(|event| match event {
+            NetEvent::RequestReceived { reply, .. } => Some(reply),
+            _ => None,
+        })
+        .await;
+    one.handle.respond(reply, &Response::Hello(hello_back(2))).unwrap();
+    let answered = two
+        .until(|event| match event {
+            NetEvent::ResponseReceived { id: 1, result, .. } => Some(result),
+            _ => None,
+        })
+        .await;
+    assert_eq!(answered, Ok(Response::Hello(hello_back(2))));
+}
+
+#[tokio::test]
+async fn a_stranger_gets_no_reservation_and_no_circuit() {
+    let (one, two) = (Identity::generate(), Identity::generate());
+    let (first, second) = (one.peer_id(), two.peer_id());
+    let mut relay = relay_for(&[first]).await;
+    let mut one = behind(&relay, one, &[second]).await;
+    let address = reserved(&mut one, relay.id()).await;
+    // It takes the relay for a friend, but the relay does not know it.
+    let two = behind(&relay, two, &[first]).await;
+    let of_stranger = |wanted: &'static str| {
+        move |event| match event {
+            NetEvent::Relaying { peer, what } if peer == second => {
+                assert_eq!(what, wanted);
+                Some(())
+            }
+            _ => None,
+        }
+    };
+    relay.until(of_stranger("refused")).await;
+    let address = format!("{address}/p2p/{first}");
+    let asked = two.handle.dial(&address);
+    let (dialed, ()) = tokio::join!(asked, relay.until(of_stranger("circuit_refused")));
+    assert!(dialed.is_err(), "{dialed:?}");
+}
+
+#[tokio::test]
+async fn a_relay_that_leaves_is_no_longer_told() {
+    let one = Identity::generate();
+    let relay = relay_for(&[one.peer_id()]).await;
+    let mut one = behind(&relay, one, &[]).await;
+    reserved(&mut one, relay.id()).await;
+    drop(relay);
+    let lost = |event| match event {
+        NetEvent::Reach(reach) if reach.relays.is_empty() => Some(reach),
+        _ => None,
+    };
+    let reach = one.until(lost).await;
+    assert!(!reach.addresses.iter().any(|address| address.contains("p2p-circuit")), "{reach:?}");
+}

@@ -1,0 +1,330 @@
+//! Whole runs by their options: a network of miners and users, a sync among faults, two halves that
+//! meet.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom as _};
+
+use super::{
+    faults::{Fault, Plan},
+    figures::quantile,
+    history::History,
+    liars::Manner,
+    links::Line,
+    queue::Event,
+    world::World,
+};
+use crate::{primitives::BlockHash, sync::Phase};
+
+/// The spacing of the simulated network, in ms: the default of a new chain.
+pub(crate) const SPACING_MS: u64 = 10_000;
+/// The blocks that all nodes have at the start: the difficulty has settled by then.
+const HISTORY: usize = 250;
+/// The connections that each node makes, and those that it has at most, as the honest make them.
+const DEGREE: (usize, usize) = (4, 12);
+/// The honest nodes that a liar connects to.
+const LIAR_LINKS: usize = 8;
+/// The honest nodes of which one starts without any block.
+const NEWCOMERS: usize = 10;
+/// A run of this length has ticks once a second and templates every five.
+const LONG_MINUTES: u64 = 240;
+
+/// The options of a run.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    pub(crate) nodes: usize,
+    pub(crate) seed: u64,
+    pub(crate) minutes: u64,
+    pub(crate) faults: Plan,
+    /// The number of liars beside the nodes, each of another kind in turn.
+    pub(crate) liars: usize,
+    /// The share of the hash power whose miner withholds bodies.
+    pub(crate) withhold: f64,
+    /// The mean time between two payments, in s.
+    pub(crate) pay_every_s: u64,
+    /// True if the withheld share of the power is missing instead of lying.
+    pub(crate) without_liars: bool,
+}
+
+impl Options {
+    /// Returns the options that repeat the run.
+    pub(crate) fn replay(&self) -> String {
+        let mut text = format!(
+            "cargo run --release --example simulate -- --nodes {} --seed {} --minutes {}",
+            self.nodes, self.seed, self.minutes
+        );
+        for (is_on, flag) in [
+            (self.faults == Plan::ALL, " --faults".to_owned()),
+            (self.liars > 0, format!(" --liars {}", self.liars)),
+            (self.withhold > 0.0, format!(" --withhold {}", self.withhold)),
+            (self.pay_every_s > 0, format!(" --pay-every {}", self.pay_every_s)),
+        ] {
+            if is_on {
+                text.push_str(&flag);
+            }
+        }
+        text
+    }
+}
+
+/// The result of a run.
+#[derive(Debug, Clone)]
+pub(crate) struct Outcome {
+    pub(crate) violations: Vec<String>,
+    /// A hash of all events: equal for equal seeds.
+    pub(crate) course: u64,
+    /// The times in ms until a block had reached all honest nodes: median, 90 %, 99 %, most.
+    pub(crate) spread: [u32; 4],
+    /// The bytes that an honest node sent, in the mean, for each minute.
+    pub(crate) bytes_a_minute: f64,
+    /// The part of them that is gossip.
+    pub(crate) gossip: f64,
+    /// Blocks of honest miners: all, and those on the agreed chain.
+    pub(crate) honest: (usize, usize),
+    pub(crate) payments: (u64, u64),
+    pub(crate) crashes: u64,
+    pub(crate) bans: usize,
+    pub(crate) diverged: u64,
+    /// The real time of the run.
+    pub(crate) took: Duration,
+}
+
+impl Outcome {
+    /// The share of the honest blocks that are not on the agreed chain.
+    pub(crate) fn stale(&self) -> f64 {
+        let (all, kept) = self.honest;
+        all.saturating_sub(kept) as f64 / all.max(1) as f64
+    }
+
+    pub(crate) fn line(&self) -> String {
+        let [median, p90, p99, most] = self.spread;
+        let (payments, void) = self.payments;
+        format!(
+            "{} blocks ({:.1} % stale), to all in {median} ms (p90 {p90}, p99 {p99}, most {most}), \
+             {:.0} kB a node and minute ({:.0} % gossip), {payments} payments ({void} void), {} \
+             crashes, {} bans, {} diverged, course {:016x}, {:.1} s",
+            self.honest.0,
+            100.0 * self.stale(),
+            self.bytes_a_minute / 1e3,
+            100.0 * self.gossip,
+            self.crashes,
+            self.bans,
+            self.diverged,
+            self.course,
+            self.took.as_secs_f64(),
+        )
+    }
+}
+
+/// Draws the nature of a link: a home line to somewhere on the continent, now and then lossy.
+fn line(rng: &mut StdRng) -> Line {
+    Line {
+        delay_us: rng.random_range(5_000..60_000),
+        bytes_per_ms: rng.random_range(250.0..5_000.0),
+        loss: if rng.random_bool(0.2) { rng.random_range(0.0..10.0) } else { 0.0 },
+    }
+}
+
+/// Connects the honest nodes: all of them with each other by some way.
+fn connect_all(world: &mut World, nodes: usize, rng: &mut StdRng) {
+    let mut degree = vec![0; nodes];
+    let mut join = |world: &mut World, a: usize, b: usize, rng: &mut StdRng| {
+        if a == b || world.links.has(a, b) || degree[a] >= DEGREE.1 || degree[b] >= DEGREE.1 {
+            return;
+        }
+        degree[a] += 1;
+        degree[b] += 1;
+        world.connect(a, b, line(rng));
+        if rng.random_bool(1.0 / 3.0) {
+            world.befriend(a, b);
+            world.befriend(b, a);
+        }
+    };
+    for node in 1..nodes {
+        // A recent node always has room.
+        let other = rng.random_range(node.saturating_sub(5)..node);
+        join(world, node, other, rng);
+    }
+    for node in 0..nodes {
+        for _ in 1..DEGREE.0 {
+            let other = rng.random_range(0..nodes);
+            join(world, node, other, rng);
+        }
+    }
+}
+
+/// Returns the chain of all nodes at the start, which is mined once.
+fn start(wallets: usize) -> History {
+    static MADE: Mutex<BTreeMap<usize, History>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    made.entry(wallets).or_insert_with(|| History::new(SPACING_MS, HISTORY, wallets)).clone()
+}
+
+fn add_liars(world: &mut World, history: &History, options: &Options, rng: &mut StdRng) {
+    let honest = options.nodes;
+    let mut kinds: Vec<Manner> =
+        Manner::LIARS.into_iter().filter(|manner| *manner != Manner::Selfish).collect();
+    kinds.shuffle(rng);
+    let mut all: Vec<Manner> = kinds.into_iter().cycle().take(options.liars).collect();
+    if options.withhold > 0.0 {
+        all.push(Manner::Selfish);
+    }
+    let cheap = all.contains(&Manner::Cheap).then(|| {
+        // Half of the blocks, each with the least work.
+        let mut cheap = History::new(SPACING_MS, 0, 1);
+        cheap.power /= 4.0;
+        cheap.extend(HISTORY / 2, 1, 99);
+        cheap
+    });
+    for manner in all {
+        let own = cheap.as_ref().filter(|_| manner == Manner::Cheap).unwrap_or(history);
+        let liar = world.add(own, manner);
+        let mut others: Vec<usize> = (0..honest).collect();
+        others.shuffle(rng);
+        for other in others.into_iter().take(LIAR_LINKS) {
+            world.connect(liar, other, line(rng));
+        }
+        if manner == Manner::Invalid {
+            world.make_forged(liar, 10);
+        }
+        if manner == Manner::Selfish {
+            world.set_power(liar, options.withhold);
+        }
+    }
+}
+
+/// Runs a network of miners who pay each other.
+pub(crate) fn network(options: &Options) -> Outcome {
+    let started = Instant::now();
+    let history = start(options.nodes);
+    let empty = History { file: Vec::new(), ..history.clone() };
+    let mut world = World::new(history.clone(), options.seed);
+    if options.minutes >= LONG_MINUTES {
+        world.delays.tick_us = 1_000_000;
+        world.delays.template_us = 5_000_000;
+    }
+    let mut rng = StdRng::seed_from_u64(options.seed ^ 0x5eed);
+    for node in 0..options.nodes {
+        let is_new = node % NEWCOMERS == NEWCOMERS - 1;
+        world.add(if is_new { &empty } else { &history }, Manner::Honest);
+    }
+    connect_all(&mut world, options.nodes, &mut rng);
+    let share = (1.0 - options.withhold) / options.nodes as f64;
+    for node in 0..options.nodes {
+        world.set_power(node, share);
+    }
+    if !options.without_liars {
+        add_liars(&mut world, &history, options, &mut rng);
+    }
+    world.pay_every(options.pay_every_s * 1_000);
+    world.plan_faults(options.faults, options.minutes);
+    world.run_for(options.minutes * 60_000);
+    world.finish();
+    outcome(&world, options.minutes, started)
+}
+
+fn outcome(world: &World, minutes: u64, started: Instant) -> Outcome {
+    let honest = world.honest();
+    let figures = &world.figures;
+    let mined = figures.blocks.values().filter(|born| born.is_honest).count();
+    let kept: Vec<BlockHash> = figures
+        .chain
+        .iter()
+        .filter(|hash| figures.blocks.get(hash).is_some_and(|born| born.is_honest))
+        .copied()
+        .collect();
+    let times = figures.spread(&kept, &honest);
+    let sent: Vec<_> = honest.iter().map(|node| world.nodes[*node].sent).collect();
+    let all: u64 = sent.iter().map(super::node::Sent::all).sum();
+    let gossip: u64 = sent.iter().map(|sent| sent.gossip).sum();
+    let nodes = honest.len().max(1) as f64;
+    Outcome {
+        violations: world.violations.clone(),
+        course: world.course,
+        spread: [0.5, 0.9, 0.99, 1.0].map(|share| quantile(&times, share)),
+        bytes_a_minute: all as f64 / nodes / minutes.max(1) as f64,
+        gossip: gossip as f64 / all.max(1) as f64,
+        honest: (mined, kept.len()),
+        payments: (figures.payments, figures.void),
+        crashes: figures.crashes,
+        bans: figures.bans.len(),
+        diverged: figures.diverged,
+        took: started.elapsed(),
+    }
+}
+
+/// Lets a newcomer fetch a chain from four peers, which are killed, cut off and slowed meanwhile.
+/// Returns the outcome, and the virtual time of the sync in ms if it finished.
+pub(crate) fn sync_among_faults(seed: u64, history: &History) -> (Outcome, Option<u64>) {
+    /// The longest time that a sync may take, in ms.
+    const LIMIT_MS: u64 = 1_800_000;
+    let started = Instant::now();
+    let mut world = World::new(history.clone(), seed);
+    let mut rng = StdRng::seed_from_u64(seed ^ 0xfa17);
+    let empty = History { file: Vec::new(), ..history.clone() };
+    let newcomer = world.add(&empty, Manner::Honest);
+    for _ in 0..4 {
+        let server = world.add(history, Manner::Honest);
+        let line = Line { bytes_per_ms: rng.random_range(20.0..400.0), ..line(&mut rng) };
+        world.connect(newcomer, server, line);
+    }
+    let mut at = 0;
+    while at < LIMIT_MS * 500 {
+        at += rng.random_range(500_000..20_000_000);
+        let server = rng.random_range(1..5);
+        let fault = match rng.random_range(0..4) {
+            // A server writes nothing, so that it is killed at any time.
+            0 => Fault::Kill { node: server, for_us: rng.random_range(1_000_000..60_000_000) },
+            1 => Fault::Cut { a: newcomer, b: server },
+            2 => {
+                let for_us = rng.random_range(1_000_000..60_000_000);
+                Fault::Stall { a: newcomer, b: server, for_us }
+            }
+            _ => Fault::Slow { node: server, factor: rng.random_range(2.0..100.0) },
+        };
+        world.queue.push(at, Event::Fault(fault));
+        // And the newcomer itself loses power now and then.
+        if rng.random_bool(0.1) {
+            world.queue.push(at, Event::Fault(Fault::Crash { node: newcomer }));
+        }
+    }
+    let target = world.tip(1);
+    let took = world.run_until(LIMIT_MS, |world| {
+        world.tip(newcomer) == target && world.phase(newcomer) == Some(Phase::Synced)
+    });
+    (outcome(&world, LIMIT_MS / 60_000, started), took)
+}
+
+/// Lets two halves of a network meet that mined apart. Returns the outcome, and the virtual time
+/// in ms until they have one tip or tell `diverged`.
+pub(crate) fn halves(seed: u64, blocks: usize, limit_ms: u64) -> (Outcome, Option<u64>) {
+    let started = Instant::now();
+    let common = History::new(SPACING_MS, 70, 4);
+    let (mut left, mut right) = (common.clone(), common.clone());
+    left.extend(blocks, 4, 1);
+    right.extend(blocks + blocks / 100 + 1, 4, 2);
+    let start = left.start.max(right.start);
+    let history = History { start, file: Vec::new(), ..common };
+    let mut world = World::new(history, seed);
+    let mut rng = StdRng::seed_from_u64(seed);
+    for half in [&left, &right] {
+        for _ in 0..2 {
+            world.add(half, Manner::Honest);
+        }
+    }
+    for (a, b) in [(0, 1), (2, 3), (0, 2), (1, 3)] {
+        world.connect(a, b, line(&mut rng));
+    }
+    let took = world.run_until(limit_ms, |world| {
+        let first = world.tip(0);
+        (0..4).all(|node| {
+            world.phase(node) == Some(Phase::Diverged)
+                || world.phase(node) == Some(Phase::Synced) && world.tip(node) == first
+        })
+    });
+    (outcome(&world, 1, started), took)
+}

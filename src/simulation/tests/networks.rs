@@ -1,0 +1,72 @@
+//! Tests of whole networks of miners who pay each other: a few seeds of each kind.
+
+use crate::simulation::{
+    faults::Plan,
+    scenario::{self, Options},
+};
+
+/// Runs a network, and panics with the way to repeat the run if anything is violated.
+fn play(options: &Options) -> scenario::Outcome {
+    let outcome = scenario::network(options);
+    assert!(
+        outcome.violations.is_empty(),
+        "{}\n  replay: {}",
+        outcome.violations.join("\n"),
+        options.replay()
+    );
+    outcome
+}
+
+fn options(nodes: usize, seed: u64) -> Options {
+    Options {
+        nodes,
+        seed,
+        minutes: 3,
+        faults: Plan::default(),
+        liars: 0,
+        withhold: 0.0,
+        pay_every_s: 10,
+        without_liars: false,
+    }
+}
+
+#[test]
+fn miners_agree_and_every_payment_arrives() {
+    for seed in 0..8 {
+        let outcome = play(&options(5, seed));
+        assert!(outcome.honest.1 > 8, "{outcome:?}");
+        assert!(outcome.payments.0 > 3, "{outcome:?}");
+    }
+}
+
+#[test]
+fn crashes_partitions_and_wrong_clocks_leave_nothing_behind() {
+    for seed in 0..8 {
+        play(&Options { faults: Plan::ALL, ..options(5, seed) });
+    }
+}
+
+#[test]
+fn liars_change_nothing_for_the_honest() {
+    for seed in 0..6 {
+        play(&Options { liars: 4, ..options(4, seed) });
+    }
+}
+
+#[test]
+fn a_miner_who_withholds_bodies_wins_nothing() {
+    let (mut beside, mut alone) = (0, 0);
+    for seed in 0..3 {
+        let options = Options { withhold: 0.25, minutes: 10, ..options(4, seed) };
+        beside += play(&options).honest.1;
+        alone += play(&Options { without_liars: true, ..options }).honest.1;
+    }
+    assert!(beside * 10 >= alone * 9, "{beside} honest blocks beside it, {alone} without");
+}
+
+#[test]
+fn one_seed_gives_one_course_of_events() {
+    let options = Options { faults: Plan::ALL, liars: 3, ..options(5, 11) };
+    let (first, second) = (scenario::network(&options), scenario::network(&options));
+    assert_eq!((first.course, first.violations), (second.course, second.violations));
+}
