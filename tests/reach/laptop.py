@@ -93,6 +93,9 @@ def one_run(crew, nats, transport, out):
             took, faults = changed(net, friends, transport)
         except Failed as failed:
             took, faults = {"met": None}, [str(failed)]
+        finally:
+            for friend in friends.values():
+                friend.end()
         if faults or any(seconds is None or seconds > BACK for seconds in took.values()):
             logs = out / f"laptop-{before}-{after}-{crew.runs}"
             shutil.copytree(friends["lap"].data, logs, dirs_exist_ok=True)

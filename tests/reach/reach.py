@@ -4,6 +4,7 @@ import argparse
 import os
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -34,6 +35,8 @@ def main():
     options.out.mkdir(parents=True, exist_ok=True)
     options.work = pathlib.Path(tempfile.mkdtemp(prefix="reach-"))
     options.binary = pathlib.Path(options.binary).resolve()
+    # A run that is ended takes its namespaces and nodes with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         for part in options.parts or PARTS:
             PARTS[part](options)
