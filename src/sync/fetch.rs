@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use tracing::debug;
 
 use super::{
-    BUSY_MS, MAX_BODY_REQUESTS, MAX_DOUBTFUL_REQUESTS, MAX_OPEN_REQUESTS, MAX_STALLS,
-    RELAY_GRACE_MS, STALL_MS, Sync, SyncAction, WINDOW,
+    BUSY_MS, MAX_BODY_REQUESTS, MAX_DOUBTFUL_REQUESTS, MAX_OPEN_REQUESTS, MAX_REQUESTS_PER_PEER,
+    MAX_STALLS, RELAY_GRACE_MS, STALL_MS, Sync, SyncAction, WINDOW,
     bodies::{Batch, BlockRef},
     items::read_blocks,
     peer::Claim,
@@ -183,7 +183,8 @@ impl Sync {
             })
             .filter(|(rank, .., pipe)| {
                 let delivered = *rank == Rank::Proven;
-                delivered || (slot && pipe.has_room(false))
+                (delivered && pipe.requests() < MAX_REQUESTS_PER_PEER)
+                    || (slot && pipe.has_room(false))
             })
             .min_by_key(|(rank, failures, answer, id, _)| (*rank, *failures, *answer, *id));
         if let Some((rank, _, _, other, pipe)) = other {
@@ -216,7 +217,7 @@ impl Sync {
             bytes = bytes.max(peer.pipe.request_bytes()).min(MAX_RANGE_BYTES);
         }
         let count = blocks.len();
-        events::BlocksRequested { peer: id, message: "getrange", count }.emit();
+        events::BlocksRequested { peer: id, message: "getdata", count }.emit();
         let request = SyncRequest::GetRange(GetRange {
             first: first.hash,
             count: u32::try_from(count).unwrap_or(u32::MAX),

@@ -5,8 +5,8 @@ use friendchain::{
     primitives::{Encode, NetworkId},
     wire::{
         ChatGossip, ChatRequest, FriendsRequest, GetBlocks, Gossip, HelloRequest, HelloResponse,
-        Item, Protocol, Request, Response, SignedLine, SignedProfile, SignedQuit, Status,
-        SyncRequest, SyncResponse, Topic,
+        Protocol, Request, Response, SignedLine, SignedProfile, SignedQuit, Status, SyncRequest,
+        SyncResponse, Topic,
     },
 };
 use libp2p::identity::Keypair;
@@ -183,13 +183,11 @@ fn assert_lie_penalised(
 fn a_block_that_was_not_asked_for_is_a_wrong_answer() {
     assert_lie_penalised(
         |scene, request| {
-            let Request::Sync(SyncRequest::GetData(_)) = request else { return None };
+            let Request::Sync(SyncRequest::GetRange(_)) = request else { return None };
             let other = scene
                 .forge
                 .block(&scene.forge.genesis.header, vec![scene.forge.note(1, "unasked")]);
-            Some(Response::Sync(SyncResponse::Data(vec![Item::Block(ByteBuf::from(
-                other.to_bytes(),
-            ))])))
+            Some(Response::Sync(SyncResponse::Blocks(ByteBuf::from(other.to_bytes()))))
         },
         "wrong_answer",
     );

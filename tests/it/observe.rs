@@ -72,7 +72,7 @@ fn what_is_no_log_is_a_sentence() {
     let notes = net.file("notes.log", "these are\nmy notes\n");
     let (code, sentence) = folder.refused(&["observe", &notes]);
     assert_eq!(code, "observe");
-    assert!(sentence.contains("2 lines") && sentence.contains("--log-format json"), "{sentence}");
+    assert!(sentence.contains("lines (2)") && sentence.contains("--log-format json"), "{sentence}");
     let (_, sentence) = folder.refused(&["observe", "/nowhere/at.all"]);
     assert!(sentence.contains("/nowhere/at.all"), "{sentence}");
 }

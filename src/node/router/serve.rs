@@ -177,7 +177,7 @@ async fn sync_response(
             let read = spawn_blocking(move || range(&reader, &request)).await;
             let (response, count) = read.unwrap_or((busy, 0));
             if count > 0 {
-                events::BlocksServed { peer, message: "getrange", count }.emit();
+                events::BlocksServed { peer, message: "getdata", count }.emit();
             }
             response
         }

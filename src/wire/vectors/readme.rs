@@ -108,7 +108,10 @@ fn protocols_and_topics_of_the_readme_are_the_codes() {
         assert_eq!(row[1].replace("TAG", tag), protocol.id(&network));
         assert_eq!(number(&row[2]), size(Channel::Request(protocol)), "{}", row[0]);
         assert_eq!(number(&row[3]), size(Channel::Response(protocol)), "{}", row[0]);
-        let waits = format!("Duration::from_secs({})", row[4]);
+        let waits = match number(&row[4]) {
+            seconds if seconds % 60 == 0 => format!("Duration::from_mins({})", seconds / 60),
+            seconds => format!("Duration::from_secs({seconds})"),
+        };
         let arm = behaviour.lines().skip_while(|line| !line.contains("fn request_timeout")).take(8);
         let name = format!("Protocol::{protocol:?}");
         let mut arm = arm.skip_while(|line| !line.contains(&name));
