@@ -2,11 +2,11 @@
 //! stays up.
 
 use friendchain::{
-    primitives::{Encode, NetworkId},
+    primitives::{BlockHash, Encode, NetworkId},
     wire::{
-        ChatGossip, ChatRequest, FriendsRequest, GetBlocks, Gossip, HelloRequest, HelloResponse,
-        Protocol, Request, Response, SignedLine, SignedProfile, SignedQuit, Status, SyncRequest,
-        SyncResponse, Topic,
+        ChatGossip, ChatRequest, FriendsRequest, GetBlocks, GetRange, Gossip, HelloRequest,
+        HelloResponse, Protocol, Request, Response, SignedLine, SignedProfile, SignedQuit, Status,
+        SyncRequest, SyncResponse, Topic,
     },
 };
 use libp2p::identity::Keypair;
@@ -163,12 +163,18 @@ fn assert_lie_penalised(
         Request::Sync(SyncRequest::GetBlocks(GetBlocks { locator: Vec::new(), limit: 1, skip: 0 })),
         Request::Sync(SyncRequest::GetData(Vec::new())),
         Request::Sync(SyncRequest::GetMempool),
+        Request::Sync(SyncRequest::GetRange(GetRange {
+            first: BlockHash([0; 32]),
+            count: 1,
+            bytes: 1,
+        })),
     ]
     .map(|request| lie(&scene, &request).map(|response| response.encode().expect("fits")));
     let responder = branch.responder_but(move |request| match request {
         Request::Sync(SyncRequest::GetBlocks(_)) => lies[0].clone(),
         Request::Sync(SyncRequest::GetData(_)) => lies[1].clone(),
         Request::Sync(SyncRequest::GetMempool) => lies[2].clone(),
+        Request::Sync(SyncRequest::GetRange(_)) => lies[3].clone(),
         _ => None,
     });
     let peer = TestPeer::connect(&scene.node, scene.forge.network, responder);
