@@ -69,7 +69,8 @@ pub(crate) fn chain_with_coins(count: usize, trades: usize, coins: usize, at_onc
         drop(Chain::create(&genesis, &generator.network, options(2)).expect("a chain"));
         let sizes = make(&unfinished, &mut generator, [count, trades, coins, at_once]);
         fs::rename(&unfinished, &whole).expect("kept");
-        let text: String = sizes.iter().map(|size| format!("{size}\n")).collect();
+        let lines: Vec<String> = sizes.iter().map(ToString::to_string).collect();
+        let text = lines.join("\n") + "\n";
         fs::write(&list, text).expect("kept");
         let seconds = started.elapsed().as_secs_f64();
         eprintln!("made a chain of {count} blocks of {trades} trades in {seconds:.0} s");

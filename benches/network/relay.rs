@@ -25,7 +25,7 @@ use crate::{
 const FAR: Duration = Duration::from_millis(20);
 
 /// The longest wait for a block or a trade.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The nodes and the blocks of the bar `spread`.
 const SPREAD_NODES: usize = 12;

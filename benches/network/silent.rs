@@ -25,7 +25,7 @@ const BLOCKS: usize = 3_040;
 const TRADES: usize = 2;
 
 /// The longest that one sync may take.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// Returns the seconds in which a fresh node gets the chain from one honest peer, which comes when
 /// the claimants are there already. A sync beyond the limit counts as if it had gone on.

@@ -17,7 +17,7 @@ use crate::{
 const FAR: Duration = Duration::from_millis(20);
 
 /// The longest that one sync may take.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_mins(3);
 
 /// The blocks of a few transactions, and the trades of each.
 const SMALL_BLOCKS: usize = 20_000;
@@ -37,7 +37,7 @@ const SLOW_RATE: u64 = 40_000;
 const SLOW_TRADES: usize = 195;
 const SLOW_BLOCKS: usize = 200;
 /// The time for which the slow line is watched, once the first block is connected.
-const SLOW_TIME: Duration = Duration::from_secs(60);
+const SLOW_TIME: Duration = Duration::from_mins(1);
 
 /// Returns the rounds of a bar that is a median.
 pub(crate) fn rounds() -> usize {

@@ -471,7 +471,15 @@ mod tests {
     #[test]
     fn a_number_as_node_id_is_the_port_unless_told() {
         let of_id = config("start-node --node-id 3000");
-        assert_eq!(of_id.listen, ["/ip4/0.0.0.0/tcp/3000", "/ip4/0.0.0.0/udp/3000/quic-v1"]);
+        assert_eq!(
+            of_id.listen,
+            [
+                "/ip4/0.0.0.0/tcp/3000",
+                "/ip4/0.0.0.0/udp/3000/quic-v1",
+                "/ip6/::/tcp/3000",
+                "/ip6/::/udp/3000/quic-v1",
+            ]
+        );
         assert_eq!(
             (of_id.default_name.as_str(), of_id.name, of_id.mining),
             ("3000", None, MiningMode::Off)

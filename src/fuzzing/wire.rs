@@ -296,7 +296,7 @@ fn request(choices: &mut Choices<'_>) -> Request {
             Request::Sync(SyncRequest::GetBlocks(GetBlocks {
                 locator,
                 limit: u32::try_from(limit).expect("small"),
-                skip: choices.number() as u32,
+                skip: u32::try_from(choices.number() % 10_000).expect("small"),
             }))
         }
         5 => Request::Sync(SyncRequest::GetMempool),

@@ -136,7 +136,7 @@ pub(super) const fn request_timeout(protocol: Protocol) -> Duration {
     match protocol {
         Protocol::Hello | Protocol::Friends | Protocol::Chat => Duration::from_secs(10),
         // The largest answer over the slowest line. An answer that stands still ends before it.
-        Protocol::Sync => Duration::from_secs(300),
+        Protocol::Sync => Duration::from_mins(5),
     }
 }
 

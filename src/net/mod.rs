@@ -83,6 +83,7 @@ pub(crate) use crate::wire::Verdict;
 
 /// The settings of the network.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the user's")]
 pub(crate) struct NetConfig {
     pub(crate) identity: Identity,
     /// The id of the chain's network, which is part of the names of protocols and topics.

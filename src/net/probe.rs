@@ -205,8 +205,8 @@ impl DialingBack {
     }
 
     /// True if the connection was made to dial back, and ends soon.
-    pub(super) fn is_back(&self, id: &ConnectionId) -> bool {
-        self.back.contains_key(id)
+    pub(super) fn is_back(&self, id: ConnectionId) -> bool {
+        self.back.contains_key(&id)
     }
 
     /// Returns the machines that a friend is connected from. None if it has to wait.

@@ -229,10 +229,11 @@ impl World {
             (Manner::WrongBlock, SyncRequest::GetRange(_)) => {
                 SyncResponse::Blocks(ByteBuf::from(self.orphan(4).to_bytes()))
             }
-            (Manner::Withholding, SyncRequest::GetRange(_)) => SyncResponse::NotFound,
             (Manner::Selfish, SyncRequest::GetRange(_)) => self.range_without_own(node, honest),
             (Manner::Withholding, SyncRequest::GetData(items)) if asks_block(items) => none(items),
-            (Manner::Withholding, SyncRequest::GetBlockTrades(_)) => SyncResponse::NotFound,
+            (Manner::Withholding, SyncRequest::GetBlockTrades(_) | SyncRequest::GetRange(_)) => {
+                SyncResponse::NotFound
+            }
             (Manner::Selfish, SyncRequest::GetData(items)) if asks_block(items) => {
                 return Answered::With(self.without_own(node, items, honest));
             }
@@ -285,7 +286,9 @@ impl World {
             (SyncRequest::GetRange(asked), honest) => {
                 let mut bytes = Vec::new();
                 let mut next = forged.bodies.get(&asked.first);
-                while let Some(block) = next {
+                let mut count = 0;
+                while let Some(block) = next.filter(|_| count < asked.count) {
+                    count += 1;
                     bytes.extend(block.to_bytes());
                     let hash = block.hash();
                     next = forged.bodies.values().find(|above| above.header.previous == hash);

@@ -54,7 +54,7 @@ struct Link {
 /// All links.
 #[derive(Debug, Default)]
 pub(super) struct Links {
-    links: BTreeMap<(usize, usize), Link>,
+    all: BTreeMap<(usize, usize), Link>,
     neighbours: Vec<Vec<usize>>,
     connections: u64,
 }
@@ -80,11 +80,11 @@ impl Links {
             free_at: [0; 2],
             last: [0; 2],
         };
-        self.links.entry(pair(a, b)).or_insert(link);
+        self.all.entry(pair(a, b)).or_insert(link);
     }
 
     pub(super) fn has(&self, a: usize, b: usize) -> bool {
-        self.links.contains_key(&pair(a, b))
+        self.all.contains_key(&pair(a, b))
     }
 
     pub(super) fn is_up(&self, a: usize, b: usize) -> bool {
@@ -92,23 +92,23 @@ impl Links {
     }
 
     pub(super) fn is_wanted(&self, a: usize, b: usize) -> bool {
-        self.links.get(&pair(a, b)).is_some_and(|link| link.wanted)
+        self.all.get(&pair(a, b)).is_some_and(|link| link.wanted)
     }
 
     /// Lets the ends of a link dial each other no more, or again.
     pub(super) fn want(&mut self, a: usize, b: usize, wanted: bool) {
-        if let Some(link) = self.links.get_mut(&pair(a, b)) {
+        if let Some(link) = self.all.get_mut(&pair(a, b)) {
             link.wanted = wanted;
         }
     }
 
     pub(super) fn connection(&self, a: usize, b: usize) -> Option<u64> {
-        self.links.get(&pair(a, b)).and_then(|link| link.connection)
+        self.all.get(&pair(a, b)).and_then(|link| link.connection)
     }
 
     /// All pairs of nodes that have a link.
     pub(super) fn pairs(&self) -> Vec<(usize, usize)> {
-        self.links.keys().copied().collect()
+        self.all.keys().copied().collect()
     }
 
     /// The nodes to which a node has a connection, in the order of their numbers.
@@ -117,7 +117,7 @@ impl Links {
     }
 
     pub(super) fn is_mesh(&self, a: usize, b: usize) -> bool {
-        self.links.get(&pair(a, b)).is_some_and(|link| link.mesh)
+        self.all.get(&pair(a, b)).is_some_and(|link| link.mesh)
     }
 
     fn mesh_of(&self, node: usize) -> usize {
@@ -130,7 +130,7 @@ impl Links {
         let mesh = mine.min(theirs) < MESH.0 && mine.max(theirs) < MESH.1;
         self.connections += 1;
         let number = self.connections;
-        let Some(link) = self.links.get_mut(&pair(a, b)) else { return };
+        let Some(link) = self.all.get_mut(&pair(a, b)) else { return };
         link.connection = Some(number);
         link.mesh = mesh;
         link.free_at = [0; 2];
@@ -143,7 +143,7 @@ impl Links {
 
     /// Closes a connection. What is on its way is lost.
     pub(super) fn close(&mut self, a: usize, b: usize) {
-        if let Some(link) = self.links.get_mut(&pair(a, b)) {
+        if let Some(link) = self.all.get_mut(&pair(a, b)) {
             link.connection = None;
             link.mesh = false;
         }
@@ -162,7 +162,7 @@ impl Links {
                 return;
             }
             if self.mesh_of(other) < MESH.1
-                && let Some(link) = self.links.get_mut(&pair(node, other))
+                && let Some(link) = self.all.get_mut(&pair(node, other))
             {
                 link.mesh = true;
             }
@@ -171,14 +171,14 @@ impl Links {
 
     /// Makes a link slower by a factor; 1 is its own speed.
     pub(super) fn slow(&mut self, a: usize, b: usize, factor: f64) {
-        if let Some(link) = self.links.get_mut(&pair(a, b)) {
+        if let Some(link) = self.all.get_mut(&pair(a, b)) {
             link.slower = factor;
         }
     }
 
     /// Holds everything back until a time.
     pub(super) fn stall(&mut self, a: usize, b: usize, until: u64) {
-        if let Some(link) = self.links.get_mut(&pair(a, b)) {
+        if let Some(link) = self.all.get_mut(&pair(a, b)) {
             link.stalled_until = until;
         }
     }
@@ -192,7 +192,7 @@ impl Links {
         queue: &mut Queue,
         rng: &mut StdRng,
     ) -> bool {
-        let Some(link) = self.links.get_mut(&pair(from, to)) else { return false };
+        let Some(link) = self.all.get_mut(&pair(from, to)) else { return false };
         let Some(connection) = link.connection else { return false };
         let direction = usize::from(from > to);
         let sending = (bytes as f64 / link.line.bytes_per_ms * link.slower * 1_000.0) as u64;

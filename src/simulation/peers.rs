@@ -171,6 +171,7 @@ impl World {
     }
 
     /// Handles a message from a neighbour. What was seen before is dropped.
+    #[expect(clippy::needless_pass_by_value, reason = "as it leaves the queue")]
     fn gossiped(&mut self, node: usize, from: usize, packet: Arc<Packet>) {
         let now = self.now;
         if self.nodes[node].manner.is_deaf() {

@@ -29,6 +29,7 @@ const REDIAL_US: std::ops::Range<u64> = 1_000_000..6_000_000;
 const FRAME_BYTES: usize = 80;
 
 /// The delays of a node, in µs.
+#[expect(clippy::struct_field_names, reason = "the end of each name is its unit")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Delays {
     /// The time of a read or a check beside the chain thread.
@@ -180,6 +181,7 @@ impl World {
         self.queue.push(self.now + delay_us, event);
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers make it")]
     pub(super) fn violation(&mut self, text: String) {
         let seconds = self.now / 1_000_000;
         self.violations.push(format!("after {seconds} s: {text}"));
@@ -269,15 +271,15 @@ impl World {
         let is_now = |world: &Self, node: usize, epoch: u64| world.nodes[node].epoch == epoch;
         match event {
             Event::Tick { node, epoch } if is_now(self, node, epoch) => self.tick(node),
-            Event::Arrive { from, to, connection, message } => {
-                if self.links.connection(from, to) == Some(connection) {
-                    self.arrive(from, to, message);
-                }
+            Event::Arrive { from, to, connection, message }
+                if self.links.connection(from, to) == Some(connection) =>
+            {
+                self.arrive(from, to, message);
             }
-            Event::Grow { from, to, connection, id, bytes } => {
-                if self.links.connection(from, to) == Some(connection) {
-                    self.grow(to, id, bytes);
-                }
+            Event::Grow { from, to, connection, id, bytes }
+                if self.links.connection(from, to) == Some(connection) =>
+            {
+                self.grow(to, id, bytes);
             }
             Event::Later { node, epoch, reply } if is_now(self, node, epoch) => {
                 self.reply(node, *reply);
@@ -295,11 +297,7 @@ impl World {
             Event::Pay => self.pay(),
             Event::Lie { node } => self.lie(node),
             Event::Dial { a, b } => self.dial(a, b),
-            Event::Start { node } => {
-                if self.nodes[node].run.is_none() {
-                    self.start(node);
-                }
-            }
+            Event::Start { node } if self.nodes[node].run.is_none() => self.start(node),
             Event::Fault(fault) => self.play_fault(fault),
             // Meant for a run that has ended.
             _ => {}

@@ -80,7 +80,8 @@ impl CrashDisk {
     /// Remembers the operations from now on.
     pub(crate) fn watch(&self) {
         let mut content = self.content();
-        content.start = content.now.clone();
+        let Content { start, now, .. } = &mut *content;
+        start.clone_from(now);
         content.quiet = false;
     }
 

@@ -183,7 +183,7 @@ impl Sync {
             })
             .filter(|(rank, .., pipe)| {
                 let delivered = *rank == Rank::Proven;
-                (delivered || slot) && (delivered || pipe.has_room(false))
+                delivered || (slot && pipe.has_room(false))
             })
             .min_by_key(|(rank, failures, answer, id, _)| (*rank, *failures, *answer, *id));
         if let Some((rank, _, _, other, pipe)) = other {
@@ -368,7 +368,7 @@ impl Sync {
             return;
         }
         let refused = match result {
-            Ok(accepted) => return self.on_block_taken(hash, accepted, now),
+            Ok(accepted) => return self.on_block_taken(hash, &accepted, now),
             Err(refused) => refused,
         };
         let Some(id) = self.bodies.refused(hash) else {
@@ -391,13 +391,13 @@ impl Sync {
     }
 
     /// Handles a block that the chain accepted.
-    fn on_block_taken(&mut self, hash: BlockHash, accepted: BlockAccepted, now: Moment) {
+    fn on_block_taken(&mut self, hash: BlockHash, accepted: &BlockAccepted, now: Moment) {
         let Some(sender) = self.bodies.accepted(hash) else {
             return;
         };
         self.blocks = self.blocks.saturating_add(1);
         self.moved = now;
-        if accepted != BlockAccepted::Known {
+        if *accepted != BlockAccepted::Known {
             self.prove(sender, now);
         }
     }

@@ -122,7 +122,8 @@ impl Sync {
             let more = height.saturating_add(pending) < walk.claim.height;
             let room = walk.asks.len() < MAX_HEADER_REQUESTS
                 && walk.asks.len().saturating_add(walk.checking.len()) < MAX_HEADER_BATCHES;
-            if !walk.asks.is_empty() && !(trusted && more && room) {
+            let may_ask_ahead = trusted && more && room;
+            if !walk.asks.is_empty() && !may_ask_ahead {
                 return;
             }
             self.send_get_blocks(id, pending, now);

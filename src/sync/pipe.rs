@@ -120,8 +120,8 @@ mod tests {
 
     #[test]
     fn a_fast_line_is_filled_at_any_distance() {
-        for delay in [1, 40, 200] {
-            let pipe = play(12_500_000, delay, 500);
+        for delay in [1_u32, 40, 200] {
+            let pipe = play(12_500_000, delay.into(), 500);
             let product = 12_500_000 / 1_000 * delay as usize;
             assert!(pipe.limit > product, "{delay} ms: {} bytes of {product}", pipe.limit);
         }

@@ -106,7 +106,7 @@ fn random_bytes_on_every_topic_are_malformed() {
 fn cbor_that_is_not_canonical_is_refused() {
     let scene = Scene::new();
     let locator = vec![scene.forge.network];
-    let canonical = Request::Sync(SyncRequest::GetBlocks(GetBlocks { locator, limit: 5, skip: 0 }))
+    let canonical = Request::Sync(SyncRequest::GetBlocks(GetBlocks { locator, limit: 5, skip: 5 }))
         .encode()
         .expect("within its limits");
     // First the number 5 in two bytes instead of one, then the outer array with indefinite length.

@@ -103,21 +103,20 @@ impl Network {
                 self.on_found(&found);
                 None
             }
-            BehaviourEvent::Kad(WalkEvent::Kad(_)) => None,
             BehaviourEvent::Gossip(event) => self.on_gossip(event),
             BehaviourEvent::Hello(event) => self.on_request_response(Protocol::Hello, event),
             BehaviourEvent::Friends(event) => self.on_request_response(Protocol::Friends, event),
             BehaviourEvent::Chat(event) => self.on_request_response(Protocol::Chat, event),
             BehaviourEvent::Sync(event) => self.on_request_response(Protocol::Sync, event),
             BehaviourEvent::Circuits(event) => self.on_circuits(&event),
-            BehaviourEvent::Relay(event) => self.on_relay(&event),
-            BehaviourEvent::Punch(event) => self.on_punch(&event),
+            BehaviourEvent::Relay(event) => Self::on_relay(&event),
+            BehaviourEvent::Punch(event) => Self::on_punch(&event),
             BehaviourEvent::Mapping(event) => self.on_mapping(&event),
             BehaviourEvent::Asking(event) => {
                 tracing::debug!(address = %event.tested_addr, result = ?event.result, "tested");
                 None
             }
-            BehaviourEvent::DialingBack(_) => None,
+            BehaviourEvent::Kad(WalkEvent::Kad(_)) | BehaviourEvent::DialingBack(_) => None,
         }
     }
 

@@ -200,7 +200,7 @@ impl Reach {
 
     /// Returns the addresses of a granted reservation that others may use: of the relay itself, and
     /// few.
-    fn checked(&self, relay: &PeerId, address: &Multiaddr) -> Option<Multiaddr> {
+    fn checked(relay: &PeerId, address: &Multiaddr) -> Option<Multiaddr> {
         let (at, named) = split_relay(address)?;
         let usable = named == *relay && is_dialable(&at, false) && (is_far(&at) || is_nearby(&at));
         usable.then(|| through(&at, relay))
@@ -240,7 +240,7 @@ impl Network {
     fn relay_granted(&mut self, listener: ListenerId, address: &Multiaddr) {
         let found = self.reach.reservations.iter().find(|(_, it)| it.listener == listener);
         let Some(relay) = found.map(|(relay, _)| *relay) else { return };
-        let Some(address) = self.reach.checked(&relay, address) else {
+        let Some(address) = Reach::checked(&relay, address) else {
             tracing::debug!(%relay, %address, "a relay names an address that is not its own");
             return;
         };
@@ -308,7 +308,7 @@ impl Network {
         None
     }
 
-    pub(super) fn on_relay(&mut self, event: &relay::Event) -> Option<NetEvent> {
+    pub(super) fn on_relay(event: &relay::Event) -> Option<NetEvent> {
         let (peer, what) = match event {
             relay::Event::ReservationReqAccepted { src_peer_id, renewed: false } => {
                 (src_peer_id, "reserved")
@@ -322,7 +322,7 @@ impl Network {
         from_libp2p(peer).map(|peer| NetEvent::Relaying { peer, what })
     }
 
-    pub(super) fn on_punch(&mut self, event: &dcutr::Event) -> Option<NetEvent> {
+    pub(super) fn on_punch(event: &dcutr::Event) -> Option<NetEvent> {
         let peer = from_libp2p(&event.remote_peer_id)?;
         if let Err(error) = &event.result {
             tracing::debug!(%peer, %error, "no hole was punched");
@@ -452,7 +452,7 @@ impl Network {
         for (peer, entry) in &mut self.peers {
             let stands = entry.connections.iter().any(|connection| {
                 !connection.relayed
-                    && !back.is_back(&connection.id)
+                    && !back.is_back(connection.id)
                     && now.saturating_duration_since(connection.since) >= RELAYED_GRACE
             });
             let relayed = entry.connections.iter().filter(|connection| connection.relayed);
@@ -608,14 +608,14 @@ mod tests {
 
     #[test]
     fn a_relay_names_no_address_but_its_own() {
-        let (reach, friends) = reach(1);
+        let (_, friends) = reach(1);
         let relay = friends[0];
         let good = through(&"/ip4/8.8.8.8/tcp/1".parse().unwrap(), &relay);
-        assert_eq!(reach.checked(&relay, &good), Some(good.clone()));
-        assert_eq!(reach.checked(&peer(2), &good), None, "another relay's");
+        assert_eq!(Reach::checked(&relay, &good), Some(good.clone()));
+        assert_eq!(Reach::checked(&peer(2), &good), None, "another relay's");
         let nowhere = through(&"/ip4/0.0.0.0/tcp/1".parse().unwrap(), &relay);
-        assert_eq!(reach.checked(&relay, &nowhere), None);
-        assert_eq!(reach.checked(&relay, &"/ip4/8.8.8.8/tcp/1".parse().unwrap()), None);
+        assert_eq!(Reach::checked(&relay, &nowhere), None);
+        assert_eq!(Reach::checked(&relay, &"/ip4/8.8.8.8/tcp/1".parse().unwrap()), None);
     }
 
     #[test]

@@ -18,7 +18,7 @@ fn a_node_that_is_behind_fetches_each_block_once_from_several_peers() {
     assert_eq!(world.nodes[newcomer].bodies, 600);
     assert!(world.figures.charges.is_empty(), "{:?}", world.figures.charges);
     assert!(took < 20_000, "{took} ms");
-    world.run_for(1_000);
+    world.run_for(5_000);
     world.assert_at_rest(newcomer);
 }
 
@@ -73,7 +73,7 @@ fn after_waking_everything_is_asked_for_again() {
     let mut world = world_at(long(), 29);
     let newcomer = world.add(&nothing(), Manner::Honest);
     let server = world.join(newcomer, long(), Manner::Honest);
-    world.run_for(300);
+    world.run_for(60);
     assert!(!world.has_tip_of(newcomer, server));
     world.links.stall(newcomer, server, world.now + 300_000_000);
     world.run_for(10_000);

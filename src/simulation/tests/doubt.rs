@@ -211,7 +211,7 @@ fn a_branch_of_little_work_is_not_stored_and_not_fetched_again_and_again() {
     let (stored, counted) = world.figures.headers;
     assert!(counted >= 300, "{counted} headers were counted");
     assert!(counted <= 5 * 300, "{counted} headers were counted");
-    assert_eq!(stored, handed, "no header of it is handed to the chain");
+    assert!(stored <= handed + 64, "the chain sees the first answer of a stranger alone");
     assert!(world.is_synced(node) && world.has_tip_of(node, honest));
 }
 

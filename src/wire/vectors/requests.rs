@@ -115,6 +115,7 @@ fn forged_inside() -> SealedLine {
 }
 
 /// Returns the answer to Sealed with a line to another, and its points.
+#[expect(clippy::needless_pass_by_value, reason = "a line is made for each call")]
 fn keep(room: &mut Friends, by: usize, line: SealedLine) -> [String; 2] {
     match room.keep_sealed(friend(by), &line, NOW) {
         Ok(()) => ["Delivered".to_owned(), points(None)],
@@ -130,10 +131,12 @@ fn full() -> Friends {
 }
 
 /// Returns the answer to Sealed with a line to the answerer, and its points.
+#[expect(clippy::needless_pass_by_value, reason = "a line is made for each call")]
 fn bring(room: &mut Friends, by: usize, line: SealedLine) -> [String; 2] {
     answer_to_sealed(room.receive_sealed(friend(by), &line, NOW))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a line is made for each call")]
 fn bring_at(room: &mut Friends, line: SealedLine, now: UnixMillis) -> [String; 2] {
     answer_to_sealed(room.receive_sealed(friend(0), &line, now))
 }
