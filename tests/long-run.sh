@@ -123,7 +123,7 @@ fuzz() {
 # Friends behind each kind of NAT, in network namespaces: about two hours with 20 runs.
 reach() {
   local part
-  for part in nats pairs laptop idle; do
+  for part in nats pairs laptop relays idle; do
     check "reach-$part" env REACH_RUNS="${REACH_RUNS:-20}" tests/reach.sh "$part"
   done
 }

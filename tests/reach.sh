@@ -3,6 +3,7 @@
 #   nats     the laboratory itself: each router is the NAT that it is named for
 #   pairs    nine pairs of NATs, over TCP and QUIC: seconds to a line, and to a direct connection
 #   laptop   a node changes its network while lines come and go
+#   relays   a relaying friend that stalls is replaced
 #   idle     traffic and processor of a node with eight friends, three of them relayed
 #
 #   tests/reach.sh [--runs N] [--only TCP-cone-port] [--binary FILE] [PART...]

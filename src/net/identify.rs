@@ -6,11 +6,13 @@
 //! addresses alone.
 //!
 //! A candidate is an address outside of this network that a friend sees. It holds where the port is
-//! one that listens: on a connection that the peer dialed, or that left from a listening port.
+//! one that listens: on a connection that the peer dialed, or that left from a listening port. Most
+//! routers keep the port, so that the address with the listening port is a candidate too.
 //! [`super::probe`] confirms candidates, and hole punching offers them.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    net::SocketAddr,
     task::{Context, Poll},
 };
 
@@ -18,6 +20,7 @@ use libp2p::{
     Multiaddr, PeerId,
     core::{Endpoint, transport::PortUse},
     identify,
+    multiaddr::Protocol,
     swarm::{
         ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler,
         THandlerInEvent, THandlerOutEvent, ToSwarm, derive_prelude::Either,
@@ -25,7 +28,7 @@ use libp2p::{
 };
 
 use super::{
-    address::{is_far, is_nearby, is_relayed, is_transport, without_peer},
+    address::{is_far, is_nearby, is_relayed, is_transport, socket, without_peer},
     peer::from_libp2p,
 };
 use crate::peers::Trust;
@@ -40,8 +43,8 @@ struct Link {
     near: bool,
     /// True if the peer sees a port at which this node listens.
     shows_port: bool,
-    /// The address at which the peer sees this node, if it is a candidate.
-    seen: Option<Multiaddr>,
+    /// The candidates that follow from the address at which the peer sees this node.
+    seen: Vec<Multiaddr>,
 }
 
 /// Identify for peers that are near, and for those that are far.
@@ -50,6 +53,8 @@ pub(super) struct Identify {
     far: Inner,
     links: HashMap<ConnectionId, Link>,
     candidates: VecDeque<Multiaddr>,
+    /// The addresses at which this node listens.
+    listening: BTreeSet<Multiaddr>,
     trust: Trust,
 }
 
@@ -62,18 +67,19 @@ impl Identify {
             far: Inner::new(far),
             links: HashMap::new(),
             candidates: VecDeque::new(),
+            listening: BTreeSet::new(),
             trust,
         }
     }
 
     /// True if a connected friend sees this node at the address.
     pub(super) fn is_seen(&self, address: &Multiaddr) -> bool {
-        self.links.values().any(|link| link.seen.as_ref() == Some(address))
+        self.links.values().any(|link| link.seen.contains(address))
     }
 
     /// Returns the addresses at which connected friends see this node.
     pub(super) fn seen(&self) -> HashSet<Multiaddr> {
-        self.links.values().filter_map(|link| link.seen.clone()).collect()
+        self.links.values().flat_map(|link| link.seen.iter().cloned()).collect()
     }
 
     /// Notes what a peer says about this node.
@@ -82,13 +88,14 @@ impl Identify {
         let Some(link) = self.links.get_mut(connection_id) else { return };
         let address = without_peer(&info.observed_addr);
         let is_friend = from_libp2p(peer_id).is_some_and(|peer| self.trust.is_friend(&peer));
-        if !is_friend || !link.shows_port || !is_transport(&address) || !is_far(&address) {
+        if !is_friend || is_relayed(&address) || !is_transport(&address) || !is_far(&address) {
             return;
         }
-        if link.seen.as_ref() != Some(&address) {
-            link.seen = Some(address.clone());
-            self.candidates.push_back(address);
-        }
+        let kept = with_listening_port(&address, &self.listening);
+        let seen: Vec<_> = link.shows_port.then_some(address).into_iter().chain(kept).collect();
+        let is_new = |address: &&Multiaddr| !link.seen.contains(address);
+        self.candidates.extend(seen.iter().filter(is_new).cloned());
+        link.seen = seen;
     }
 
     /// Names the connection that an event is for, since only that kind of handler takes it.
@@ -117,6 +124,19 @@ impl Identify {
     }
 }
 
+/// Returns an address over TCP with a port at which this node listens, if its own is none of them.
+/// QUIC always leaves from the port that listens.
+fn with_listening_port(address: &Multiaddr, listening: &BTreeSet<Multiaddr>) -> Option<Multiaddr> {
+    let (seen, false) = socket(address)? else { return None };
+    let of_tcp = |address| socket(address).filter(|(_, udp)| !udp).map(|(socket, _)| socket);
+    let is_alike = |own: &SocketAddr| own.is_ipv4() == seen.is_ipv4() && !own.ip().is_loopback();
+    let own = listening.iter().filter_map(of_tcp).filter(is_alike);
+    let ports: Vec<u16> = own.map(|own| own.port()).collect();
+    let port = *ports.first()?;
+    let kept = Multiaddr::from(seen.ip()).with(Protocol::Tcp(port));
+    (!ports.contains(&seen.port())).then_some(kept)
+}
+
 impl NetworkBehaviour for Identify {
     type ConnectionHandler = Either<THandler<Inner>, THandler<Inner>>;
     type ToSwarm = identify::Event;
@@ -130,7 +150,7 @@ impl NetworkBehaviour for Identify {
     ) -> Result<THandler<Self>, ConnectionDenied> {
         let near = is_nearby(remote) && !is_relayed(local);
         let shows_port = !is_relayed(local);
-        self.links.insert(id, Link { peer, near, shows_port, seen: None });
+        self.links.insert(id, Link { peer, near, shows_port, seen: Vec::new() });
         if near {
             let handler =
                 self.near.handle_established_inbound_connection(id, peer, local, remote)?;
@@ -149,7 +169,7 @@ impl NetworkBehaviour for Identify {
     ) -> Result<THandler<Self>, ConnectionDenied> {
         let near = is_nearby(address);
         let shows_port = port == PortUse::Reuse && !is_relayed(address);
-        self.links.insert(id, Link { peer, near, shows_port, seen: None });
+        self.links.insert(id, Link { peer, near, shows_port, seen: Vec::new() });
         if near {
             let handler =
                 self.near.handle_established_outbound_connection(id, peer, address, role, port)?;
@@ -185,6 +205,12 @@ impl NetworkBehaviour for Identify {
             }
             FromSwarm::ListenFailure(failed) => {
                 self.links.remove(&failed.connection_id);
+            }
+            FromSwarm::NewListenAddr(new) => {
+                self.listening.insert(new.addr.clone());
+            }
+            FromSwarm::ExpiredListenAddr(old) => {
+                self.listening.remove(old.addr);
             }
             _ => {}
         }
@@ -224,5 +250,23 @@ impl NetworkBehaviour for Identify {
                 return Poll::Ready(event);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_candidate_over_tcp_has_the_listening_port_too() {
+        let parsed = |text: &str| text.parse::<Multiaddr>().unwrap();
+        let listening = ["/ip4/127.0.0.1/tcp/1", "/ip4/192.168.1.2/tcp/8891", "/ip6/::1/tcp/2"];
+        let listening = listening.map(parsed).into();
+        let kept = |text| with_listening_port(&parsed(text), &listening);
+        assert_eq!(kept("/ip4/5.3.0.1/tcp/47264"), Some(parsed("/ip4/5.3.0.1/tcp/8891")));
+        for none in ["/ip4/5.3.0.1/tcp/8891", "/ip4/5.3.0.1/udp/9/quic-v1", "/ip6/2001::1/tcp/9"] {
+            assert_eq!(kept(none), None, "{none}");
+        }
+        assert_eq!(with_listening_port(&parsed("/ip4/5.3.0.1/tcp/9"), &BTreeSet::new()), None);
     }
 }

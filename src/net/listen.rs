@@ -25,6 +25,7 @@ use super::{
         CONNECT_TIME, EVENTS_PER_CONNECTION, IDLE_TIME, MAX_HELD_BY_STRANGERS, QUIC_STREAMS,
         QUIC_WINDOW, STRANGER_STREAMS, STREAM_WINDOW,
     },
+    lingering::Lingering,
     mux::{Muxer, Yamux},
     peer::from_libp2p,
     pool::Pool,
@@ -85,7 +86,7 @@ fn quic_transport(
     keypair: &identity::Keypair,
     pool: &Pool,
 ) -> impl Transport<
-    Output = (PeerId, Guarded<quic::Connection>),
+    Output = (PeerId, Guarded<Lingering<quic::Connection>>),
     Error: Send + Sync + 'static,
     Dial: Send,
     ListenerUpgrade: Send,
@@ -100,7 +101,7 @@ fn quic_transport(
     let watched = pool.clone();
     quic::tokio::Transport::new(settings).map_err(Shown).map(move |(peer, connection), _| {
         let share = watched.share(from_libp2p(&peer));
-        (peer, Guarded::new(connection, share))
+        (peer, Guarded::new(Lingering::new(connection), share))
     })
 }
 

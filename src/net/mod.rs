@@ -48,6 +48,7 @@ mod handshakes;
 mod identify;
 mod identity;
 mod limits;
+mod lingering;
 mod listen;
 mod meter;
 mod metrics;

@@ -15,6 +15,8 @@ use std::{
 const SLEEP: Duration = Duration::from_secs(10);
 /// Sleep after which the far ends have given up their connections: three pings of 10 s.
 const LONG_SLEEP: Duration = Duration::from_secs(30);
+/// Time after the start in which the first listener is waited for.
+const FIRST_LISTENER: Duration = Duration::from_millis(100);
 /// Time after the start, or after a change, in which changes of addresses count as one.
 const SETTLING: Duration = Duration::from_secs(10);
 /// Wait after a change of addresses, since several change at once.
@@ -89,6 +91,11 @@ impl Wakes {
     /// True for some seconds after a wake.
     pub(super) fn is_recent(&self, now: Instant) -> bool {
         self.woke.is_some_and(|woke| now.saturating_duration_since(woke) < RECENT)
+    }
+
+    /// True for a moment after the start.
+    pub(super) fn is_starting(&self, now: Instant) -> bool {
+        self.woke.is_none() && now + SETTLING < self.settled + FIRST_LISTENER
     }
 
     /// True if the time after the start is over in which the first addresses come.
@@ -170,6 +177,7 @@ mod tests {
         let start = Instant::now();
         let mut wakes = Wakes::new(start, Duration::ZERO);
         assert!(!wakes.is_settled(start) && wakes.is_settled(start + SETTLING));
+        assert!(wakes.is_starting(start) && !wakes.is_starting(start + FIRST_LISTENER));
         let mut now = start;
         let mut seen = Vec::new();
         for step in 0..400_u32 {

@@ -8,12 +8,20 @@ import signal
 import sys
 import tempfile
 
+import idle
 import laptop
 import nats
 import net
 import pairs
+import relays
 
-PARTS = {"nats": lambda options: nats.check(), "pairs": pairs.check, "laptop": laptop.check}
+PARTS = {
+    "nats": lambda options: nats.check(),
+    "pairs": pairs.check,
+    "laptop": laptop.check,
+    "relays": relays.check,
+    "idle": idle.check,
+}
 
 
 def main():

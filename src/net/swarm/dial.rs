@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::Network;
 use crate::{
     net::{
-        address::{is_far, is_this_machine, peer_of, with_peer, without_peer},
+        address::{ip, is_far, is_this_machine, peer_of, with_peer, without_peer},
         address_book::Dial,
         copies::End,
         dial_cause::DialCause,
@@ -69,6 +69,11 @@ impl Network {
 
     /// Dials the entries of the address book that are due.
     pub(super) fn dial_due(&mut self, now: Instant) {
+        // A dial leaves from the port that listens, once it does: routers map that port.
+        let is_near = |address: &Multiaddr| ip(address).is_none_or(|ip| ip.is_loopback());
+        if self.wakes.is_starting(now) && self.listening.iter().all(is_near) {
+            return;
+        }
         let Self { book, peers, swarm, target_peers, .. } = self;
         let enough = peers.len() >= *target_peers;
         let gate = &swarm.behaviour().gate;
