@@ -215,8 +215,9 @@ impl Chain {
             }
             Activation::Invalid { block, error } => {
                 let below = self.tree.node(block).hash;
-                refused(below, Origin::Local, &AcceptBlockError::Body { hash: below, error });
-                Err(AcceptBlockError::InvalidBranch { hash: node.hash })
+                let of_below = AcceptBlockError::Body { hash: below, error };
+                refused(below, Origin::Local, &of_below);
+                Err(AcceptBlockError::InvalidBelow { below, error })
             }
         }
     }

@@ -101,6 +101,8 @@ impl fmt::Display for Refused {
 pub(crate) enum RefusalCause {
     /// A block below this one is known to be invalid.
     InvalidBranch,
+    /// This block was to connect its branch, and a block below it turned out to be invalid.
+    InvalidBelow,
     /// The body is not the one that the header commits to.
     WrongMerkleRoot,
     /// A trade spends a coin that this node does not know. The parent trade may still arrive.
@@ -129,6 +131,7 @@ impl From<AcceptBlockError> for Refused {
     fn from(error: AcceptBlockError) -> Self {
         let cause = match &error {
             AcceptBlockError::InvalidBranch { .. } => RefusalCause::InvalidBranch,
+            AcceptBlockError::InvalidBelow { .. } => RefusalCause::InvalidBelow,
             AcceptBlockError::Body { error: BlockError::WrongMerkleRoot { .. }, .. } => {
                 RefusalCause::WrongMerkleRoot
             }

@@ -214,6 +214,9 @@ pub enum AcceptBlockError {
     /// The block, or a block below it, is known to be invalid.
     #[error("block {hash} is on a branch with an invalid block")]
     InvalidBranch { hash: BlockHash },
+    /// A stored block below this one turned out to be invalid when the branch was to be connected.
+    #[error("the branch rests on block {below}, which is invalid: {error}")]
+    InvalidBelow { below: BlockHash, error: BlockError },
     /// Too many orphan blocks wait for their parents already.
     #[error("block {hash} came before its parent, and too many blocks wait already")]
     TooManyWaiting { hash: BlockHash },
@@ -234,7 +237,7 @@ impl AcceptBlockError {
             | Self::TooLittleWork { .. } => Blame::Nobody,
             Self::Header { error, .. } => error.blame(),
             Self::Body { error, .. } => error.blame(),
-            Self::InvalidBranch { .. } => Blame::Peer,
+            Self::InvalidBranch { .. } | Self::InvalidBelow { .. } => Blame::Peer,
             Self::Fault(_) => Blame::Ours,
         }
     }
@@ -246,7 +249,7 @@ impl AcceptBlockError {
             Self::UnknownParent { .. } => "unknown_parent",
             Self::Header { error, .. } => error.code(),
             Self::Body { error, .. } => error.code(),
-            Self::InvalidBranch { .. } => "invalid_branch",
+            Self::InvalidBranch { .. } | Self::InvalidBelow { .. } => "invalid_branch",
             Self::TooManyWaiting { .. } => "too_many_waiting",
             Self::TooLittleWork { .. } => "too_little_work",
             Self::Fault(fault) => fault.code(),

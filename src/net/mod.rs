@@ -124,6 +124,8 @@ struct Tuning {
     probe_interval: Duration,
     liveness: gossip::LivenessTimes,
     back_off: address_book::BackOff,
+    /// The time from the start to the first walk.
+    first_walk: Duration,
     walk_interval: Duration,
     max_gossip_frame: usize,
     event_queue: usize,
@@ -148,6 +150,7 @@ impl Default for Tuning {
                 first: Duration::from_secs(1),
                 longest: Duration::from_mins(1),
             },
+            first_walk: Duration::ZERO,
             walk_interval: Duration::from_mins(5),
             max_gossip_frame: limits::MAX_GOSSIP_FRAME,
             event_queue: limits::EVENT_QUEUE,

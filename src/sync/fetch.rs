@@ -322,12 +322,10 @@ impl Sync {
                 (it.peer == id && it.is_for_bodies()).then_some(*number)
             };
             let numbers: Vec<u64> = self.requests.iter().filter_map(theirs).collect();
-            for request in numbers.iter().filter_map(|number| self.requests.remove(number)) {
-                if let Some(peer) = self.peers.get_mut(&request.peer) {
-                    peer.pipe.ended(request.expected);
-                }
-                if let Purpose::Bodies(asked) = &request.purpose {
-                    self.bodies.release(asked);
+            for number in numbers {
+                if let Some(request) = self.requests.remove(&number) {
+                    self.drain(&request);
+                    self.release(request.peer, request.purpose);
                 }
             }
             let is_friend = self.trust.is_friend(&id);

@@ -102,8 +102,7 @@ impl Sync {
             return;
         };
         let Some((last, height)) = walk.last else {
-            walk.enter(WalkStage::Locating, now);
-            return self.out.push(SyncAction::FetchLocator { peer: id });
+            return;
         };
         if let Some(presync) = &walk.presync {
             let fork = presync.fork.hash;
@@ -159,18 +158,15 @@ impl Sync {
         if walk.stage != WalkStage::Locating {
             return;
         }
-        if hashes.is_empty() && walk.last.is_none() {
+        if hashes.is_empty() {
             debug!(peer = %id, "no locator could be read");
             return self.fail_walk(id, now);
         }
-        // The store's locator follows the best header chain, which may not be the branch of this
-        // walk.
-        for known in [own_tip, walk.last.map(|(last, _)| last)].into_iter().flatten() {
-            if hashes.first() != Some(&known) {
-                hashes.insert(0, known);
-            }
+        // The store's locator follows the best header chain, which may not be our own branch.
+        if let Some(own_tip) = own_tip {
+            hashes.insert(0, own_tip);
+            hashes.truncate(MAX_LOCATOR);
         }
-        hashes.truncate(MAX_LOCATOR);
         walk.locator = hashes;
         self.send_get_blocks(id, 0, now);
     }

@@ -366,7 +366,7 @@ impl Sync {
     }
 
     /// Resets the state of a failed request, so that its data can be requested again.
-    fn release(&mut self, peer: PeerId, purpose: Purpose) {
+    pub(super) fn release(&mut self, peer: PeerId, purpose: Purpose) {
         match purpose {
             Purpose::Headers(_) => self.end_walk(peer),
             Purpose::Bodies(asked) => self.bodies.release(&asked),

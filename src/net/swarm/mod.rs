@@ -198,7 +198,7 @@ impl Network {
             metrics,
             libp2p_metrics: Libp2pMetrics::new(registry),
             next_probe: now,
-            next_walk: now,
+            next_walk: now + config.tuning.first_walk,
             walks_for_friend: false,
             wakes: Wakes::new(now, wake::suspended()),
             tuning: config.tuning,

@@ -391,21 +391,29 @@ impl Network {
         self.forget_addresses(old);
     }
 
-    /// Gives up reservations that are not needed, and questions that got no answer.
+    /// Gives up reservations with who is no friend any more, and questions that got no answer. A node
+    /// that has become public keeps those that stand.
+    ///
+    /// # Security
+    /// libp2p panics if a relay grants a reservation whose listener was removed meanwhile. So the
+    /// listener of a connected relay is not removed: its connection is closed, which ends both.
     fn drop_reservations(&mut self, now: Instant) {
-        let is_public = self.reach.is_public();
         let mut ended = Vec::new();
         for (relay, it) in &self.reach.reservations {
             let stalls =
                 it.addresses.is_empty() && now.saturating_duration_since(it.asked) >= RESERVE_TIME;
             let is_friend = self.trust.is_friend(relay);
-            if is_public || stalls || !is_friend || !self.peers.contains_key(relay) {
+            if stalls || !is_friend || !self.peers.contains_key(relay) {
                 ended.push((*relay, it.listener, stalls));
             }
         }
         for (relay, listener, stalls) in ended {
             self.reach.reservations.remove(&relay);
-            self.swarm.remove_listener(listener);
+            if self.peers.contains_key(&relay) {
+                self.disconnect(&relay, "it does not answer as a relay; connecting anew");
+            } else {
+                self.swarm.remove_listener(listener);
+            }
             if stalls {
                 self.reach.pause(relay, now);
             }

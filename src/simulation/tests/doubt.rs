@@ -87,7 +87,6 @@ fn all_lies_at_once_do_not_stop_a_sync() {
 }
 
 #[test]
-#[ignore = "the branch is left, but its sender is dropped without a charge: to be mended"]
 fn a_branch_with_an_invalid_block_is_left_and_its_sender_blamed() {
     let mut world = world_at(long(), 5);
     let newcomer = world.add(&nothing(), Manner::Honest);
