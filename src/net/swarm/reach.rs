@@ -391,8 +391,8 @@ impl Network {
         self.forget_addresses(old);
     }
 
-    /// Gives up reservations with who is no friend any more, and questions that got no answer. A node
-    /// that has become public keeps those that stand.
+    /// Gives up reservations at former friends, and questions that got no answer. A node that has
+    /// become public keeps those that stand.
     ///
     /// # Security
     /// libp2p panics if a relay grants a reservation whose listener was removed meanwhile. So the
