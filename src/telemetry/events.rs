@@ -76,6 +76,10 @@ impl Limits {
     }
 
     /// Returns the events that were left out, and resets their counts.
+    fn emit_suppressed(&self) {
+        self.take_suppressed().iter().for_each(LogSuppressed::emit);
+    }
+
     fn take_suppressed(&self) -> Vec<LogSuppressed> {
         let mut limits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = limits.iter_mut().map(|(name, counted)| LogSuppressed {
@@ -94,7 +98,7 @@ fn steady_now() -> u64 {
 
 /// Emits a [`LogSuppressed`] for each event that was left out since the last call.
 pub fn emit_suppressed() {
-    LIMITS.take_suppressed().iter().for_each(LogSuppressed::emit);
+    LIMITS.emit_suppressed();
 }
 
 /// A field's value as `tracing` logs it.
