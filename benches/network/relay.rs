@@ -94,9 +94,9 @@ pub(crate) fn spread() {
     bar_at_most("relay-spread", median(spreads), "ms to all of 12 nodes at 20 ms, median", 90.0);
 }
 
-/// Calls one method of a node's RPC many times over one connection.
+/// Calls a node's RPC without a process for each call.
 struct Caller {
-    stream: BufReader<TcpStream>,
+    rpc: SocketAddr,
     head: String,
 }
 
@@ -106,26 +106,26 @@ impl Caller {
             text(&node.await_event("node_started", |_| true)["rpc"]).parse().expect("an address");
         let token = std::fs::read_to_string(node.folder.path().join("rpc.token"));
         let token = token.expect("a running node");
-        let stream = TcpStream::connect(rpc).expect("a running node");
-        stream.set_nodelay(true).expect("TCP");
         let head = format!(
             "POST / HTTP/1.1\r\nHost: {rpc}\r\nAuthorization: Bearer {}\r\n\
              Content-Type: application/json\r\n",
             token.trim()
         );
-        Self { stream: BufReader::new(stream), head }
+        Self { rpc, head }
     }
 
     #[track_caller]
-    fn call(&mut self, method: &str, request: &Value) -> Value {
+    fn call(&self, method: &str, request: &Value) -> Value {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": request});
         let body = body.to_string();
         let head = format!("{}Content-Length: {}\r\n\r\n{body}", self.head, body.len());
-        self.stream.get_mut().write_all(head.as_bytes()).expect("a running node");
+        // A connection of the RPC carries one request.
+        let mut stream = BufReader::new(TcpStream::connect(self.rpc).expect("a running node"));
+        stream.get_mut().write_all(head.as_bytes()).expect("a running node");
         let (mut line, mut length) = (String::new(), 0);
         loop {
             line.clear();
-            self.stream.read_line(&mut line).expect("an answer");
+            stream.read_line(&mut line).expect("an answer");
             let lower = line.to_lowercase();
             if let Some(count) = lower.strip_prefix("content-length:") {
                 length = count.trim().parse().expect("a length");
@@ -135,7 +135,7 @@ impl Caller {
             }
         }
         let mut answer = vec![0; length];
-        self.stream.read_exact(&mut answer).expect("an answer");
+        stream.read_exact(&mut answer).expect("an answer");
         let answer: Value = serde_json::from_slice(&answer).expect("JSON");
         assert!(answer["error"].is_null(), "{answer}");
         answer["result"].clone()
@@ -151,7 +151,7 @@ pub(crate) fn trades() {
     rich(&folders, owner.0);
     let mesh = Mesh::new(&folders, Quality::far(FAR));
     let marks: Vec<usize> = mesh.nodes.iter().map(Node::log_mark).collect();
-    let mut caller = Caller::new(&mesh.nodes[0]);
+    let caller = Caller::new(&mesh.nodes[0]);
     let started = Instant::now();
     let sent: Vec<Value> = (0..TRADES)
         .map(|_| {

@@ -10,9 +10,12 @@ use super::{
     ChainParams, CheckedHeader, HeaderWindow, Network, SUBSIDY, Target, check_header, min_time,
     next_bits,
 };
-use crate::primitives::{
-    Amount, Block, BlockHash, Header, NetworkId, OutPoint, Owner, PublicKey, Signature,
-    Transaction, TxId, TxInput, TxOutput, UnixMillis, coinbase_memo,
+use crate::{
+    miner::NonceSearch,
+    primitives::{
+        Amount, Block, BlockHash, Header, NetworkId, OutPoint, Owner, PublicKey, Signature,
+        Transaction, TxId, TxInput, TxOutput, UnixMillis, coinbase_memo,
+    },
 };
 
 /// The time of the genesis of each test network.
@@ -35,9 +38,8 @@ pub(crate) fn owner(key: &SigningKey) -> Owner {
 /// Raises the nonce until the block's own bits are met.
 pub(crate) fn mine(block: &mut Block) {
     let target = Target::from_compact(block.header.bits).expect("bits");
-    while !target.is_met_by(&block.header.hash()) {
-        block.header.nonce += 1;
-    }
+    let search = NonceSearch::new(&block.header, &target);
+    block.header.nonce = search.find_portable(block.header.nonce..=u64::MAX).expect("a nonce");
 }
 
 /// Returns a network with a floor of 8 bits whose genesis pays `key(1)`.

@@ -125,6 +125,9 @@ pub(super) const FRIEND_HELD_BYTES: usize = 8 << 20;
 pub(super) const HELD_FRAME_BYTES: usize = 64;
 /// Time for which a connection may stay at its bound. Only a node that stands still needs longer.
 pub(super) const STUCK_TIME: Duration = Duration::from_secs(20);
+/// Time that a connection has to send what waits when it closes. A peer that reads nothing, or is
+/// no longer there, must not keep it.
+pub(super) const CLOSE_TIME: Duration = Duration::from_secs(2);
 /// Streams that a peer may open on one connection over QUIC.
 pub(super) const QUIC_STREAMS: u32 = 48;
 /// Bytes of one connection over QUIC that no protocol has read yet: 512 KiB, for any level. QUIC
@@ -167,8 +170,9 @@ pub(super) const MAX_RELAY_PAUSES: usize = 64;
 /// Time for which a relayed connection stays beside a direct one, so that its answers arrive.
 pub(super) const RELAYED_GRACE: Duration = Duration::from_secs(2);
 /// First wait before a friend behind a relay is dialed directly again. It doubles up to
-/// [`LONGEST_DIRECT_WAIT`].
-pub(super) const DIRECT_WAIT: Duration = Duration::from_secs(15);
+/// [`LONGEST_DIRECT_WAIT`]. Hole punching takes about a second. Over TCP it fails between a router
+/// that lets everybody in and one that maps each destination anew, and there a plain dial succeeds.
+pub(super) const DIRECT_WAIT: Duration = Duration::from_secs(3);
 /// The longest of these waits.
 pub(super) const LONGEST_DIRECT_WAIT: Duration = Duration::from_mins(15);
 /// Bytes a second of answers on `sync` that this node takes through a relay: 256 KiB. Lines and

@@ -4,6 +4,7 @@
 //! allocation of its own. [`Metered`] reads the frames' headers on their way into yamux and counts
 //! what each stream holds; the streams count what their protocols read. At the bound, the socket is
 //! not read until a protocol has read something. A connection that stays at its bound is closed.
+//! Closing sends what waits, for a short time only.
 //!
 //! # Security
 //! The bounds depend on the peer's level at the time of the check. So a peer that the user accepts
@@ -27,7 +28,7 @@ use libp2p::core::{
 use tokio::time::{Sleep, sleep};
 
 use super::{
-    limits::{FRIEND_STREAMS, STREAM_WINDOW, STUCK_TIME},
+    limits::{CLOSE_TIME, FRIEND_STREAMS, STREAM_WINDOW, STUCK_TIME},
     meter::{Account, Meter, lock},
     pool::{Pool, Share},
 };
@@ -169,6 +170,8 @@ pub(super) struct Muxer<C> {
     waker: Option<Waker>,
     /// The end of the time for which the connection may stay at its bound.
     timer: Option<Pin<Box<Sleep>>>,
+    /// The end of the time for closing, once that has begun.
+    closing: Option<Pin<Box<Sleep>>>,
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
@@ -183,7 +186,14 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
             .set_max_connection_receive_window(Some(windows));
         let socket = Metered { socket, account: Arc::clone(&account) };
         let connection = yamux::Connection::new(socket, settings, mode);
-        Self { connection, account, opened: VecDeque::new(), waker: None, timer: None }
+        Self {
+            connection,
+            account,
+            opened: VecDeque::new(),
+            waker: None,
+            timer: None,
+            closing: None,
+        }
     }
 
     /// Drives the connection until the peer opens a stream.
@@ -255,7 +265,12 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().connection.poll_close(cx).map_err(into_io)
+        let this = self.get_mut();
+        if let Poll::Ready(closed) = this.connection.poll_close(cx) {
+            return Poll::Ready(closed.map_err(into_io));
+        }
+        let end = this.closing.get_or_insert_with(|| Box::pin(sleep(CLOSE_TIME)));
+        end.as_mut().poll(cx).map(Ok)
     }
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
@@ -334,8 +349,12 @@ mod tests {
 
     const FIN: u16 = 4;
 
-    /// A peer that sends these bytes, and takes whatever it is sent.
-    struct Script(Cursor<Vec<u8>>);
+    /// A peer that sends these bytes.
+    struct Script {
+        sent: Cursor<Vec<u8>>,
+        /// True if the peer takes whatever it is sent, false if it takes nothing.
+        reads: bool,
+    }
 
     impl AsyncRead for Script {
         fn poll_read(
@@ -343,7 +362,7 @@ mod tests {
             cx: &mut Context<'_>,
             buffer: &mut [u8],
         ) -> Poll<io::Result<usize>> {
-            match Pin::new(&mut self.0).poll_read(cx, buffer) {
+            match Pin::new(&mut self.sent).poll_read(cx, buffer) {
                 Poll::Ready(Ok(0)) => Poll::Pending,
                 read => read,
             }
@@ -356,7 +375,7 @@ mod tests {
             _: &mut Context<'_>,
             bytes: &[u8],
         ) -> Poll<io::Result<usize>> {
-            Poll::Ready(Ok(bytes.len()))
+            if self.reads { Poll::Ready(Ok(bytes.len())) } else { Poll::Pending }
         }
 
         fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -389,7 +408,7 @@ mod tests {
     fn connection(sent: Vec<u8>, trust: Trust) -> (Muxer<Script>, Pool) {
         let pool = Pool::new(trust, usize::MAX);
         let share = pool.share(Some(PeerId(PublicKey([1; 32]))));
-        let script = Script(Cursor::new(sent));
+        let script = Script { sent: Cursor::new(sent), reads: true };
         (Muxer::new(script, share, yamux::Mode::Server), pool)
     }
 
@@ -463,6 +482,19 @@ mod tests {
         stream.read_exact(&mut part).await.unwrap();
         drop(stream);
         assert_eq!(pool.total(), 0);
+    }
+
+    #[tokio::test]
+    async fn closing_does_not_wait_for_a_peer_that_takes_nothing() {
+        let pool = Pool::new(Trust::default(), usize::MAX);
+        let share = pool.share(Some(PeerId(PublicKey([1; 32]))));
+        let script = Script { sent: Cursor::default(), reads: false };
+        let mut muxer = Muxer::new(script, share, yamux::Mode::Client);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut muxer).poll_close(&mut cx).is_pending());
+        assert!(muxer.closing.is_some(), "waits for a bounded time");
+        muxer.closing = Some(Box::pin(sleep(std::time::Duration::ZERO)));
+        std::future::poll_fn(|cx| Pin::new(&mut muxer).poll_close(cx)).await.unwrap();
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use crate::{
     chain::{Chain, ChainOptions, Origin, store::Store},
     consensus::{ChainParams, Network, Target},
+    miner::NonceSearch,
     primitives::{Block, Owner, PublicKey, UnixMillis},
     storage::crash::CrashDisk,
 };
@@ -62,9 +63,9 @@ pub(super) fn difficulty(bits: u32) -> f64 {
 /// Finds the nonce of a block.
 pub(super) fn solve(block: &mut Block) {
     let Ok(target) = Target::from_compact(block.header.bits) else { return };
-    while !target.is_met_by(&block.header.hash()) {
-        block.header.nonce = block.header.nonce.wrapping_add(1);
-    }
+    let search = NonceSearch::new(&block.header, &target);
+    let nonce = search.find_portable(block.header.nonce..=u64::MAX);
+    block.header.nonce = nonce.unwrap_or(block.header.nonce);
 }
 
 /// Returns the key of a wallet.

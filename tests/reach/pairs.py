@@ -95,9 +95,14 @@ def one_run(crew, pair, transport, kept):
                 must_stay_relayed(a, b)
         except Failed as failed:
             figures["why"] = str(failed)
-            shutil.copytree(a.data, kept / f"{one}-{two}-{transport}-{crew.runs}", dirs_exist_ok=True)
         finally:
-            crew.forget(friends)
+            for friend in friends.values():
+                friend.end()
+        late = (figures["line"] or 0) > LINE or (figures["direct"] or 0) > DIRECT
+        if late or figures["why"]:
+            logs = kept / f"{one}-{two}-{transport}-{crew.runs}"
+            shutil.copytree(a.data, logs, dirs_exist_ok=True)
+        crew.forget(friends)
     return figures
 
 

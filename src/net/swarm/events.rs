@@ -1,7 +1,10 @@
 //! Translates the swarm's events. Each handler takes one kind of event, updates the state, and
 //! returns at most one event that must reach the node.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use libp2p::{
     Multiaddr, identify, mdns, ping, relay,
@@ -10,11 +13,11 @@ use libp2p::{
 
 use super::{
     Network,
-    peers::{Connection, Leaving},
+    peers::{Connection, Leaving, Peer},
 };
 use crate::{
     net::{
-        address::{ip, is_dialable, scope, without_peer},
+        address::{ip, is_dialable, scope, split_relay, without_peer},
         address_book::Word,
         behaviour::BehaviourEvent,
         copies::End,
@@ -262,11 +265,22 @@ impl Network {
         tracing::info!(?wake, "dialing everybody anew");
         self.book.wake(now);
         self.outbound.end_all();
+        let is_cut = |connection: &Connection| match wake {
+            Wake::Slept { long } => long,
+            Wake::Moved => connection.local.is_some_and(|ip| !is_ours(ip)),
+        };
+        let is_there = |entry: &Peer| {
+            entry.connections.iter().any(|connection| !connection.relayed && !is_cut(connection))
+        };
+        let there: BTreeSet<_> =
+            self.peers.iter().filter(|(_, entry)| is_there(entry)).map(|(id, _)| *id).collect();
         let mut dead = Vec::new();
         for entry in self.peers.values_mut() {
-            let is_dead = |connection: &&Connection| match wake {
-                Wake::Slept { long } => long,
-                Wake::Moved => connection.local.is_some_and(|ip| !is_ours(ip)),
+            // A relayed connection lasts no longer than the one to its relay.
+            let is_dead = |connection: &&Connection| {
+                let relay = || split_relay(&connection.address).map(|(_, relay)| relay);
+                is_cut(connection)
+                    || connection.relayed && relay().is_none_or(|relay| !there.contains(&relay))
             };
             let before = dead.len();
             dead.extend(entry.connections.iter().filter(is_dead).map(|connection| connection.id));
