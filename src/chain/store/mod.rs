@@ -61,7 +61,7 @@ pub fn exists(path: &Path) -> bool {
 }
 
 /// Creates a chain that contains only the genesis of `network`, completely or not at all.
-/// `checkpoint` is the block of an invite that the chain must have.
+/// `checkpoint` is the invite's block that the chain must contain.
 ///
 /// # Errors
 /// The file already exists, or the disk fails.
