@@ -76,7 +76,7 @@ fn a_flood_is_cut_off() {
 
 #[test]
 fn the_rest_of_a_flood_is_said_though_nothing_follows() {
-    // Not the limits of the process, which other tests use up and report at the same time.
+    // These limits are the test's own: other tests use and report the limits of the process.
     let limits = Limits(Mutex::new(BTreeMap::new()));
     (0..PEERS_RATE.burst + 3).for_each(|_| _ = limits.allow("one", 0));
     let log = log_of(|| limits.emit_suppressed());
