@@ -1,5 +1,5 @@
-//! Tests a peer that sends garbage, too much, or messages of others. The node logs the offence and
-//! stays up.
+//! Tests a peer that sends garbage, too many messages, or other peers' messages. The node logs the
+//! offence and stays up.
 
 use friendchain::{
     primitives::{BlockHash, Encode, NetworkId},
@@ -63,7 +63,7 @@ fn another_networks_status_is_told_so_and_the_peer_is_left() {
     let responder = branch
         .responder_but(move |request| matches!(request, Request::Hello(_)).then(|| answer.clone()));
     let peer = TestPeer::connect(&scene.node, scene.forge.network, responder);
-    // The node may disconnect before this question arrives, since it has our answer to its own
+    // The node may disconnect before this request arrives, since it has our answer to its own
     // hello.
     if let Ok(bytes) = peer.ask(&Request::Hello(HelloRequest::Status(status))) {
         let response = Protocol::Hello.decode_response(&bytes).expect("a message");
