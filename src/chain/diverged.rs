@@ -227,7 +227,7 @@ impl Chain {
             && let Activation::Invalid { block, error } = self.activate(id, None, now)?
         {
             let hash = self.tree.node(block).hash;
-            tracing::warn!(%hash, %error, "a branch that was not taken before is not valid");
+            tracing::warn!(%hash, %error, "a branch that needed consent before is not valid");
         }
         Ok(())
     }

@@ -208,7 +208,7 @@ impl ChainHandle {
     /// Never blocks. A full queue drops the report, so the caller repeats it each minute.
     pub fn peers_on_branch(&self, present: bool) {
         if self.try_send(ChainCommand::PeersOnBranch(present)).is_err() {
-            tracing::debug!("the chain's queue is full: it learns later who is on its branch");
+            tracing::debug!("the chain's queue is full; peers on its branch are reported later");
         }
     }
 

@@ -136,7 +136,7 @@ pub(crate) struct NodeFlags {
         value_name = "WHEN"
     )]
     pub(crate) mine: Option<MiningMode>,
-    /// Who gets mining rewards: an address or a friend [default: the wallet's first address]
+    /// The receiver of mining rewards: an address or a friend [default: the wallet's first address]
     #[arg(long, env = "FRIENDCHAIN_MINER", value_name = "ADDRESS")]
     pub(crate) miner: Option<String>,
     /// Number of mining threads [default: the number of processors]

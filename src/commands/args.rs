@@ -137,7 +137,8 @@ pub(crate) enum ClientCommand {
         /// Number of blocks
         #[arg(default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         count: u32,
-        /// Who gets the rewards: an address or a friend [default: the wallet's first address]
+        /// The receiver of the rewards: an address or a friend [default: the wallet's first
+        /// address]
         #[arg(long, value_name = "ADDRESS")]
         to: Option<String>,
     },

@@ -1,5 +1,5 @@
-//! How a command asks its user for a secret or a confirmation: on its own terminal, or through the
-//! console that runs it.
+//! A command's questions to its user, for a secret or a confirmation: on its own terminal, or
+//! through the console that runs it.
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 

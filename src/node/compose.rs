@@ -456,8 +456,8 @@ async fn router_parts(
     })
 }
 
-/// True if the news is that the chat room's first address cannot be reached. The user did not type
-/// it, and another group may be there.
+/// True if the notice says that the chat room's first address cannot be reached. The user did not
+/// type that address, and another group may be there.
 fn is_about_meeting_place(news: &News) -> bool {
     matches!(news, News::NoWay(attempt) if attempt.address == peer_at(MEETING_PLACE))
 }

@@ -65,11 +65,11 @@ const CHAT: &str = "chat";
 /// The times that connections and calls get.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
-    /// From the accept until the token has been shown.
+    /// The time from the accept until the token has been sent.
     pub(super) head: Duration,
-    /// From the token until the end of the body.
+    /// The time from the token until the end of the body.
     pub(super) body: Duration,
-    /// From the first byte of the reply until its last one.
+    /// The time from the first byte of the reply until its last one.
     pub(super) reply: Duration,
     /// The wait for a place.
     pub(super) place: Duration,

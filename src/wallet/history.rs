@@ -27,7 +27,7 @@ pub(crate) enum Direction {
     Out,
     /// The coinbase of a block.
     Reward,
-    /// From own coins to own addresses only.
+    /// A transfer from own coins to own addresses only.
     Own,
 }
 

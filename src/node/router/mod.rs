@@ -283,7 +283,7 @@ pub(crate) struct Router {
     carrying: Carrying,
     /// Commands that wait for their line's delivery or refusal.
     awaited: HashMap<MessageId, oneshot::Sender<LineEnd>>,
-    /// To the task that stores new lines.
+    /// The sender to the task that stores new lines.
     new_lines: mpsc::Sender<NewLine>,
     /// Gossiped lines that wait until older ones are here.
     held: Vec<Held>,

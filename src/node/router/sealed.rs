@@ -255,7 +255,7 @@ impl Router {
         let friends = self.friends.clone();
         self.spawn_work(async move {
             if let Err(error) = friends.drop_kept(to, order).await {
-                tracing::warn!(%error, "a line that was brought could not be dropped");
+                tracing::warn!(%error, "a delivered line could not be dropped");
             }
             Some(Done::Carried(Carried::Brought { to, order }))
         });

@@ -120,7 +120,7 @@ impl Announced {
 /// The offer to write down the recovery phrase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Offer {
-    /// It is not known whether the wallet holds coins.
+    /// The node does not know yet whether the wallet holds coins.
     Unknown,
     /// The wallet holds coins, and no console was there for the offer.
     Due,

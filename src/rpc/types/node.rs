@@ -87,7 +87,7 @@ pub(crate) struct StatusReport {
     /// The addresses that the node tries, of the user and of friends, and why they fail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tries: Vec<TryView>,
-    /// How others reach the running node.
+    /// The way in which others reach the running node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reach: Option<ReachView>,
     /// True if no other machine can reach the running node: it listens at loopback addresses only.

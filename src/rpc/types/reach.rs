@@ -99,7 +99,7 @@ pub(crate) enum ReachName {
     Nowhere,
 }
 
-/// How others reach a running node.
+/// The way in which others reach a running node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ReachView {
     pub way: ReachName,
