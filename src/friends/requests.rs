@@ -19,8 +19,8 @@ use crate::{
 
 /// The most lines in the box of requests: at most 400 kB.
 pub(crate) const MAX_REQUEST_LINES: usize = 100;
-/// The most lines of one author in the box. A further line to all replaces the oldest one. A
-/// further direct line is refused for now, so that its sender keeps it.
+/// The most lines of one author in the box. A further line replaces the author's oldest line to
+/// all. A sixth direct line is refused for now, so that its sender keeps it.
 pub(crate) const MAX_REQUEST_LINES_OF_ONE: usize = 5;
 
 /// A line in the box.
