@@ -29,7 +29,7 @@ pub enum ChainFault {
         "the chain's file is damaged: {0}; run verify-chain, then reindex, or fetch the chain anew"
     )]
     Corrupt(String),
-    /// The chain was opened to be read alone.
+    /// The chain was opened read-only.
     #[error("the data folder is read-only: its chain can be read, and nothing can be added to it")]
     ReadOnly,
     /// The chain thread has ended, by a fault or at shutdown.

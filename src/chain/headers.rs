@@ -1,7 +1,8 @@
 //! `headers` checks new headers for [`Chain`], and stores those of branches that can still win.
 //!
-//! A branch is kept if its work exceeds the tip's work less that of 144 blocks. Beside the best
-//! chain, each block must also pay its full price: the target of a block that is not late.
+//! A branch is kept if it has at least the tip's work less that of 144 blocks. Unless the branch is
+//! better than the tip, each of its blocks must also pay its full price: the target of a block that
+//! is not late.
 //!
 //! # Security
 //! Headers cost their sender work, and this node memory and disk. The first rule makes a stored

@@ -33,7 +33,7 @@ pub(crate) enum ProfileError {
     /// The strangers' shared budget is used up.
     #[error("the profile of {peer}, a stranger, is not kept: too many strangers are here")]
     TooMany { peer: PeerId },
-    /// The profile is of a banned peer, whoever sent it.
+    /// The profile is of a banned peer, even if another peer sent it.
     #[error("the profile of {peer} is not kept: the peer is banned")]
     Banned { peer: PeerId },
     #[error(transparent)]

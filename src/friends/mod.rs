@@ -14,8 +14,8 @@
 //! - The key is the identity; a name is a label that its key signed. Two friends may have one name.
 //!   The one known first keeps it plain; the other gets the first hex digits of its key as a
 //!   suffix: `yzw#3f2a`. Presence belongs to a key, too.
-//! - A chat line is stored once and unchanged, whatever bytes it holds. The program replaces
-//!   unprintable characters when it shows a line, not here.
+//! - A chat line is stored once and unchanged, with all its bytes. The program replaces unprintable
+//!   characters when it shows a line, not here.
 //! - Each table is bounded: see the constants `MAX_…`.
 
 mod bans;

@@ -22,7 +22,7 @@ pub(super) const KEY_DIGITS: usize = 64;
 /// The most candidates that an error names.
 const MAX_CANDIDATES: usize = 8;
 
-/// Returns the length of the shortest suffix that tells `peer` from `namesakes`, at least
+/// Returns the length of the shortest suffix that distinguishes `peer` from `namesakes`, at least
 /// [`MIN_SUFFIX_DIGITS`]. `namesakes` must be sorted, and may hold `peer`.
 fn unique_digits(peer: &PeerId, namesakes: &[PeerId]) -> usize {
     let at = namesakes.partition_point(|other| other < peer);

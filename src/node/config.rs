@@ -65,7 +65,7 @@ pub(crate) struct NodeConfig {
     pub(crate) cache_mib: u32,
     /// Unlocks the wallet at the start.
     pub(crate) passphrase: Option<Secret>,
-    /// True to dial private addresses only. None: true on the built-in network alone.
+    /// True to dial only private addresses. `None`: true on the built-in network only.
     pub(crate) private_only: Option<bool>,
     /// True to ask the router for a mapped port. None: everywhere but on the built-in network.
     pub(crate) port_mapping: Option<bool>,

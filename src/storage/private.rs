@@ -410,7 +410,7 @@ mod tests {
         };
         write_private(&path("wallet.json"), b"old").expect("written");
         fs::set_permissions(path("wallet.json"), fs::Permissions::from_mode(0o444)).expect("set");
-        // Only root may give files away. Others check the mode alone.
+        // Only root may give files away. Other users check only the mode.
         let is_root = chown(path("wallet.json"), Some(4_711), Some(4_712)).is_ok();
         let before = owner("wallet.json");
         write_private(&path("wallet.json"), b"new").expect("written");

@@ -30,7 +30,7 @@ fn noise(length: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(length).collect()
 }
 
-/// Connects a peer that serves the genesis block alone.
+/// Connects a peer that serves only the genesis block.
 #[track_caller]
 fn newcomer(scene: &Scene) -> TestPeer {
     let branch = Branch::new(&scene.forge.genesis, &[]);
@@ -141,7 +141,7 @@ fn oversized_gossip_is_refused() {
         peer.publish(topic, &vec![7; topic.max_bytes() + 1]);
         assert_penalised(&scene, &peer, "oversized", "limit");
     }
-    // Beyond gossipsub's own limit it closes the stream without an event, but the node goes on.
+    // Beyond gossipsub's own limit it closes the stream without an event, but the node continues.
     let peer = newcomer(&scene);
     peer.publish(Topic::Blocks, &vec![7; 3 * 1024 * 1024]);
     scene.assert_unmoved(0, &scene.forge.genesis.header);

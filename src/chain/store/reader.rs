@@ -219,7 +219,7 @@ impl ChainReader {
 
     /// Returns the canonical bytes of blocks, one block after the other: the block `first`, and
     /// those above it if it is on the best chain. There are at most `count` blocks in at most
-    /// `limit` bytes. Empty if this node has no sound body of the first one.
+    /// `limit` bytes, but at least the first one. Empty if this node has no sound body of it.
     #[must_use]
     pub fn blocks_from(&self, first: &BlockHash, count: usize, limit: usize) -> (Vec<u8>, usize) {
         let read = self.read(|tables| {

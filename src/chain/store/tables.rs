@@ -166,7 +166,7 @@ impl ReadTables {
     }
 }
 
-/// Opens the meta table alone; its schema version decides whether the others are readable.
+/// Opens only the meta table. Its schema version decides whether the others are readable.
 pub(crate) fn open_meta(
     transaction: &ReadTransaction,
 ) -> Result<ReadOnlyTable<&'static str, &'static [u8]>, TableError> {
@@ -372,7 +372,7 @@ impl Decode for MempoolRecord {
     }
 }
 
-/// A transaction made on this node. The record stays, whatever becomes of the transaction.
+/// A transaction made on this node. The record is never deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OwnRecord {
     pub(crate) added: UnixMillis,

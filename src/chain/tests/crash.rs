@@ -42,7 +42,7 @@ pub(super) enum Step {
     Reindex,
 }
 
-/// A branch with a coin of `key(1)` on it. Each trade spends that coin and creates it anew.
+/// A branch with a coin of `key(1)` on it. Each trade spends that coin and creates a new one.
 #[derive(Clone)]
 struct Growing {
     branch: Branch,
@@ -53,7 +53,7 @@ struct Growing {
 }
 
 impl Growing {
-    /// Returns a trade that spends the coin and creates it anew.
+    /// Returns a trade that spends the coin and creates a new one.
     fn trade(&mut self, network: &Network) -> Transaction {
         let paid = self.units / 10;
         self.units -= paid;

@@ -127,7 +127,7 @@ fn endless_bodiless_headers_are_bounded_in_memory_and_on_disk_and_the_chain_goes
     let next = honest.extend(2);
     assert_eq!(take(&mut chain, &headers(&next[..1])), Ok(1), "our next header has room");
     chain.connect(&next);
-    // A file with all of them opens, and the headers without bodies are dropped.
+    // A file with all of them opens. Once the first one is withheld, most of them are dropped.
     chain.chain.commit().expect("a commit");
     let mut chain = chain.reopen();
     assert_eq!(chain.chain.tip().height, 5);

@@ -188,7 +188,7 @@ pub(crate) struct Progress {
     pub total: Option<u64>,
     /// The time since the task began, in ms.
     pub elapsed_ms: u64,
-    /// Set while the task waits for the clock: the time at which it goes on, in unix ms.
+    /// Set while the task waits for the clock: the time at which it continues, in unix ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_until: Option<UnixMillis>,
 }

@@ -169,6 +169,6 @@ pub(crate) struct WalletState {
 pub(crate) struct KnownNames {
     /// The wallet's own addresses.
     pub own: Vec<Address>,
-    /// Payment addresses that one friend alone claims, with the friend's name.
+    /// Payment addresses that exactly one friend claims, with the friend's name.
     pub friends: Vec<(Address, String)>,
 }

@@ -93,7 +93,7 @@ pub(crate) enum ReachName {
     Mapped,
     /// Friends relay for it.
     Relayed,
-    /// The local network alone, as the node's settings want it.
+    /// The local network only, as the node's settings demand.
     Lan,
     /// Nobody outside of its network.
     Nowhere,

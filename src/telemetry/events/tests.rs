@@ -24,7 +24,7 @@ fn what_peers_bring_about_is_logged_at_a_rate_and_the_rest_is_counted() {
     assert!(limits.allow("one", later) && !limits.allow("one", later));
 }
 
-/// An event for these tests alone, because limits are shared by the whole process.
+/// An event for these tests only, because limits are shared by the whole process.
 #[allow(dead_code, unreachable_pub)] // The macro makes more items than the tests use.
 mod probe {
     use super::super::*;
