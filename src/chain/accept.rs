@@ -124,8 +124,8 @@ impl Chain {
 
     /// Holds the header of a block that is ahead of our clock, and the block too if it is ours.
     ///
-    /// A block of our own exists nowhere else. Sync can request a peer's block again once it is
-    /// due.
+    /// A block of our own exists nowhere else, so it is held too. Sync can request a peer's block
+    /// again once it is due.
     fn hold_early(
         &mut self,
         incoming: Incoming,

@@ -405,8 +405,8 @@ pub enum ChainCommand {
         /// Carries `None` if the header is unknown or invalid.
         reply: oneshot::Sender<Option<HeaderContext>>,
     },
-    /// Withholds a header that no peer delivers the body of. The header and its descendants leave
-    /// the choice of the best header until the body arrives.
+    /// Withholds a header whose body no peer delivers. The header and its descendants leave the
+    /// choice of the best header until the body arrives.
     Withhold {
         hash: BlockHash,
         /// Carries the best header afterwards.

@@ -107,7 +107,7 @@ impl HeaderTree {
     }
 
     /// Makes room for a header above `parent` that cannot be dropped. Other branches that were
-    /// shown to have more work lose that status. Returns false if there is no such branch.
+    /// shown to have more work lose that status. Returns false if there is still no room.
     pub(crate) fn make_room(&mut self, parent: NodeId) -> bool {
         if self.kept_ahead() < self.most_ahead {
             return true;

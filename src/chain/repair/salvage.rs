@@ -235,8 +235,7 @@ impl Old {
         for key in best.into_iter().chain(others) {
             let (height, _) = split_block_key(&key);
             let Some(block) = self.block(&key) else { continue };
-            // No block is settled in the new file, so a better chain from friends may undo any of
-            // them.
+            // No block is settled in the new file, so a better chain from friends may undo it all.
             let time = block.header.time.max(now);
             match chain.accept_block(block, Origin::Local, time) {
                 Err(AcceptBlockError::Fault(fault)) => return Err(fault),
