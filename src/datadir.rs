@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// The private key of the node's identity, by which friends know it.
+/// The private key of the node's identity, which friends recognise.
 pub(crate) const IDENTITY_FILE: &str = "identity.key";
 /// The wallet's seed and its number of addresses.
 pub(crate) const WALLET_FILE: &str = "wallet.json";
@@ -39,11 +39,11 @@ pub(crate) const FRIENDS_FILE: &str = "friends.redb";
 pub(crate) const TOKEN_FILE: &str = "rpc.token";
 /// The process id and RPC address of the running node.
 pub(crate) const NODE_FILE: &str = "node.json";
-/// The lock file; contains the process id of the holder.
+/// The lock file, which contains the process id of the holder.
 pub(crate) const LOCK_FILE: &str = "lock";
 /// The history of lines typed in the console.
 pub(crate) const HISTORY_FILE: &str = "history.txt";
-/// The settings that the folder keeps.
+/// The settings of the folder.
 pub(crate) const SETTINGS_FILE: &str = "friendchain.toml";
 
 /// The first owner of the wallet for which the recovery phrase was offered or shown.
@@ -95,13 +95,13 @@ pub(crate) struct NodeIdError(String);
 impl FromStr for NodeId {
     type Err = NodeIdError;
 
-    /// Reads an id, and composes its accents: one spelling is one folder.
+    /// Reads an id, and composes its accents, so that one spelling is one folder.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let id = composed(text);
         let fits = !id.is_empty() && id.len() <= MAX_ID_BYTES && id.chars().count() <= MAX_ID_CHARS;
         let letters = fits && id.split(['-', '_', '.']).all(spells_word);
         let inner_dots = !id.starts_with('.') && !id.ends_with('.');
-        // With a leading dash, a command line would parse the id as a flag.
+        // With a leading dash, the command line would treat the id as a flag.
         if fits && letters && inner_dots && !id.starts_with('-') {
             Ok(Self(id))
         } else {
@@ -124,7 +124,7 @@ impl NodeId {
         &self.0
     }
 
-    /// Returns the P2P port that an id such as `3000` names; `None` outside 1024 to 65535.
+    /// Returns the P2P port of an id such as `3000`; `None` outside 1024 to 65535.
     #[must_use]
     pub(crate) fn port(&self) -> Option<u16> {
         let digits = self.0.bytes().all(|b| b.is_ascii_digit());
@@ -148,7 +148,7 @@ pub enum DataDirError {
         /// The error from the operating system.
         cause: io::Error,
     },
-    /// The folder does not exist: most likely a name is mistyped.
+    /// The folder does not exist; probably a name is mistyped.
     #[error(
         "there is no data folder {path}: check --data-dir and --node-id; create-wallet, \
          create-blockchain, join, \
@@ -159,7 +159,7 @@ pub enum DataDirError {
     /// A file of the folder is a link to a file that is missing.
     #[error(transparent)]
     Dangling(DanglingLink),
-    /// Another process holds the folder.
+    /// Another process has locked the folder.
     #[error("{}", in_use_sentence(.path, *.pid))]
     InUse {
         path: PathBuf,
@@ -193,7 +193,7 @@ impl DataDirError {
         move |cause| Self::Io { path, cause }
     }
 
-    /// The stable name of the error.
+    /// Returns the stable name of the error.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
@@ -249,7 +249,8 @@ impl DataDir {
     }
 
     /// Locks the folder for this process, and creates it (mode 0700) if absent. Removes a
-    /// `node.json` left by a crashed node, so that clients do not take it for a running one.
+    /// `node.json` that a crashed node left, so that clients do not take the node for a running
+    /// one.
     pub(crate) fn try_lock(&self) -> Result<FolderLock, DataDirError> {
         create_private_folder(&self.path).map_err(DataDirError::at(&self.path))?;
         self.check_links()?;
@@ -298,15 +299,15 @@ impl DataDir {
         }
     }
 
-    /// Checks that no file of the folder is a link to nothing. Such a link must not lead to a new
-    /// wallet or chain while the disk of the old one is missing.
+    /// Checks that no file of the folder is a link to a missing target. Such a link must not lead
+    /// to a new wallet or chain while the disk of the old one is missing.
     fn check_links(&self) -> Result<(), DataDirError> {
         let dangling = FILES.iter().find_map(|name| dangling_link(&self.file(name)));
         dangling.map_or(Ok(()), |link| Err(DataDirError::Dangling(link)))
     }
 
-    /// Takes the rights of group and others away from files that older versions or a copy left
-    /// open. Best effort: a file may be another user's.
+    /// Removes the rights of group and others from files that an older version or a copy left open.
+    /// Ignores failures, since a file may belong to another user.
     fn make_files_private(&self) {
         let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
@@ -366,7 +367,7 @@ impl DataDir {
         (!token.is_empty()).then(|| Zeroizing::new(token.to_owned()))
     }
 
-    /// The total size of the files in the folder, in bytes.
+    /// Returns the total size of the files in the folder, in bytes.
     #[must_use]
     pub(crate) fn disk_bytes(&self) -> u64 {
         let Ok(entries) = fs::read_dir(&self.path) else { return 0 };
@@ -546,7 +547,7 @@ mod tests {
         assert!(matches!(folder.try_lock_existing(),
                 Err(DataDirError::Absent(path)) if path == folder.path()));
         assert!(!folder.path().exists());
-        // A folder with only foreign files stays unchanged as well.
+        // A folder with only foreign files stays unchanged too.
         let other = DataDir::at(temporary.path());
         fs::write(other.file("notes.txt"), "notes").expect("a file");
         assert!(matches!(other.try_lock_existing(), Err(DataDirError::Absent(_))));
@@ -587,7 +588,7 @@ mod tests {
             }
             assert!(fs::symlink_metadata(&path).expect("there").is_symlink());
             fs::remove_file(&path).expect("removed");
-            // By this file the folder is known as one of this program.
+            // This file marks the folder as one of this program.
             fs::write(folder.file(LOCK_FILE), "").expect("a file");
         }
     }

@@ -14,27 +14,27 @@
 //! | miner threads | the search for a nonce | [`miner`] |
 //! | RPC server | the listener and its token | [`rpc`] |
 //!
-//! # The way of a block
-//! A peer's block arrives in [`net`] as gossip or as an answer. The router hands it to [`relay`]
-//! (new blocks) or [`sync`] (catching up). These machines check what can be checked without the
-//! chain and return actions; the router carries them out. [`chain`] validates the block with the
-//! rules of [`consensus`], stores it, moves the tip, and emits events once the change is durable.
-//! The router turns the events into announcements for peers and into lines for consoles.
+//! # The path of a block
+//! A peer's block arrives in [`net`] as gossip or as an answer. The router passes it to [`relay`]
+//! (new blocks) or [`sync`] (catching up). These machines make the checks that need no chain and
+//! return actions, which the router carries out. [`chain`] validates the block with the rules of
+//! [`consensus`], stores it, moves the tip, and emits events once the change is durable. The router
+//! turns the events into announcements for peers and into lines for consoles.
 //!
-//! # The way of a chat line
+//! # The path of a chat line
 //! A command reaches the router through [`rpc`]. The router stores the line in [`friends`], sends a
 //! direct line over request-response and a line to everybody over gossip, and reports the delivery.
 //! A received line is checked against the key of its author, stored, and shown.
 //!
-//! # The way of a command
+//! # The path of a command
 //! [`cli`] parses the arguments, finds the node that runs on the folder (or opens the folder), and
 //! calls [`commands`], which asks over [`rpc`] and prints the answer. [`node`]`::service`
 //! implements the RPC.
 //!
 //! # Where to begin reading
-//! [`primitives`] and [`consensus`] say what a block is; then [`chain`], whose page draws the way
-//! of a block; then `node/router/mod.rs`, where everything meets. `ARCHITECTURE.md` has the map, a
-//! list "Where is…?", and a glossary.
+//! [`primitives`] and [`consensus`] define a block. Then read [`chain`], whose page draws the path
+//! of a block, and `node/router/mod.rs`, which connects everything. `ARCHITECTURE.md` has the map,
+//! a list "Where is…?", and a glossary.
 
 pub mod chain;
 pub mod cli;

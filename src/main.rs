@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-/// The allocator, chosen since it reuses freed memory across threads. The system's allocator needed
-/// a quarter more memory while full blocks were connected.
+/// The allocator. It reuses freed memory across threads. The system's allocator needed a quarter
+/// more memory while full blocks were connected.
 #[cfg(not(target_env = "msvc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

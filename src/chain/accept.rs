@@ -1,4 +1,4 @@
-//! `accept` checks new blocks for [`Chain`] and stores, holds or refuses them.
+//! `accept` checks new blocks for [`Chain`], and then stores, holds or rejects them.
 
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ use crate::{
 };
 
 impl Chain {
-    /// Checks a block completely. Then connects it, stores it on a side branch, or holds it as an
-    /// orphan block.
+    /// Checks a block completely. Then connects it, stores it on a side branch, or holds it until
+    /// its parent or its time comes.
     ///
     /// # Errors
     /// See [`AcceptBlockError`]. A missing parent body is no error if the parent's header is known.
@@ -52,8 +52,8 @@ impl Chain {
         result
     }
 
-    /// Returns the header of a block that workers should check before its turn: one whose header
-    /// was accepted, is on the best header chain, and has no body yet.
+    /// Returns the header of a block that workers should check before its turn. Such a header was
+    /// accepted, is on the best header chain, and has no body yet.
     pub(super) fn wanted_ahead(&self, incoming: &Incoming) -> Option<CheckedHeader> {
         let node = self.tree.node(self.tree.id(&incoming.hash)?);
         let wanted = node.status == Status::HeaderOnly && node.on_best;
@@ -124,8 +124,8 @@ impl Chain {
 
     /// Holds the header of a block that is ahead of our clock, and the block too if it is ours.
     ///
-    /// A peer still has its block when it is due, and sync requests it then. A block of our own
-    /// exists nowhere else.
+    /// A block of our own exists nowhere else, so it is held too. Sync can request a peer's block
+    /// again once it is due.
     fn hold_early(
         &mut self,
         incoming: Incoming,
@@ -155,8 +155,8 @@ impl Chain {
         }
     }
 
-    /// Refuses a body that breaks a rule of form. Marks the header invalid too, but only if the
-    /// header commits to exactly this body.
+    /// Rejects a body that breaks a rule of form. Also marks the header invalid if the header
+    /// commits to exactly this body.
     fn refuse_form(
         &mut self,
         parent: NodeId,

@@ -1,4 +1,4 @@
-//! `activate` performs reorgs for [`Chain`]: it disconnects and connects blocks, all or none.
+//! `activate` performs reorgs for [`Chain`]: all blocks of a reorg are switched, or none.
 
 use super::{
     announcements::LogEntry,
@@ -55,8 +55,8 @@ impl Coins for RememberedCoins<'_> {
 }
 
 impl Chain {
-    /// Makes a stored block that is better than the tip the new tip, unless that needs a person's
-    /// consent.
+    /// Makes a stored block that is better than the tip the new tip, unless the switch needs a
+    /// person's consent.
     ///
     /// `body` is the block's body if the caller has it.
     pub(super) fn activate(

@@ -1,18 +1,19 @@
 //! Events and log lines that wait until what they report is durable.
 //!
-//! Owned by [`Chain`](super::Chain). The rule is "announced only when durable": an event is staged
-//! while its change is in memory, follows the change into the write, and becomes ready when the
-//! write is on the disk.
+//! Owned by [`Chain`](super::Chain). An event is announced only when durable. It is staged while
+//! its change is in memory, follows the change into the write, and is ready when the write is on
+//! disk.
 
 use std::{collections::VecDeque, mem};
 
 use super::api::ChainEvent;
 use crate::telemetry::events;
 
-/// Transaction ids in one event, at most: tips that only grow merge into one event up to here.
+/// Maximum number of transaction ids in one event. Consecutive tips merge into one event up to
+/// here.
 const MAX_MERGED_TRANSACTIONS: usize = 10_000;
 
-/// An event for the log, emitted once it is durable.
+/// An entry for the log, emitted once it is durable.
 #[derive(Debug)]
 pub(super) enum LogEntry {
     Connected(events::BlockConnected),

@@ -18,8 +18,8 @@ use crate::{
     },
 };
 
-/// Depth in blocks, the coin's own included, from which a coin counts as settled. Reorgs among
-/// friends are shorter.
+/// Depth in blocks from which a coin counts as settled; the coin's own block counts as 1. Reorgs
+/// among friends are usually shorter.
 pub const SETTLED_DEPTH: Height = 6;
 
 /// The source of a block, header or trade. It decides priority and blame, and whether this node
@@ -101,15 +101,16 @@ impl fmt::Display for Refused {
 pub(crate) enum RefusalCause {
     /// A block below this one is known to be invalid.
     InvalidBranch,
-    /// This block was to connect its branch, and a block below it turned out to be invalid.
+    /// The chain tried to connect this block's branch, and a block below it turned out to be
+    /// invalid.
     InvalidBelow,
     /// The body is not the one that the header commits to.
     WrongMerkleRoot,
     /// A trade spends a coin that this node does not know. The parent trade may still arrive.
     MissingCoin,
-    /// The branch cannot win: it has less work than our tip less that of 144 blocks.
+    /// The branch cannot win: it has less work than our tip without the tip's last 144 blocks.
     TooLittleWork,
-    /// As many headers as may be kept lie beyond the connected chain already.
+    /// The number of headers beyond the connected chain is at its limit.
     TooFarBeyondTip,
     /// Any other cause.
     Other,
@@ -218,28 +219,29 @@ pub struct OwnedCoin {
     pub coin: Coin,
 }
 
-/// A question for the coins that a wallet can spend next.
+/// A request for the coins that a wallet can spend next.
 #[derive(Debug, Clone, Default)]
 pub struct SpendQuery {
     /// All owners of the wallet. They decide which unmined coins are the wallet's own change.
     pub wallet: Vec<Owner>,
     /// The only owner whose coins are wanted; `None`: coins of the whole wallet.
     pub from: Option<Owner>,
-    /// The sum that is to be spent. The search among very many coins ends once this is found.
+    /// The sum to spend. A search among very many coins ends once it has found this sum.
     pub needs: Amount,
 }
 
 /// The coins that a wallet can spend next.
 #[derive(Debug, Clone, Default)]
 pub struct Spendable {
-    /// Mined coins that no mempool entry spends. Of very many coins these are the largest ones.
+    /// Mined coins that no mempool entry spends. If there are very many, only the largest ones.
     pub confirmed: Vec<OwnedCoin>,
-    /// Unspent outputs of mempool entries whose inputs all belong to the wallet, and so do those
-    /// of all their unmined ancestors. Nobody else can make them void.
+    /// Unspent outputs of mempool entries that depend on the wallet's own coins alone. The inputs
+    /// of such an entry and of all its unmined ancestors belong to the wallet, so nobody else can
+    /// void it.
     pub pending: Vec<OwnedCoin>,
-    /// Unspent outputs of all other mempool entries: whoever made these can replace them.
+    /// Unspent outputs of all other mempool entries. Their makers can replace them.
     pub unsure: Vec<OwnedCoin>,
-    /// The value of `confirmed`, with the coins that were left out of it.
+    /// The value of all confirmed coins, including those that `confirmed` leaves out.
     pub total: Amount,
     /// Height of the tip at which these coins were read.
     pub height: Height,
@@ -266,23 +268,23 @@ pub struct Funds {
     /// The mined coins of each owner, in the order asked.
     pub each: Vec<Amount>,
     /// The balance of all owners together. A mempool entry counts with its net gain or loss, so
-    /// that change and payments within the wallet are no income.
+    /// change and payments within the wallet are not income.
     pub whole: Balance,
 }
 
 /// The state of a coin that a void transaction of our own would spend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InputFate {
-    /// It can be spent: the coin is unspent, or the stamp is unused.
+    /// The coin is unspent, or the stamp is unused.
     Free(OwnedCoin),
-    /// Another transaction has spent it.
+    /// Another transaction has spent the coin.
     Spent {
         by: TxId,
         transaction: Arc<Transaction>,
         /// The height of its block; `None` if it waits in the mempool.
         height: Option<Height>,
     },
-    /// It is neither on the best chain nor in the mempool. It may come back with another branch.
+    /// The coin is neither on the best chain nor in the mempool. Another branch may bring it back.
     Missing(OutPoint),
 }
 
@@ -295,8 +297,8 @@ pub enum TxState {
         block: BlockHash,
         height: Height,
     },
-    /// A transaction of our own that this node gave up for good: one of its inputs was spent by
-    /// another transaction, or was lost. It is never sent again by itself.
+    /// A transaction of our own that is void for good, because another transaction spent one of its
+    /// inputs, or the input was lost. The node does not send it again by itself.
     Void {
         /// A sentence that names the input and the transaction that spent it.
         reason: String,
@@ -328,17 +330,17 @@ pub struct BlockInfo {
 pub struct Template {
     /// The block with the coinbase first; the header already has the merkle root.
     pub block: Block,
-    /// A number that changes when tip or mempool change so much that miners should restart.
+    /// A number that changes when miners should restart with a new template.
     pub generation: u64,
     /// True if the block contains a transaction that was made on this node.
     pub has_local: bool,
     /// True if the block contains any transaction besides the coinbase.
     pub has_trades: bool,
-    /// Set if no node would take the block yet, since its earliest time is too far ahead of our
+    /// Set if the block is not yet valid anywhere, since its earliest time is too far ahead of our
     /// clock.
     pub early: Option<Early>,
-    /// True if the tip is below the checkpoint of the invite: the block would be on no chain of our
-    /// friends.
+    /// True if the tip is below the checkpoint of the invite. Friends would not accept such a
+    /// block.
     pub below_checkpoint: bool,
 }
 
@@ -371,7 +373,8 @@ pub struct ChainAudit {
 pub enum Rebuilt {
     /// The complete block. The chain has not accepted it yet.
     Block(Box<Block>),
-    /// Some transactions are missing, or their short ids are ambiguous. The relay keeps the rest.
+    /// Some transactions are missing, or their short ids are ambiguous. The relay keeps those
+    /// found.
     Missing {
         /// Transactions by position in the block: the coinbase, then those found in the mempool.
         found: Vec<Option<Arc<Transaction>>>,
@@ -391,7 +394,8 @@ pub enum ChainCommand {
         /// At most [`MAX_INV_HEADERS`](crate::wire::limits::MAX_INV_HEADERS) headers.
         headers: Vec<Header>,
         origin: Origin,
-        /// The cumulative work that a walk without storing has shown for the sender's branch.
+        /// The cumulative work of the sender's branch that a walk has shown without storing
+        /// headers.
         shown: Option<Work>,
         reply: oneshot::Sender<Result<HeadersAccepted, AcceptHeadersError>>,
     },
@@ -401,14 +405,14 @@ pub enum ChainCommand {
         /// Carries `None` if the header is unknown or invalid.
         reply: oneshot::Sender<Option<HeaderContext>>,
     },
-    /// Takes a header and its descendants out of the choice of the best header until the header's
-    /// body comes: no peer delivered it.
+    /// Withholds a header whose body no peer delivers. The header and its descendants leave the
+    /// choice of the best header until the body arrives.
     Withhold {
         hash: BlockHash,
         /// Carries the best header afterwards.
         reply: oneshot::Sender<Tip>,
     },
-    /// Tells that peers on our branch are connected, or that none is any more.
+    /// Reports whether peers on our branch are connected.
     PeersOnBranch(bool),
     /// Checks a block completely, then connects or stores it.
     AcceptBlock {
@@ -514,7 +518,8 @@ pub enum ChainEvent {
         /// A sentence for the user.
         reason: String,
     },
-    /// A trade of our own that was told void is in a block after all: somebody else mined it.
+    /// A trade of our own that was reported as void is in a block after all: somebody else mined
+    /// it.
     VoidMined { txid: TxId, block: BlockHash, height: Height },
     /// A peer's trade left the mempool without being mined. The chain does not keep it.
     TradeDropped { txid: TxId, reason: DropReason },
@@ -543,10 +548,10 @@ pub struct ChainSummary {
     pub floor: Floor,
 }
 
-/// The reason for which the node does not switch to a branch with more work by itself.
+/// The reason why the node does not switch to a branch with more work by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DivergenceReason {
-    /// The switch would undo blocks that this node has had for long, while peers shared them.
+    /// The switch would undo settled blocks.
     Settled,
     /// The branch leaves out the block that this chain's invite names.
     Checkpoint,

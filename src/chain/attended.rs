@@ -1,10 +1,9 @@
 //! `attended` measures for [`Chain`](super::Chain) how long peers have shared its branch.
 //!
 //! A block is settled once this node had it for [`SETTLED_AFTER`] of *attended* time: time in which
-//! the node ran and peers on its branch were connected. The measure is a row of marks, one for each
-//! hour of attended time: the tip at that moment. Everything up to the oldest mark is settled once
-//! the row is full. No clock on the wall matters, and a node that was off for days has settled
-//! nothing.
+//! the node ran and peers on its branch were connected. After each hour of attended time, the tip
+//! becomes a mark. Once the row of marks is full, everything up to the oldest mark is settled. The
+//! wall clock does not matter, and no block becomes settled while the node is off.
 
 use std::collections::VecDeque;
 
@@ -29,7 +28,7 @@ const SAVE_EVERY: u64 = 10 * 60 * 1_000;
 
 const _: () = assert!(SETTLED_AFTER == (MARKS as u64 - 1) * MARK_EVERY);
 
-/// The marks, the oldest first, and the time since the latest.
+/// The marks, the oldest first, and the attended time since the latest.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Attended {
     since_mark: u64,
@@ -37,7 +36,7 @@ pub(super) struct Attended {
 }
 
 impl Attended {
-    /// Reads the stored form; anything else counts as no time at all.
+    /// Reads the stored form. Malformed bytes count as no attended time.
     pub(super) fn from_bytes(bytes: &[u8]) -> Self {
         let Some((since_mark, marks)) = bytes.split_first_chunk() else { return Self::default() };
         let since_mark = u64::from(u32::from_le_bytes(*since_mark)).min(MARK_EVERY);
@@ -64,7 +63,7 @@ impl Attended {
             self.marks.push_back(tip);
             marked = true;
         }
-        // More than a full row changes nothing.
+        // More than a full row has no further effect.
         self.since_mark = self.since_mark.saturating_add(ms.min(SETTLED_AFTER));
         while let Some(rest) = self.since_mark.checked_sub(MARK_EVERY) {
             self.since_mark = rest;

@@ -1,10 +1,10 @@
-//! `diverged` decides for [`Chain`] which branches need a person's consent, and takes them on
+//! `diverged` decides for [`Chain`] which branches need a person's consent, and switches to them on
 //! request.
 //!
-//! Three reasons forbid that the node takes a branch by itself: it undoes settled blocks, it leaves
-//! out the checkpoint of the invite that the chain was joined with, or it needs too much memory.
-//! No divergence is stored: it follows from the header tree and the attended time, and so survives
-//! a restart. It ends once our own branch has the most work again.
+//! A node does not switch by itself to a branch that undoes settled blocks, leaves out the
+//! checkpoint of the invite, or needs too much memory. No divergence is stored: it follows from the
+//! header tree and the attended time, and so survives a restart. It ends once our own branch has
+//! the most work again.
 
 use super::{
     activate::Activation,
@@ -19,12 +19,13 @@ use crate::{
     primitives::{BlockHash, Height, UnixMillis},
 };
 
-/// Number of own blocks up to which the node leaves them by itself, however long it had them.
+/// Number of own blocks that any reorg may undo, settled or not.
 const ALWAYS_LEFT: usize = 6;
 
-/// Own work is left by itself if the joining work is more than this many times as much.
+/// A reorg may undo settled blocks if the joining work is more than this many times the leaving
+/// work.
 ///
-/// A node that was alone for days thereby finds back to its friends' chain.
+/// A node that mined alone for days thereby returns to its friends' chain.
 const OUTWEIGHED: u64 = 100;
 
 /// Estimated memory of a reorg for each byte of the blocks that leave and join.
@@ -78,12 +79,12 @@ impl Chain {
         })
     }
 
-    /// Returns the reason against a branch that ends at `id` and for which the blocks `leaving`,
-    /// highest first, would leave.
+    /// Returns the reason against a switch to the branch that ends at `id`. `leaving` are the
+    /// blocks that would leave, highest first.
     fn objection(&self, id: NodeId, leaving: &[NodeId]) -> Option<DivergenceReason> {
         let tip = self.tree.tip();
         if self.leaves_checkpoint_out(id) {
-            // Once a person chose a branch without it, the checkpoint binds no longer.
+            // The checkpoint no longer binds once a person chose a branch without it.
             if !self.leaves_checkpoint_out(tip) {
                 return Some(DivergenceReason::Checkpoint);
             }
@@ -93,7 +94,8 @@ impl Chain {
         self.is_settled(id, leaving).then_some(DivergenceReason::Settled)
     }
 
-    /// True if the chain up to `id` leaves out the checkpoint of the invite, or cannot come to it.
+    /// True if the chain up to `id` leaves out the checkpoint of the invite, or can no longer reach
+    /// it.
     fn leaves_checkpoint_out(&self, id: NodeId) -> bool {
         let Some(checkpoint) = self.checkpoint else { return false };
         let node = self.tree.node(id);
@@ -111,8 +113,8 @@ impl Chain {
         }
     }
 
-    /// True if new headers above `parent` leave the checkpoint out and are on a branch with less
-    /// work than it: they can only be meant to deceive.
+    /// True if new headers above `parent` leave out the checkpoint and have less work than it. Such
+    /// headers can only be meant to deceive.
     pub(super) fn is_below_checkpoint_work(
         &self,
         parent: NodeId,
@@ -128,7 +130,7 @@ impl Chain {
         names.any(|(height, hash)| height == checkpoint.height && hash != checkpoint.hash)
     }
 
-    /// Adds time, in milliseconds up to now, in which peers on our branch were connected.
+    /// Adds attended time in milliseconds, up to now.
     pub fn attend(&mut self, ms: u64) {
         let tip = self.tree.node(self.tree.tip()).key();
         if self.attended.pass(ms, tip) && !self.overlay.is_sealed() {
@@ -143,8 +145,8 @@ impl Chain {
         }
     }
 
-    /// True if a reorg to `id` needs a person's consent, since any of the blocks that leave is
-    /// settled. Few blocks, or blocks of little work, never need it.
+    /// True if a reorg to `id` needs a person's consent, since one of the leaving blocks is
+    /// settled. A reorg of few blocks, or against much more work, never needs it.
     fn is_settled(&self, id: NodeId, leaving: &[NodeId]) -> bool {
         let Some(first) = leaving.last().filter(|_| leaving.len() > ALWAYS_LEFT) else {
             return false;
@@ -169,7 +171,7 @@ impl Chain {
     /// Returns the reason that forbids an automatic switch to a branch; `None` if it is allowed.
     pub(super) fn forbids(&mut self, id: NodeId) -> Result<Option<Activation>, ChainFault> {
         let (disconnect, connect) = self.tree.path_to(id);
-        // A rebuild connects what was connected before, by consent or not.
+        // A rebuild reconnects blocks that were connected before, by consent or not.
         let again = self.rebuilding && self.tree.node(id).connected_at > 0;
         match self.objection(id, &disconnect) {
             Some(DivergenceReason::Checkpoint) if !again => Ok(Some(Activation::NoCheckpoint)),
@@ -225,7 +227,7 @@ impl Chain {
             && let Activation::Invalid { block, error } = self.activate(id, None, now)?
         {
             let hash = self.tree.node(block).hash;
-            tracing::warn!(%hash, %error, "a branch that was not taken before is not valid");
+            tracing::warn!(%hash, %error, "a branch that needed consent before is not valid");
         }
         Ok(())
     }

@@ -29,7 +29,7 @@ pub enum ChainFault {
         "the chain's file is damaged: {0}; run verify-chain, then reindex, or fetch the chain anew"
     )]
     Corrupt(String),
-    /// The chain was opened to be read alone.
+    /// The chain was opened read-only.
     #[error("the data folder is read-only: its chain can be read, and nothing can be added to it")]
     ReadOnly,
     /// The chain thread has ended, by a fault or at shutdown.
@@ -99,7 +99,7 @@ impl From<redb::SetDurabilityError> for ChainFault {
     }
 }
 
-/// Causes why a chain could not be created or opened. The disk is unchanged.
+/// Reasons why a chain could not be created or opened. The disk is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     #[error(
@@ -119,7 +119,7 @@ pub enum OpenError {
         path.display()
     )]
     Locked { path: PathBuf },
-    /// Something else is in the file.
+    /// The file is not a chain.
     #[error("{} is not a friendchain chain: choose another data folder, or run leave-chain, which \
          keeps the file, and join again by a friend's invite", path.display())]
     NotAChain { path: PathBuf },
@@ -149,7 +149,7 @@ pub enum OpenError {
     Disk { path: PathBuf, reason: String },
 }
 
-/// Causes why headers were rejected. The headers of the batch before the rejected one are kept.
+/// Reasons why headers were rejected. The headers of the batch before the rejected one are kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptHeadersError {
     /// The parent is unknown: earlier headers must come first.
@@ -161,10 +161,10 @@ pub enum AcceptHeadersError {
     /// The header, or one below it, belongs to a block that was found invalid.
     #[error("header {hash} is on a branch with an invalid block")]
     InvalidBranch { hash: BlockHash },
-    /// The header's branch cannot win: it has less work than our tip less that of 144 blocks.
+    /// The branch cannot win: it has less work than our tip without the tip's last 144 blocks.
     #[error("header {hash} is on a branch with too little work to be kept")]
     TooLittleWork { hash: BlockHash },
-    /// As many headers as may be kept lie beyond the connected chain already.
+    /// The number of headers beyond the connected chain is at its limit.
     #[error("header {hash} lies too far beyond the blocks that are here: their bodies come first")]
     TooFarBeyondTip { hash: BlockHash },
     #[error(transparent)]
@@ -199,7 +199,7 @@ impl AcceptHeadersError {
     }
 }
 
-/// Causes why a block was rejected.
+/// Reasons why a block was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptBlockError {
     /// The parent's header is unknown: headers must come first.
@@ -214,10 +214,11 @@ pub enum AcceptBlockError {
     /// The block, or a block below it, is known to be invalid.
     #[error("block {hash} is on a branch with an invalid block")]
     InvalidBranch { hash: BlockHash },
-    /// A stored block below this one turned out to be invalid when the branch was to be connected.
+    /// A stored block below this one turned out to be invalid when the chain tried to connect the
+    /// branch.
     #[error("the branch rests on block {below}, which is invalid: {error}")]
     InvalidBelow { below: BlockHash, error: BlockError },
-    /// Too many orphan blocks wait for their parents already.
+    /// The number of orphan blocks is at its limit.
     #[error("block {hash} came before its parent, and too many blocks wait already")]
     TooManyWaiting { hash: BlockHash },
     /// The block is on a side branch with too little work to be worth its disk space.
@@ -257,7 +258,7 @@ impl AcceptBlockError {
     }
 }
 
-/// Causes why `accept-branch` did not take the branch. The chain is unchanged.
+/// Reasons why `accept-branch` did not switch. The chain is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptBranchError {
     /// No other branch has more work than ours.
@@ -293,7 +294,7 @@ pub enum AcceptBranchError {
         /// The last block of the branch with more work.
         theirs: BlockHash,
     },
-    /// Too many bodies of the branch are missing: what is here has no more work than ours.
+    /// Bodies of the branch are missing, and the stored part has no more work than ours.
     #[error(
         "of the branch of {hash}, {} not here yet: wait until status says that all of it is",
         missing_blocks(*.missing)
@@ -341,16 +342,16 @@ impl AcceptBranchError {
     }
 }
 
-/// Ends the sentence of a conflict with the fee that would replace the first transaction.
+/// Returns the end of a conflict's sentence: the fee that would replace the earlier transaction.
 fn to_replace(needs: Option<Amount>) -> String {
     needs.map_or_else(String::new, |fee| format!("; to replace it, pay a fee of {fee} at least"))
 }
 
-/// Causes why a trade or note was rejected.
+/// Reasons why a trade or note was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptTradeError {
     /// The transaction breaks a rule of form, coins or signatures. A missing coin may still arrive,
-    /// so that error blames nobody.
+    /// so that case blames nobody.
     #[error("trade {txid}: {error}")]
     Transaction { txid: TxId, error: TransactionError },
     #[error("trade {txid} waits already")]
@@ -377,11 +378,11 @@ pub enum AcceptTradeError {
     )]
     TooManyReplaced {
         txid: TxId,
-        /// Entries found to leave; the search stops above the limit.
+        /// The number of entries that would leave; the count stops above the limit.
         replaced: usize,
         limit: usize,
     },
-    /// The trade would replace an entry that it spends from.
+    /// The trade would replace an entry on which it depends.
     #[error(
         "trade {txid} spends an output of {parent}, which it would replace, or which rests on \
          what it would replace"
@@ -404,7 +405,7 @@ pub enum AcceptTradeError {
         descendants: usize,
         limit: usize,
     },
-    /// The trade and the mempool entries connected with it are too long together.
+    /// The trade and the mempool entries connected with it have too many bytes together.
     #[error(
         "trade {txid} and the waiting trades connected with it have {bytes} bytes: {limit} at \
          most; wait for the next block"
@@ -424,7 +425,7 @@ pub enum AcceptTradeError {
     )]
     BelowFloor {
         txid: TxId,
-        /// The lower of two rates: of the trade alone, and of its package.
+        /// The lower of two rates: the trade's own, and its package's.
         rate: FeeRate,
         floor: FeeRate,
     },

@@ -1,5 +1,5 @@
-//! `fates` finds out what became of the coins that a void transaction would spend, for whoever
-//! wants to send it again without paying twice.
+//! `fates` finds the state of each coin that a void transaction would spend, so that `resend` never
+//! pays twice.
 
 use redb::ReadableTable as _;
 use std::{
@@ -65,8 +65,8 @@ pub(super) fn input_fates(
     Ok(transaction.inputs.iter().map(|input| fate(input.outpoint)).collect())
 }
 
-/// Returns a transaction that was made here since `txid`, is not void, and makes these payments
-/// with the same memo.
+/// Returns another own transaction that makes the same payments with the same memo. It is at least
+/// as new as `txid` and not void.
 pub(super) fn paid_since(
     tables: &ReadTables,
     txid: &TxId,
@@ -94,7 +94,7 @@ pub(super) fn paid_since(
     Ok(None)
 }
 
-/// Returns the fate of a note's stamp: a used one is missing.
+/// Returns the fate of a note's stamp. A used stamp counts as missing.
 fn stamp_fate(
     tables: &ReadTables,
     input: &TxInput,
@@ -117,7 +117,7 @@ fn waiting_output(waiting: &[MempoolEntry], key: &CoinKey) -> Option<Coin> {
     (output.owner == key.owner).then_some(coin)
 }
 
-/// Looks for the transactions that spent `open`, from the tip down to the height `since`.
+/// Searches for the transactions that spent `open`, from the tip down to the height `since`.
 fn find_spenders(
     tables: &ReadTables,
     mut open: HashSet<OutPoint>,

@@ -32,7 +32,8 @@ use crate::{
 /// [`ChainHandle::busy`] is true.
 pub(super) const QUEUE: usize = 512;
 
-/// Scans of the coins table that run at once: a short question need not wait for a long one.
+/// Maximum number of scans of the coins table at once. With two, a short scan need not wait for a
+/// long one.
 pub(super) const SCANS: usize = 2;
 
 /// A cloneable handle to the chain thread. When the last one is dropped, the thread commits, closes
@@ -44,7 +45,7 @@ pub struct ChainHandle {
     pub(super) reader: ChainReader,
     /// True once shutdown was requested; a running `Verify` then stops.
     pub(super) closing: Arc<AtomicBool>,
-    /// Places for scans of the coins table.
+    /// Permits for scans of the coins table.
     pub(super) scans: Arc<Semaphore>,
     /// The fault that ended the thread, if any.
     pub(super) fault: Arc<OnceLock<ChainFault>>,
@@ -168,8 +169,8 @@ impl ChainHandle {
 
     /// Checks headers, parents first, and stores them.
     ///
-    /// `shown` is the cumulative work that a walk without storing has shown for the sender's
-    /// branch. It lets the low headers of a branch in that has enough work further up.
+    /// `shown` is the cumulative work of the sender's branch that a walk has shown without storing
+    /// headers. A branch with enough work further up may thereby have low headers stored.
     ///
     /// # Errors
     /// See [`AcceptHeadersError`].
@@ -193,9 +194,9 @@ impl ChainHandle {
         self.ask(|reply| ChainCommand::HeaderContext { hash, reply }).await
     }
 
-    /// Takes a header and its descendants out of the choice of the best header until the header's
-    /// body comes. Returns the best header afterwards. A header that is unknown or has a body
-    /// changes nothing.
+    /// Withholds a header: the header and its descendants leave the choice of the best header until
+    /// its body arrives. Returns the best header afterwards. Does nothing if the header is unknown
+    /// or has a body.
     ///
     /// # Errors
     /// Fails if the chain is closed.
@@ -203,12 +204,11 @@ impl ChainHandle {
         self.ask(|reply| ChainCommand::Withhold { hash, reply }).await
     }
 
-    /// Tells that peers on our branch are connected, or that none is any more. The time after which
-    /// blocks are settled counts only in between. Never blocks: a full queue drops the news, so it
-    /// is repeated each minute.
+    /// Reports whether peers on our branch are connected; attended time passes while they are.
+    /// Never blocks. A full queue drops the report, so the caller repeats it each minute.
     pub fn peers_on_branch(&self, present: bool) {
         if self.try_send(ChainCommand::PeersOnBranch(present)).is_err() {
-            tracing::debug!("the chain's queue is full: it learns later who is on its branch");
+            tracing::debug!("the chain's queue is full; peers on its branch are reported later");
         }
     }
 
@@ -300,8 +300,8 @@ impl ChainHandle {
         Ok(self.funds(vec![owner]).await?.whole)
     }
 
-    /// Reads the coins table on a blocking thread, beside the mempool's entries. Few scans run at
-    /// once, since an owner may have millions of coins.
+    /// Reads the coins table on a blocking thread, together with the mempool entries. The number of
+    /// scans at once is limited, since an owner may have millions of coins.
     async fn scan<T: Send + 'static>(
         &self,
         scan: impl FnOnce(&ChainReader, &[MempoolEntry]) -> Result<T, ChainFault> + Send + 'static,
@@ -312,7 +312,7 @@ impl ChainHandle {
         let waiting = if is_empty { Vec::new() } else { self.mempool().await? };
         let reader = self.reader.clone();
         let work = move || {
-            // Held by the thread that works: it goes on if the caller gives up.
+            // The working thread holds the permit, since it continues if the caller is dropped.
             let _place = place;
             scan(&reader, &waiting)
         };

@@ -1,13 +1,13 @@
 //! `headers` checks new headers for [`Chain`], and stores those of branches that can still win.
 //!
-//! A branch is worth keeping if it has more work than the tip, or at least the tip's work less that
-//! of 144 blocks. Beside the best chain, each block must also pay its full price: the target of a
-//! block that is not late.
+//! A branch is kept if it has at least the tip's work less that of 144 blocks. Unless the branch is
+//! better than the tip, each of its blocks must also pay its full price: the target of a block that
+//! is not late.
 //!
 //! # Security
-//! Headers cost their sender work, and this node memory and disk. The first rule makes them as dear
-//! as blocks that could still win. The second one matters because the target doubles for late
-//! blocks: without it, a block long after its parent would be nearly free.
+//! Headers cost their sender work, and this node memory and disk. The first rule makes a stored
+//! header cost as much as a block that could still win. The second rule is needed because the
+//! target doubles for late blocks: without it, a block long after its parent would be nearly free.
 
 use super::{
     api::{HeaderContext, HeadersAccepted, Origin, Tip},
@@ -28,11 +28,11 @@ use crate::{
     primitives::{BlockHash, Header, Height, PeerId, UnixMillis},
 };
 
-/// Number of headers above a withheld one that are kept. They spare the download if the body comes
-/// after all.
+/// Number of headers above a withheld one that are kept. They need not be downloaded again if the
+/// body arrives.
 pub(super) const WITHHELD_KEPT: Height = 2_000;
 
-/// Number of headers that are cut from the best header chain before a commit: 7 MB of changes.
+/// Number of headers that are cut from the best header chain per commit: 7 MB of changes.
 const CUT_AT_ONCE: usize = 40_000;
 
 /// The reason why a header could not be added.
@@ -82,7 +82,7 @@ impl Origin {
 
 /// New headers in a row that were checked and are not stored yet.
 struct Run {
-    /// The known header that they follow.
+    /// The known parent of the first header.
     parent: NodeId,
     headers: Vec<CheckedHeader>,
     /// The number of leading headers that pay their full price.
@@ -118,8 +118,8 @@ impl Run {
 }
 
 impl Chain {
-    /// Checks headers, parents first, and stores them. Headers before the first refused one stay
-    /// stored. If the refused one is only ahead of our clock, it is held as an early header and
+    /// Checks headers, parents first, and stores them. Headers before the first rejected one stay
+    /// stored. If the rejected one is only ahead of our clock, it is held as an early header and
     /// tried again when it is due.
     ///
     /// # Errors
@@ -133,8 +133,8 @@ impl Chain {
         self.accept_shown_headers(headers, origin, None, now)
     }
 
-    /// Does the same as [`Chain::accept_headers`] for a branch whose cumulative work was shown
-    /// before, up to `shown`.
+    /// Does the same as [`Chain::accept_headers`] for a branch that a walk has shown to have the
+    /// cumulative work `shown`.
     ///
     /// # Errors
     /// See [`AcceptHeadersError`].
@@ -196,7 +196,7 @@ impl Chain {
         Ok(Run { parent, headers: Vec::new(), paid: 0, work: node.work, window })
     }
 
-    /// Stores a run if its branch is worth it. Returns the number of headers.
+    /// Stores a run if its branch is worth keeping. Returns the number of headers.
     fn keep_run(
         &mut self,
         run: Option<Run>,
@@ -247,10 +247,10 @@ impl Chain {
     }
 
     /// Takes a header and its descendants out of the choice of the best header until its body
-    /// comes. Returns the best header afterwards.
+    /// arrives. Returns the best header afterwards.
     ///
-    /// Of the headers above it, only some are kept. A header that is unknown, invalid or has a
-    /// body changes nothing.
+    /// Keeps only the first headers above it. Does nothing if the header is unknown or invalid, or
+    /// has a body.
     ///
     /// # Errors
     /// Fails if the disk fails.
@@ -287,9 +287,9 @@ impl Chain {
         }
     }
 
-    /// Brings a tree from a file within its bounds, and chooses its best header.
+    /// Applies the bounds to a tree from a file, and selects its best header.
     ///
-    /// What was withheld before counts again: nobody may have asked for its body lately.
+    /// Headers that were withheld in the last run count again: peers may deliver their bodies now.
     pub(super) fn bound_headers(&mut self) -> Result<(), ChainFault> {
         let excess = Height::try_from(self.tree.excess_ahead()).unwrap_or(Height::MAX);
         if excess > 0 {
@@ -300,18 +300,18 @@ impl Chain {
         self.choose_best_header()
     }
 
-    /// Searches for the best header, and makes it so.
+    /// Searches for the best header and sets it.
     pub(super) fn choose_best_header(&mut self) -> Result<(), ChainFault> {
         let best = self.tree.find_best();
         if best == self.tree.best() { Ok(()) } else { self.set_best_header(best) }
     }
 
-    /// Makes the tip the best header if the best header was refused in its favour.
+    /// Sets the tip as the best header if the best header was rejected in favour of the tip.
     pub(super) fn settle_best_header(&mut self) -> Result<(), ChainFault> {
         if self.tree.is_best_refused() { self.set_best_header(self.tree.tip()) } else { Ok(()) }
     }
 
-    /// Makes a header the best one, in the tree and the overlay.
+    /// Sets the best header in the tree and the overlay.
     pub(super) fn set_best_header(&mut self, id: NodeId) -> Result<(), ChainFault> {
         for changed in self.tree.set_best(id) {
             self.save(changed)?;
@@ -379,8 +379,8 @@ impl Chain {
         Ok(pays)
     }
 
-    /// Adds the checked header of a block. If the body is about to be stored, the header is within
-    /// all bounds, and is not dropped at once.
+    /// Adds the checked header of a block whose body is about to be stored. The bounds never drop
+    /// this header at once.
     pub(super) fn add_of_block(
         &mut self,
         parent: NodeId,

@@ -1,16 +1,16 @@
-//! Jumps of the wall clock, by which the chain thread lives.
+//! `jumps` detects jumps of the wall clock for the chain thread.
 //!
-//! The rules for headers and the times in the file need wall time. The mempool's floor and its
-//! allowances count in the same time, but have to ignore that somebody sets the clock.
+//! The rules for headers and the times in the file use wall time. The mempool's fee floor and its
+//! allowances use the same time, but must not change when somebody sets the clock.
 
 use std::time::Instant;
 
 use crate::primitives::UnixMillis;
 
-/// The least jump that is noticed, in ms. The time daemon's small corrections are below it.
+/// The smallest jump that is reported, in ms. Small corrections by a time daemon are below it.
 const LEAST_JUMP_MS: i64 = 1_000;
 
-/// The time of the last look, by both clocks.
+/// Both clocks at the last check.
 pub(super) struct Jumps {
     wall: UnixMillis,
     at: Instant,
@@ -21,7 +21,7 @@ impl Jumps {
         Self { wall, at }
     }
 
-    /// Returns the jump of the wall clock since the last look, in ms; 0 if there was none. A sleep
+    /// Returns the jump of the wall clock since the last check, in ms; 0 if there was none. Sleep
     /// of the machine counts as a jump.
     pub(super) fn since_last(&mut self, wall: UnixMillis, at: Instant) -> i64 {
         let passed = at.saturating_duration_since(self.at).as_millis();

@@ -42,7 +42,7 @@ const BATCHES_READ: usize = 4;
 const MAX_RESERVED: usize = 5_000_000;
 
 impl Chain {
-    /// Reads all headers, the stored mempool and the own trades.
+    /// Reads all headers, the stored mempool and this node's own trades.
     pub(super) fn load(store: Store, options: ChainOptions) -> Result<Self, ChainFault> {
         let network = Arc::clone(store.network());
         let tables = store.read()?;
@@ -112,8 +112,8 @@ impl Chain {
     }
 }
 
-/// Returns the id of a stored trade if its signatures are valid; the trade is then intact,
-/// whatever its key in the table.
+/// Returns the id of a stored trade if its signatures are valid. The trade is then intact, even
+/// under a wrong key.
 pub(super) fn true_name(transaction: &Transaction, network: &NetworkId) -> Option<TxId> {
     let txid = transaction.txid();
     verify_signatures(network, &[(transaction, txid)], 1).is_ok().then_some(txid)
@@ -189,11 +189,11 @@ pub(super) fn load_tree(tables: &ReadTables, network: &Network) -> Result<Header
     if hash != network.id || genesis.header.hash() != hash {
         return Err(corrupt("its first header is not the genesis"));
     }
-    // Hashing takes as long as reading, so it runs on a second thread.
+    // Hashing takes as long as reading, so a second thread does it.
     thread::scope(|scope| {
         let (batches, read) = mpsc::sync_channel::<Vec<(BlockHash, Header)>>(BATCHES_READ);
         let hash_all = move || read.iter().flatten().all(|(hash, header)| header.hash() == hash);
-        // Without the thread, because too many processes run, this one hashes too.
+        // If the system gives no thread, this one hashes too.
         let hashing = thread::Builder::new().spawn_scoped(scope, hash_all).ok();
         let is_wrong =
             |hash: &BlockHash, header: &Header| hashing.is_none() && header.hash() != *hash;
@@ -207,7 +207,7 @@ pub(super) fn load_tree(tables: &ReadTables, network: &Network) -> Result<Header
             }
             batch.push((hash, record.header));
             if batch.len() == HASHED_TOGETHER {
-                // The receiver is gone once a header was wrong.
+                // The receiver is dropped once a header is wrong.
                 let _ = batches
                     .send(std::mem::replace(&mut batch, Vec::with_capacity(HASHED_TOGETHER)));
             }

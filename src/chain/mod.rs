@@ -2,15 +2,15 @@
 //! them.
 //!
 //! [`Chain`] is a plain struct that takes blocks, headers and trades and returns events. It reads
-//! no clock, works on any redb backend, and leaves no thread running between two calls, except the
-//! one that writes a commit. [`spawn`] moves it to the chain thread, the only writer of
-//! `chain.redb`, and returns a [`ChainHandle`]. Reads of committed data go through a
-//! [`ChainReader`], without the chain thread.
+//! no clock and works on any redb backend. Between two calls, only the thread that writes a commit
+//! may run. [`spawn`] moves the struct to the chain thread, the only writer of `chain.redb`, and
+//! returns a [`ChainHandle`]. Reads of committed data go through a [`ChainReader`], without the
+//! chain thread.
 //!
 //! ```text
 //! accept_headers ─► HeaderTree ─┐
-//! accept_block ───► check ─► store ─► activate ─► ledger ─► Overlay ─► commit ─► events
-//! accept_trade ───► Mempool ────┘                 (child layer)        (redb)
+//! accept_block ───► check ─► store ─► activate ─► coins ─► Overlay ─► commit ─► events
+//! accept_trade ───► Mempool ────┘                 (child layer)       (redb)
 //! ```
 
 mod accept;

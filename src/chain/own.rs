@@ -1,17 +1,15 @@
-//! `own` indexes the transactions made on this node, and which are void, for
-//! [`Chain`](super::Chain).
+//! `own` indexes the transactions made on this node and their states, for [`Chain`](super::Chain).
 //!
-//! It is the in-memory index of the table of own transactions. Records of that table are never
-//! deleted.
+//! The index is in memory. Records of the table behind it are never deleted.
 //!
 //! ```text
 //! sent here ─► Alive ─► Void
 //!                ▲        │ sent here once more, and by nothing else
 //!                └────────┘
 //! ```
-//! An alive transaction waits in the mempool or is mined. A void one was given up, and its user was
-//! told so. A block of somebody else may still contain it; it stays marked as void here, so that a
-//! reorg does not bring it back.
+//! An alive transaction waits in the mempool or is mined. A void one will not be sent again, and
+//! its user was notified. A block of somebody else may still contain it. It stays marked as void
+//! here, so that a reorg does not return it to the mempool.
 
 use std::collections::HashMap;
 
@@ -22,7 +20,7 @@ use crate::primitives::TxId;
 enum OwnState {
     /// In the mempool, or mined.
     Alive,
-    /// Given up for good, unless its user sends it again.
+    /// Void for good, unless its user sends it again.
     Void,
 }
 
@@ -57,7 +55,7 @@ impl OwnTransactions {
         self.states.insert(txid, OwnState::Void);
     }
 
-    /// Adds a transaction as its record says.
+    /// Adds a transaction in the state that its record has.
     pub(super) fn load(&mut self, txid: TxId, is_void: bool) {
         self.states.insert(txid, if is_void { OwnState::Void } else { OwnState::Alive });
     }

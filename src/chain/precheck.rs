@@ -103,7 +103,7 @@ impl Preparer {
                     let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok(Job { block, header, dropped, done }) = job else { return };
                     if !dropped.load(Ordering::Relaxed) {
-                        // The receiver may be gone by now.
+                        // The receiver may be dropped by now.
                         let _ = done.send(look(block, &header, &network, &verified));
                     }
                 }

@@ -1,11 +1,11 @@
-//! `purse` works out what a wallet has and what it can spend, from a snapshot of the coins table
-//! and the mempool's entries, beside the chain thread.
+//! `purse` computes what a wallet has and what it can spend, without the chain thread. It reads a
+//! snapshot of the coins table and the mempool's entries.
 //!
-//! An owner may have millions of coins: anybody can send dust. A scan therefore streams over them,
-//! and keeps a bounded number. The entries of stamps sort before the coins and are not read.
+//! An owner may have millions of coins, since anybody can send dust. A scan therefore streams over
+//! them and keeps a bounded number. Stamps sort before the coins and are skipped.
 //!
-//! The snapshot may be a block ahead of the entries. An entry that the snapshot knows as mined is
-//! left out, so that nothing counts twice.
+//! The snapshot may be a block ahead of the mempool's entries. Entries that are mined in the
+//! snapshot are left out, so that nothing counts twice.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -19,14 +19,14 @@ use crate::{
     primitives::{Amount, Height, OutPoint, Owner, TransactionKind, TxId, TxInput},
 };
 
-/// Coins of one kind that a scan keeps: several times what the largest transaction can spend, so
-/// that wallets of people are read whole.
+/// Coins of one kind that a scan keeps. The largest transaction can spend only a fraction of them,
+/// and all coins of an ordinary wallet fit.
 const KEPT: usize = 4_096;
 
-/// Inputs of the largest transaction: a search that has found enough in as many coins may end.
+/// Upper bound of a transaction's inputs. A search may end once that many coins are enough.
 const MOST_INPUTS: usize = MAX_TRANSACTION_BYTES / TxInput::BYTES;
 
-/// Coins after which a search ends once it has found enough: a fifth of a second of reading.
+/// Number of coins after which a search may end if it has found enough: 0.2 s of reading.
 const ENOUGH_SEEN: usize = 262_144;
 
 /// The kinds of mined coins by risk, safest first.
@@ -224,14 +224,14 @@ pub(super) fn spendable(
             break;
         }
     }
-    // Only the kinds of young coins ask whether a coin is a reward.
+    // Only kinds of young coins depend on whether a coin is a reward.
     let mined = settled.into_coins(false).chain(young.into_coins(false));
     found.confirmed = mined.chain(rewards.into_coins(true)).collect();
     add_waiting(tables, query, &payers, waiting, &spent, &mut found)?;
     Ok(found)
 }
 
-/// Adds the unspent outputs of mempool entries: own change, and what others have sent.
+/// Adds the unspent outputs of mempool entries: own change, and payments of others.
 fn add_waiting(
     tables: &ReadTables,
     query: &SpendQuery,
@@ -266,8 +266,8 @@ fn add_waiting(
     Ok(())
 }
 
-/// Returns the mempool entries of which every input belongs to the wallet, and of which every
-/// unmined ancestor is such an entry. Looks at `paying` and their ancestors alone.
+/// Returns the mempool entries that depend on the wallet's own coins alone: each input, and each
+/// unmined ancestor's input, belongs to the wallet. Checks only `paying` and its ancestors.
 fn own_entries(
     query: &SpendQuery,
     waiting: &[MempoolEntry],

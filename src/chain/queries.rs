@@ -1,7 +1,8 @@
 //! `queries` answers reads that need the mempool or uncommitted changes: trades and their states.
 //!
-//! All other reads go through a [`ChainReader`](super::ChainReader), without the chain thread. So
-//! do balances and spendable coins in a node; here they are for whoever has the chain itself.
+//! All other reads go through a [`ChainReader`](super::ChainReader), without the chain thread. A
+//! node also reads balances and spendable coins there; the methods here are for callers that own a
+//! [`Chain`].
 
 use std::sync::Arc;
 
@@ -58,7 +59,7 @@ impl Chain {
     }
 
     /// Returns the ids that are in neither the mempool nor the best chain, in the order of `ids`.
-    /// Void trades of our own are known: they are not wanted again.
+    /// Void trades of our own count as known, so that nobody requests them.
     ///
     /// # Errors
     /// Fails if the disk fails.

@@ -59,7 +59,7 @@ pub struct ChainOptions {
     pub cache_mib: usize,
     /// Threads that verify signatures.
     pub threads: usize,
-    /// Makes this node's coinbases differ from others' with the same owner.
+    /// Distinguishes this node's coinbases from those of other nodes that mine for the same owner.
     pub nonce_seed: u64,
 }
 
@@ -121,9 +121,9 @@ pub struct Chain {
     /// The last template, cached with its key.
     pub(super) template: Option<(TemplateKey, Template)>,
     pub(super) generation: u64,
-    /// The block of the invite that the chain was joined with, which the best chain must have.
+    /// The checkpoint of the invite that the chain was joined with.
     pub(super) checkpoint: Option<Checkpoint>,
-    /// The time in which peers shared our branch.
+    /// The measure of attended time.
     pub(super) attended: Attended,
     /// The branch that was last refused because of the memory its reorg would need.
     pub(super) too_large: Option<TooLarge>,

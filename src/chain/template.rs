@@ -1,4 +1,4 @@
-//! `template` builds blocks to mine for the miner.
+//! `template` builds blocks to mine on the tip.
 
 use super::{
     api::{Early, Template},

@@ -55,8 +55,8 @@ use crate::{
 /// The thread's source of time, in unix milliseconds.
 pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
 
-/// Commands from which on the thread takes no further ones ahead of their turn. Those ahead let
-/// workers check their blocks: 16 keep the workers busy while the chain thread waits for the disk.
+/// Number of commands that the thread takes from the queue ahead of their turn. With 16, workers
+/// can check blocks while the chain thread waits for the disk.
 const AHEAD: usize = 16;
 
 /// The longest time that a reply waits for other commands to share its commit.
@@ -65,14 +65,13 @@ const MAX_GATHERING: Duration = Duration::from_secs(2);
 /// Age at which changes that no reply waits for are committed, even if the thread is busy.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// Interval at which a better but refused branch is tried again. The refusal may lapse when the
-/// clock is corrected.
+/// Interval at which a better but refused branch is tried again.
 const RECONSIDER: Duration = Duration::from_mins(1);
 
-/// The longest wait for a wall time. The clock may jump past that time in between.
+/// Longest wait for a wall time, since the clock may jump past that time.
 const CLOCK_LOOK: Duration = Duration::from_secs(10);
 
-/// Longest time that one news of peers on our branch counts for; they come each minute.
+/// Longest time that one report of peers on our branch counts for. Reports come each minute.
 const MAX_ATTENDED: Duration = Duration::from_mins(2);
 
 /// Starts the chain thread.
@@ -129,13 +128,13 @@ type Reply = Box<dyn FnOnce() + Send>;
 /// The oneshot for the reply of an operation that can fail.
 type Answer<T, E> = oneshot::Sender<Result<T, E>>;
 
-/// The place of a block's result.
+/// The destination of a block's result.
 enum BlockReply {
     /// The reply to a command with this block alone.
     Alone(Answer<BlockAccepted, AcceptBlockError>),
-    /// A batch, of which further blocks follow.
+    /// A batch with further blocks.
     Batch,
-    /// A batch, of which this block is the last.
+    /// A batch that ends with this block.
     LastOfBatch(oneshot::Sender<BlockResults>),
 }
 
@@ -326,7 +325,7 @@ impl ChainThread {
         }
     }
 
-    /// Puts a command at the end of those ahead, and a batch of blocks one by one.
+    /// Appends a command to those ahead. A batch of blocks becomes single blocks.
     fn line_up(&mut self, command: ChainCommand) {
         match command {
             ChainCommand::AcceptBlock { block, origin, reply } => {
@@ -345,7 +344,8 @@ impl ChainThread {
         }
     }
 
-    /// Lines up a block. One that is not next in line is passed to the workers.
+    /// Appends a block to the commands ahead. If it is not next in line, workers check it
+    /// meanwhile.
     fn line_up_block(&mut self, block: Box<Block>, origin: Origin, reply: BlockReply) {
         let mut incoming = Incoming::new(Arc::from(block));
         if !self.ahead.is_empty()
@@ -414,7 +414,7 @@ impl ChainThread {
         }
     }
 
-    /// Keeps the mempool's waits as they are if the wall clock has jumped.
+    /// Adjusts the mempool's times if the wall clock has jumped.
     fn note_jump(&mut self, now: UnixMillis) {
         let jump = self.jumps.since_last(now, Instant::now());
         if jump != 0 {
@@ -535,7 +535,7 @@ impl ChainThread {
                 let rebuilt = self.chain.rebuild(*header, *coinbase, &short_ids);
                 self.hold(reply, rebuilt);
             }
-            // `answer_read` has executed all others, and `line_up` has unpacked blocks.
+            // `answer_read` has handled all others, and `line_up` has unpacked batches.
             _ => {}
         }
         Ok(())
@@ -578,12 +578,12 @@ impl ChainThread {
         Ok(())
     }
 
-    /// Counts the time since the last news of peers on our branch, if there were any then.
+    /// Adds the time since the last report as attended time, if peers were on our branch then.
     fn attend(&mut self, present: bool) {
         let now = Instant::now();
         let since = std::mem::replace(&mut self.attended, present.then_some(now));
         if let Some(since) = since {
-            // Longer without news: the machine slept, or the router had no time.
+            // A longer gap means that the machine slept or that the router had no time.
             let passed = now.saturating_duration_since(since).min(MAX_ATTENDED);
             self.chain.attend(u64::try_from(passed.as_millis()).unwrap_or(0));
         }

@@ -1,10 +1,10 @@
 //! `transactions` admits trades to the mempool and removes them, for [`Chain`].
 //!
 //! A trade made on this node is never deleted from the table of own trades. It becomes void once it
-//! has lost its place in the mempool without being mined, and that is final: its user was told so,
-//! and has perhaps paid anew. This node never takes it up again by itself, neither at a later block
-//! nor after a reorg nor from a peer, and does not announce it. Only its user does, by sending it
-//! from here once more. Somebody else may still mine it. It is then mined, and the user is told.
+//! leaves the mempool without being mined. Void is final, since the user was notified and may have
+//! paid again. The node never readmits or announces a void trade by itself: not after a block, a
+//! reorg or a peer's message. Only the user can, by sending it again on this node. Somebody else
+//! may still mine it. Then it is mined, and the user is notified.
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -25,7 +25,7 @@ use crate::{
 
 impl Chain {
     /// Checks a trade or note and adds it to the mempool. A local trade that is already in the
-    /// mempool is no error. A void trade of our own is taken up again only from here.
+    /// mempool is no error. A void trade of our own is admitted only from a local origin.
     ///
     /// # Errors
     /// See [`AcceptTradeError`].
@@ -116,7 +116,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Checks that a peer does not bring a void trade of our own back.
+    /// Rejects a void trade of our own that a peer sends.
     fn check_not_void(&mut self, txid: TxId, origin: Origin) -> Result<(), AcceptTradeError> {
         if origin == Origin::Local || !self.own.is_void(&txid) {
             return Ok(());
@@ -193,7 +193,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Keeps the mempool's waits as they are while the wall clock jumps by so many ms.
+    /// Adjusts the mempool's times to a jump of the wall clock by `by` ms.
     pub(crate) fn clock_moved(&mut self, by: i64) {
         self.mempool.clock_moved(by);
     }
@@ -301,7 +301,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Removes a trade whose coin was spent by a block, with its descendants.
+    /// Removes a trade whose coin a block spent, with its descendants.
     fn drop_conflict(
         &mut self,
         loser: TxId,
@@ -359,7 +359,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Tells of void trades of our own that these blocks contain: somebody else has mined them.
+    /// Announces void trades of our own that these blocks contain: somebody else has mined them.
     pub(super) fn tell_void_mined(&mut self, joined: &[Body]) {
         for body in joined {
             let (block, height) = (body.block.hash(), body.height());
@@ -383,7 +383,7 @@ impl Chain {
                     continue;
                 }
                 if let Some(record) = self.void_record(&txid)? {
-                    // A peer had mined it. It is void again, and stays so.
+                    // A peer had mined it. It is void again.
                     self.announcements.stage(ChainEvent::TradeVoid { txid, reason: record.void });
                     continue;
                 }
@@ -492,8 +492,8 @@ impl Chain {
         if self.own.is_void(txid) { self.overlay.own(txid) } else { Ok(None) }
     }
 
-    /// Takes own trades up again that a repair found in no place. Those that are no longer valid
-    /// become void for the reason `why`.
+    /// Admits own trades that a repair found in neither a block nor the mempool. Those that are no
+    /// longer valid become void for the reason `why`.
     pub(super) fn readmit_own(
         &mut self,
         mut records: Vec<(TxId, OwnRecord)>,
@@ -502,7 +502,7 @@ impl Chain {
     ) -> Result<(), ChainFault> {
         // Newest first: of two conflicting trades, the later one is what the user wants.
         records.sort_by_key(|(txid, record)| (Reverse(record.added), *txid));
-        // One trade may rest on another, so repeat while any is taken up.
+        // One trade may depend on another, so repeat while any is admitted.
         loop {
             let before = records.len();
             let mut left = Vec::new();

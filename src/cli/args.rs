@@ -1,6 +1,6 @@
 //! The command line: global flags, and the commands that start a node, open a console or read logs.
 //!
-//! Addresses stay text here. The command that uses one parses it, and refuses a wrong one with a
+//! Addresses stay text here. The command that uses one parses it, and rejects a wrong one with a
 //! sentence.
 
 use std::{num::NonZeroUsize, path::PathBuf, sync::LazyLock};
@@ -14,8 +14,8 @@ use crate::{
     primitives::MiningMode,
 };
 
-/// The text of `--version`: the version, and the features that were chosen at build time. `-V`
-/// prints the version alone.
+/// The text of `--version`: the version, and the features chosen at build time. `-V` prints only
+/// the version.
 static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
     let features = [
         (cfg!(curve25519_dalek_backend = "avx512"), "avx512"),
@@ -91,7 +91,7 @@ pub(crate) enum Command {
     /// Open a console on the running node
     #[command(after_help = "Example:\n  friendchain console\n  yzw> h")]
     Console,
-    /// Read the logs of several nodes: a time line, and how fast news spreads
+    /// Read the logs of several nodes: a time line, and how fast blocks and lines spread
     #[command(
         after_help = "Example:\n  friendchain start-node --name yzw --log-dir logs\n  friendchain \
              observe logs --html report.html"
@@ -104,7 +104,7 @@ pub(crate) enum Command {
         /// The shell to complete in
         shell: clap_complete::Shell,
     },
-    /// Print what may stand for the last word, for completion scripts
+    /// Print the completions of the last word, for completion scripts
     #[command(hide = true, after_help = "Example:\n  friendchain complete -- chat y")]
     Complete {
         /// The words typed so far, without the program's name
@@ -136,7 +136,7 @@ pub(crate) struct NodeFlags {
         value_name = "WHEN"
     )]
     pub(crate) mine: Option<MiningMode>,
-    /// Who gets mining rewards: an address or a friend [default: the wallet's first address]
+    /// The receiver of mining rewards: an address or a friend [default: the wallet's first address]
     #[arg(long, env = "FRIENDCHAIN_MINER", value_name = "ADDRESS")]
     pub(crate) miner: Option<String>,
     /// Number of mining threads [default: the number of processors]

@@ -1,7 +1,7 @@
-//! Completion scripts of shells, and the command that they ask for what exists now.
+//! Completion scripts of shells, and the command that they call for present values.
 //!
-//! The scripts of bash, zsh and fish ask the binary, which knows friends, addresses and ids. Where
-//! it has no answer, the words that clap knows are offered.
+//! The scripts of bash, zsh and fish call the binary, which knows friends, addresses and ids. If it
+//! has no answer, they offer the words that clap knows.
 
 use std::{
     io::{self, Write},
@@ -23,10 +23,10 @@ use crate::{
     rpc::{Client, RpcError},
 };
 
-/// The longest time that a node may take for its answers. Somebody has pressed Tab.
+/// The longest time that a node may take to answer, since the user has pressed Tab.
 const PATIENCE: Duration = Duration::from_millis(700);
 
-/// The functions that ask the binary first, and clap's words where it has no answer.
+/// Functions that call the binary first, and offer clap's words if it has no answer.
 const BASH: &str = r#"
 _friendchain_live() {
     local found
@@ -78,7 +78,7 @@ pub(super) fn script(shell: Shell) -> String {
         }
         Shell::Zsh => {
             let words = script.replace("_friendchain", "_friendchain_words");
-            // clap's own last lines would register its words alone.
+            // clap's own last lines would register only its words.
             let words = words.split("\nif [ \"$funcstack[1]\"").next().unwrap_or(&words);
             format!("{words}{ZSH}")
         }
@@ -87,7 +87,8 @@ pub(super) fn script(shell: Shell) -> String {
     }
 }
 
-/// Writes what may stand for the last word, one a line. Errors are silence: somebody is typing.
+/// Writes the completions of the last word, one a line. Errors print nothing, since somebody is
+/// typing.
 pub(super) async fn complete(global: &Global, words: &[String]) -> Result<(), CommandError> {
     let last = words.last().map(String::as_str).unwrap_or_default();
     let wanted = wanted(Cli::command(), words);
@@ -102,7 +103,7 @@ pub(super) async fn complete(global: &Global, words: &[String]) -> Result<(), Co
     Ok(())
 }
 
-/// Returns a client of the node that runs on the folder which the words name.
+/// Returns a client of the node that runs on the folder of these words.
 fn running(global: &Global, words: &[String]) -> Option<Client> {
     let folder = value_of(words, "--data-dir").map(PathBuf::from).or(global.data_dir.clone());
     let id = value_of(words, "--node-id").or_else(|| global.node_id.clone());

@@ -25,7 +25,7 @@ use crate::{
 /// commit of one block, and the node's goodbyes to its peers.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
-/// The starts that are tried while other programs take the ports that were found free.
+/// The number of attempts to start while other programs take ports that were found free.
 const STARTS: u32 = 5;
 
 /// Starts the node of a plan.
@@ -45,7 +45,7 @@ async fn start(plan: &mut Plan) -> Result<RunningNode, CommandError> {
     }
 }
 
-/// Keeps in the folder what the first start keeps.
+/// Stores the settings that the first start keeps.
 async fn keep(plan: &Plan, node: &RunningNode) -> Result<(), CommandError> {
     plan.keep(&node.client.status().await?.name);
     Ok(())
@@ -132,7 +132,7 @@ async fn people_once(
     let mut talk = std::pin::pin!(console::run(node.client.clone(), options, signals, keyboard));
     let talked = tokio::select! {
         talked = &mut talk => talked,
-        // The console gives the terminal back when it is dropped.
+        // The console restores the terminal when it is dropped.
         ended = &mut node.finished => {
             ended?;
             return Ok(Ended::Left);
@@ -143,7 +143,7 @@ async fn people_once(
 }
 
 async fn stop(node: RunningNode) -> Result<(), CommandError> {
-    // Fails if the node is ending already, which is no error.
+    // Fails if the node is already stopping, which is no error.
     if let Err(error) = node.client.stop().await {
         tracing::debug!(%error, "the node did not confirm the stop");
     }

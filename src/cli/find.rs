@@ -77,7 +77,7 @@ pub(crate) async fn take_for_node(folder: &DataDir) -> Result<FolderLock, FindEr
     }
 }
 
-/// Waits until a stopping node has unlocked the folder, so that the next command finds it free.
+/// Waits until a stopping node has unlocked the folder, so that the next command can open it.
 pub(crate) async fn until_free(folder: &DataDir) -> Result<(), FindError> {
     let deadline = Instant::now() + STOPPING;
     loop {
@@ -112,9 +112,9 @@ impl From<FindError> for CommandError {
 
 /// A folder as it was found.
 pub(crate) enum Found {
-    /// No process used it. Now this one does.
+    /// No process used the folder, and this one has locked it.
     Free(FolderLock),
-    /// A node runs on it.
+    /// A node runs on the folder.
     Node(Client),
 }
 
@@ -155,7 +155,7 @@ fn no_answer(folder: &DataDir, in_use: &DataDirError, patience: Duration) -> Rpc
     RpcError::new("node_not_answering", sentence)
 }
 
-/// Returns a client of the node that `node.json` names, if the node answers.
+/// Returns a client of the node in `node.json`, if the node answers.
 async fn answering(folder: &DataDir) -> Option<Client> {
     let (node, token) = (folder.node_file()?, folder.token()?);
     let client = Client::http(node.rpc, &token).ok()?;

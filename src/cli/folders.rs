@@ -1,4 +1,4 @@
-//! The choice of a data folder: by its id, or the one that is meant where no id is given.
+//! The choice of a data folder: by its id, or by rules if no id is given.
 
 use std::path::Path;
 
@@ -13,12 +13,12 @@ const LISTED: usize = 12;
 
 /// Returns the folder of a command.
 ///
-/// Without an id that is `default`, else the only folder there is, else the only one whose node
-/// runs. The last does not hold for a command that `starts` a node. Where there is no folder, it is
-/// `default`.
+/// Without an id this is `default`, else the only folder there is, else the only one whose node
+/// runs. The last rule does not apply to a command that `starts` a node. If there is no folder, it
+/// is `default`.
 ///
 /// # Errors
-/// Several folders could be meant: the sentence lists them, and says which run.
+/// Several folders qualify. The error lists them, and says which run.
 pub(crate) fn folder_of(
     base: Option<&Path>,
     id: Option<&NodeId>,
@@ -63,12 +63,12 @@ fn several(all: &[(NodeId, DataDir)], running: &[bool]) -> RpcError {
 /// The folder of a `people NAME`.
 pub(crate) struct Home {
     pub(crate) folder: DataDir,
-    /// Lines for the user, where the choice may surprise.
+    /// Lines for the user if the choice may surprise.
     pub(crate) notes: Vec<String>,
 }
 
-/// Returns the folder of a person: the one of that id, else the one whose node has that name, else
-/// `default` if no node was ever started on it. Otherwise the folder is a new one.
+/// Returns the folder of a person: the one with that id, else the one whose node has that name,
+/// else `default` if no node was ever started on it. Otherwise the folder is a new one.
 pub(crate) fn home_of(base: Option<&Path>, name: &NodeId) -> Result<Home, RpcError> {
     let own = DataDir::resolve(base, Some(name))?;
     if own.is_there() {
@@ -82,7 +82,7 @@ pub(crate) fn home_of(base: Option<&Path>, name: &NodeId) -> Result<Home, RpcErr
     if let (Some((_, folder)), None) = (named.next(), named.next()) {
         return Ok(Home { folder: folder.clone(), notes: Vec::new() });
     }
-    // Made by `join`, `create-wallet` or `create-blockchain`, and nobody's until now.
+    // `join`, `create-wallet` or `create-blockchain` made it, and no node has a name on it yet.
     let unnamed = DataDir::resolve(base, None)?;
     if unnamed.is_there() && !unnamed.was_started() && kept(&unnamed).is_none() {
         let note = format!("* {name} has the folder {}", unnamed.path().display());

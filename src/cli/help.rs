@@ -1,4 +1,4 @@
-//! What is shown where the command line asks for help, or is wrong.
+//! Prints the help, and errors of the command line.
 
 use std::{
     ffi::OsString,
@@ -25,7 +25,7 @@ use crate::{
 /// The most characters of a mistyped command that the error repeats.
 const SHOWN_CHARS: usize = 48;
 
-/// Shows the help that was asked for, or why the command line is wrong. Returns the exit code.
+/// Prints the requested help, or the error of the command line. Returns the exit code.
 pub(super) fn answer(error: &clap::Error, words: &[OsString], json: bool) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp => show(&asked(words)),
@@ -60,7 +60,7 @@ fn asked(words: &[OsString]) -> String {
     name.and_then(|name| of_command(Cli::command(), name)).unwrap_or_else(|| of_all(explains))
 }
 
-/// Returns the help on all commands. `explains`: with what each flag of all commands does.
+/// Returns the help on all commands. With `explains`, also the effect of each global flag.
 fn of_all(explains: bool) -> String {
     let root = Cli::command();
     let about = root.get_about().map(ToString::to_string).unwrap_or_default();
@@ -92,7 +92,7 @@ fn refuse(error: &clap::Error, json: bool) {
     }
 }
 
-/// Returns the sentence on a word that is no command, with the one that was probably meant.
+/// Returns the sentence on an unknown command, with the nearest known one.
 fn unknown_command(error: &clap::Error) -> Option<String> {
     let (ErrorKind::InvalidSubcommand, Some(ContextValue::String(word))) =
         (error.kind(), error.get(ContextKind::InvalidSubcommand))

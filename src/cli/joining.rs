@@ -1,4 +1,4 @@
-//! First steps on a terminal: `join` in one step, and the questions of a first console.
+//! First steps on a terminal: `join` in one step, and the questions before a first console.
 
 use std::io::{self, Write};
 
@@ -24,13 +24,13 @@ use crate::{
     },
 };
 
-/// Joins the chain of an invite: asks for a name where none is set, and offers to open the console.
-/// Returns the user's name, if he wants the console.
+/// Joins the chain of an invite: asks for a name if none is set, and offers to open the console.
+/// Returns the user's name if the user wants the console.
 pub(crate) async fn join_at_terminal(
     folder: &DataDir,
     invite: String,
 ) -> Result<Option<String>, CommandError> {
-    // Before the questions: who mistyped the invite should not answer them.
+    // Checked before the questions, so that a user with a mistyped invite need not answer them.
     let parsed = Invite::from_text(&invite).map_err(RpcError::from)?;
     let name = if has(folder, CHAIN_FILE) || has(folder, FRIENDS_FILE) {
         None
@@ -62,7 +62,7 @@ fn write_joined(out: &mut impl Write, joined: &Joined) -> io::Result<()> {
 /// The group of a first console.
 #[derive(Debug, PartialEq, Eq)]
 enum Group {
-    /// Whoever is on this LAN: the built-in chain.
+    /// The nodes on this LAN, with the built-in chain.
     Lan,
     /// The group of an invite.
     Invited(String),
@@ -70,8 +70,8 @@ enum Group {
     New(String),
 }
 
-/// Asks a first `people NAME` on a terminal for the group, and prepares the folder for it. Nothing
-/// is asked where the folder has a chain, without a terminal, or after the seed's `IP PORT NAME`.
+/// Asks at a first `people NAME` on a terminal for the group, and prepares the folder. It does not
+/// ask if the folder has a chain, without a terminal, or after the Go seed's `IP PORT NAME`.
 pub(crate) async fn ask_first(plan: &mut Plan, words: &[String]) -> Result<(), CommandError> {
     let folder = &plan.folder;
     let [name] = words else { return Ok(()) };
@@ -96,12 +96,12 @@ pub(crate) async fn ask_first(plan: &mut Plan, words: &[String]) -> Result<(), C
             )?;
         }
     }
-    // The questions have said it: a new folder, and its chain.
+    // The questions have already told the user about the new folder and its chain.
     plan.notes.clear();
     Ok(())
 }
 
-/// Asks until there is an answer. Enter, or the end of the input, means the LAN.
+/// Asks until there is an answer. Enter or the end of the input means the LAN.
 fn choose_group(
     out: &mut impl Write,
     ask: &mut impl FnMut(&str) -> io::Result<Option<String>>,
@@ -139,7 +139,7 @@ fn choose_group(
     }
 }
 
-/// Makes a wallet, if there is none, and a chain whose first block pays it.
+/// Creates a wallet if there is none, and a chain whose first block pays it.
 async fn found(client: &Client, group: String) -> Result<(), CommandError> {
     let listed = client.list_addresses().await.ok();
     let first = listed.and_then(|list| list.addresses.first().map(|entry| entry.address));
@@ -152,7 +152,7 @@ async fn found(client: &Client, group: String) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Moves the folder of a console's node, which has ended, from the chain `lan` to an invite's.
+/// Moves a folder from the chain `lan` to an invite's chain. The folder's node has ended.
 pub(crate) async fn move_folder(folder: &DataDir, invite: &str) -> Result<(), CommandError> {
     let lock = take_for_node(folder).await?;
     let (joined, backup) = node::move_to(&lock, Network::lan().id, invite).await?;

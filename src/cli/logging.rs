@@ -48,7 +48,7 @@ pub(crate) enum ColorChoice {
 }
 
 impl ColorChoice {
-    /// Returns true if output to a stream is coloured. `terminal`: the stream is a terminal.
+    /// True if output to a stream is coloured. `terminal` is true if the stream is a terminal.
     pub(crate) fn decide(self, terminal: bool) -> bool {
         match self {
             Self::Always => true,
@@ -60,10 +60,10 @@ impl ColorChoice {
     }
 }
 
-/// The log filter that applies if the user gave none.
+/// The log filter if the user gave none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogDefault {
-    /// Our own events from INFO on, and warnings of libraries.
+    /// This program's events from INFO on, and warnings of libraries.
     Daemon,
     /// Warnings only, so that the answers of a command or console stay readable.
     Command,
@@ -77,7 +77,7 @@ pub(crate) enum LogError {
         "'{text}' is not a log filter ({cause}): write one like info, or friendchain=debug,warn"
     )]
     Filter { text: String, cause: tracing_subscriber::filter::ParseError },
-    /// A lone word is not a level. As a target it would hide all our own events.
+    /// A lone word is not a level. As a target it would hide all of this program's events.
     #[error(
         "'{0}' is not a log level: write off, error, warn, info, debug or trace, or a target with \
          its level, like \
@@ -98,14 +98,14 @@ pub(crate) struct LogOptions {
     pub(crate) filter: Option<String>,
     pub(crate) color: ColorChoice,
     pub(crate) default: LogDefault,
-    /// Log files that are written besides, if any.
+    /// Additional log files, if any.
     pub(crate) files: Option<LogFiles>,
 }
 
 /// Log files of JSON lines: one file a day, the last [`KEPT_DAYS`] of them.
 #[derive(Debug, Clone)]
 pub(crate) struct LogFiles {
-    /// The folder, which is made if it is missing.
+    /// The folder, which is created if it is missing.
     pub(crate) folder: PathBuf,
     /// The start of the files' names: NAME.2026-01-31.log.
     pub(crate) name: String,
@@ -117,7 +117,7 @@ pub(crate) const KEPT_DAYS: usize = 14;
 /// The interval between two removals of old files.
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
 
-/// The length of a day in UTC, which gives a log file its name.
+/// The length of a day, in seconds. Log files are named by their UTC day.
 const SECONDS_A_DAY: i64 = 24 * 60 * 60;
 
 /// The prefix of targets that are never logged below INFO.
@@ -152,12 +152,12 @@ pub(crate) fn init(options: &LogOptions) -> Result<(), LogError> {
         let here = here.with_max_level_hint(LevelFilter::TRACE);
         layers.push(layer.with_filter(asked.and(here)).boxed());
     }
-    // Fails if logging has started already, which happens only in tests.
+    // Fails if logging has already started, which happens only in tests.
     let _ = tracing_subscriber::registry().with(layers).try_init();
     Ok(())
 }
 
-/// True for lines that sum up events for people. JSON has the events themselves.
+/// True for lines that summarise events for people. JSON logs have the events themselves.
 fn is_for_people(metadata: &Metadata<'_>) -> bool {
     metadata.target() == minute::TARGET
 }
@@ -167,7 +167,7 @@ struct DailyFiles {
     appender: RollingFileAppender,
     files: LogFiles,
     pruned: Instant,
-    /// The day of the file that was made last, in days since 1970.
+    /// The day of the newest file, in days since 1970.
     day: i64,
 }
 
@@ -196,7 +196,7 @@ impl Write for DailyFiles {
         }
         let day = today();
         if day != self.day {
-            // The appender reports a file that cannot be written.
+            // If a file cannot be written, the appender reports it.
             let _ = self.files.prepare(day);
             self.day = day;
         }
@@ -214,14 +214,14 @@ fn today() -> i64 {
 }
 
 impl LogFiles {
-    /// Makes a day's file with mode 0600, before the appender opens it with a wider one.
+    /// Creates a day's file with mode 0600 before the appender would create it with a wider mode.
     fn prepare(&self, day: i64) -> io::Result<()> {
         let start = Timestamp::from_second(day.saturating_mul(SECONDS_A_DAY));
         let date = start.map_err(io::Error::other)?.strftime("%Y-%m-%d");
         prepare_private(&self.folder.join(format!("{}.{date}.log", self.name)))
     }
 
-    /// Removes all files but the newest, and makes those private. Failures are ignored.
+    /// Removes all files except the newest, and makes those private. Ignores failures.
     fn prune(&self) {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
@@ -262,22 +262,22 @@ fn filter<S: Subscriber>(
     {
         return Err(LogError::Level(printable(word)));
     }
-    // Not checked for mistyped levels: it may be meant for other programs too.
+    // Not checked for mistyped levels, since it may also be meant for other programs.
     let from_environment = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
     let text = asked.map(str::to_owned).or(from_environment).unwrap_or_else(|| default.to_owned());
-    // EnvFilter takes a space as a part of a target's name.
+    // EnvFilter treats a space as part of a target's name.
     let text = text.split(',').map(str::trim).collect::<Vec<_>>().join(",");
     let filter = EnvFilter::try_new(&text).map_err(|cause| LogError::Filter { text, cause })?;
-    // A directive cannot forbid this: the longest directive that matches wins, and the user may
-    // write a longer one.
+    // A directive cannot enforce this: the longest matching directive wins, and the user may write
+    // a longer one.
     let harmless = filter_fn(|metadata| {
         *metadata.level() <= Level::INFO || !metadata.target().starts_with(NEVER_VERBOSE)
     });
-    // Without a hint, tracing would build every event, even those that are dropped.
+    // Without a hint, tracing would build every event, even dropped ones.
     Ok(filter.and(harmless.with_max_level_hint(LevelFilter::TRACE)))
 }
 
-/// True if a directive is a lone word that is neither a level nor one of our targets.
+/// True if a directive is a single word that is neither a level nor one of our targets.
 fn is_no_level(directive: &str) -> bool {
     let is_word = !directive.is_empty() && !directive.contains(['=', '[']);
     let is_ours = directive.split("::").next() == Some("friendchain");
@@ -353,7 +353,7 @@ mod tests {
         assert!(let_through("error, hyper=trace ").contains("a read"));
     }
 
-    /// Returns the log of one event from each of several targets under a filter.
+    /// Returns the log of one event from each of several targets, under a filter.
     fn let_through(asked: &str) -> String {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let layer = tracing_subscriber::fmt::layer()

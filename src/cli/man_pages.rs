@@ -1,4 +1,4 @@
-//! The man pages are made from the definition of the command line, so that both say the same.
+//! Makes the man pages from the definition of the command line, so that both agree.
 
 use std::{
     io::{self, Write},

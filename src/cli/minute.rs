@@ -1,4 +1,4 @@
-//! One line a minute in the text log, so that an idle node is seen to live.
+//! One line a minute in the text log, which shows that an idle node is alive.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::{
     rpc::{Client, FriendchainApiClient, types::StatusReport},
 };
 
-/// The target of the line. JSON logs leave it out: they have every event that it sums up.
+/// The target of the line. JSON logs leave it out, since they have every event that it summarises.
 pub(super) const TARGET: &str = "friendchain::minute";
 
 /// The delay of the first line: after 10 s a node knows whether it is alone.
@@ -19,11 +19,11 @@ const FIRST_AFTER: Duration = Duration::from_secs(15);
 /// The interval between two lines.
 const EVERY: Duration = Duration::from_mins(1);
 
-/// Logs a line on the node each minute. Never returns.
+/// Logs a line about the node each minute. Never returns.
 pub(super) async fn report(client: &Client) {
     sleep(FIRST_AFTER).await;
     loop {
-        // A node that is too busy to answer says so by other lines.
+        // If the node is too busy to answer, other lines report that.
         if let Ok(status) = client.status().await {
             tracing::info!(target: TARGET, "{}", line(&status));
         }

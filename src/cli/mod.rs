@@ -1,4 +1,4 @@
-//! The command line parses the arguments, finds or starts the node, and runs the command.
+//! `cli` parses the command line, finds or starts the node, and runs the command.
 
 mod args;
 mod completions;
@@ -155,7 +155,7 @@ async fn dispatch(cli: Cli, matches: ArgMatches) -> Result<(), CommandError> {
     }
 }
 
-/// Runs `join` at a terminal, and then the console, if the user wants it.
+/// Runs `join` on a terminal, and then the console if the user wants it.
 async fn join_and_talk(
     global: &Global,
     folder: &DataDir,
@@ -163,7 +163,7 @@ async fn join_and_talk(
     color: bool,
 ) -> Result<(), CommandError> {
     let Some(name) = join_at_terminal(folder, invite).await? else { return Ok(()) };
-    // As if the user had typed it, with the settings of the environment.
+    // Parsed like a typed command, with the settings of the environment.
     let parsed = environment::parse::<Cli>(["friendchain", "people", "--", &name]);
     let (cli, matches) =
         parsed.map_err(|error| Usage(RpcError::new("usage", help::usage_sentence(&error))))?;
@@ -197,7 +197,7 @@ async fn observe_logs(flags: Observe, json: bool) -> Result<(), CommandError> {
     })
 }
 
-/// Runs one command on the running node, or on the folder, which is then opened for it.
+/// Runs one command on the running node, or opens the folder for it.
 async fn ask(
     folder: Result<DataDir, CommandError>,
     command: ClientCommand,
@@ -260,7 +260,7 @@ fn start_logging_of(
     plan: Option<&plan::Plan>,
 ) -> Result<(), CommandError> {
     let files = plan.and_then(|plan| {
-        // Several nodes may log to one folder: their ids or names keep the files apart.
+        // Several nodes may log to one folder. Their ids or names keep the files apart.
         let name = global
             .node_id
             .as_deref()
@@ -278,7 +278,7 @@ fn start_logging(
     daemon: bool,
     files: Option<LogFiles>,
 ) -> Result<(), CommandError> {
-    // A daemon's answer is its log, so that `--json` applies to the log.
+    // A daemon's answer is its log, so `--json` applies to the log.
     let format = if daemon && global.json { LogFormat::Json } else { LogFormat::Text };
     logging::init(&LogOptions {
         format: global.log_format.unwrap_or(format),

@@ -1,5 +1,5 @@
-//! The plan of a start: from flags, environment and the folder's settings to a configuration, and
-//! what the first start keeps.
+//! The plan of a start: the configuration from flags, environment and the folder's settings, and
+//! the settings that the first start stores.
 
 use std::{
     collections::BTreeMap,
@@ -31,10 +31,10 @@ use crate::{
     rpc::{RpcError, check_rpc, types::Origin},
 };
 
-/// The first port that a node takes if nobody chose one: that of the seed's chat room.
+/// The first port that a node picks if nobody chose one: the Go seed's chat room used it.
 const FIRST_PORT: u16 = 8_891;
 
-/// The ports from the first one on that are tried: more than a machine has nodes.
+/// The number of ports that are tried: more than a machine has nodes.
 const PORTS_TRIED: u16 = 200;
 
 /// A node to start.
@@ -46,7 +46,7 @@ pub(crate) struct Plan {
     /// Lines that a console shows first.
     pub(crate) notes: Vec<String>,
     base: Option<PathBuf>,
-    /// True if the port is one that was found free.
+    /// True if this start picked the port.
     picked: bool,
 }
 
@@ -136,7 +136,7 @@ impl Plan {
         };
         let passphrase_file = path(&flags.passphrase.passphrase_file, Key::PassphraseFile);
         let log_dir = path(&flags.log_dir, Key::LogDir);
-        // A mistyped address of money is told apart from one that is none.
+        // A mistyped address gets an error of its own, different from that of an unknown name.
         let address = flags.miner.as_deref().filter(|miner| Address::looks_like(miner.trim()));
         address.map(parsed_address).transpose()?;
         config.passphrase = secrets::passphrase(&PassphraseFlag { passphrase_file })?;
@@ -152,10 +152,10 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Makes the first of the chat room's nodes a peer, unless it is this one.
+    /// Adds the chat room's first node as a peer, unless this node is that one.
     fn meet(&mut self, place: Option<SocketAddr>) {
         let is_here = match place {
-            // Both stand for this machine, also where one of the two families is lacking.
+            // Both stand for this machine, even if it lacks one of the two address families.
             Some(place) if place.ip().is_unspecified() || place.ip() == Ipv6Addr::LOCALHOST => {
                 place.port() == MEETING_PLACE.port()
             }
@@ -182,7 +182,7 @@ impl Plan {
         }
     }
 
-    /// Takes the first port that is free now, and that no other folder keeps.
+    /// Picks the first port that is free now and that no other folder has in its settings.
     fn pick_port(&mut self) {
         let kept = self.kept_by_others();
         let last = FIRST_PORT.saturating_add(PORTS_TRIED);
@@ -200,8 +200,8 @@ impl Plan {
         settings.filter_map(|kept| Layers::of_file(kept).port()).collect()
     }
 
-    /// Picks another port after a failed start, if another program has taken the one that was found
-    /// free. Otherwise returns false.
+    /// Picks another port after a failed start, if another program has taken the picked one.
+    /// Otherwise returns false.
     pub(crate) fn pick_again(&mut self) -> bool {
         if !self.picked || self.layers.port().is_none_or(is_free) {
             return false;
@@ -216,7 +216,7 @@ impl Plan {
         picked && self.layers.port() != before
     }
 
-    /// Adds to the failure of a start how a kept port is changed, if a program has that port.
+    /// Adds to a failed start's error how to change the stored port, if another program has it.
     pub(crate) fn explain(&self, mut failure: RpcError) -> RpcError {
         let is_kept = self.layers.get(Key::Listen).0.is_none() && !self.picked;
         if is_kept && self.layers.port().is_some_and(|port| !is_free(port)) {
@@ -225,8 +225,8 @@ impl Plan {
         failure
     }
 
-    /// Keeps the name, the port and the mining mode of the first start. What is kept already stays
-    /// as it is. `name` is that of the running node.
+    /// Stores the name, the port and the mining mode of the first start. Stored values stay
+    /// unchanged. `name` is the running node's.
     pub(crate) fn keep(&self, name: &str) {
         let mine = self.layers.get(Key::Mine);
         let mine =
@@ -237,7 +237,7 @@ impl Plan {
             (Key::Port, ports.next().map(|port| Value::Number(port.into()))),
             (Key::Mine, mine.cloned()),
         ];
-        // Read again: a command of the user may have changed the file since.
+        // Read again, since a command may have changed the file meanwhile.
         let kept = read_settings(&self.folder);
         let file: &Settings = kept.as_ref().unwrap_or(&self.layers.file);
         let new: Vec<_> = wanted
@@ -259,13 +259,13 @@ fn is_free(port: u16) -> bool {
     TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
 }
 
-/// Returns the id of a folder that was chosen without one, unless it is `default`.
+/// Returns the id of a folder that was chosen without an id, unless it is `default`.
 fn id_of(folder: &DataDir) -> Option<NodeId> {
     let name = folder.path().file_name()?.to_str()?;
     (name != "default").then(|| name.parse().ok()).flatten()
 }
 
-/// Returns the settings that the command line and the environment give.
+/// Returns the settings from the command line and the environment.
 fn typed(flags: &NodeFlags, matches: &ArgMatches) -> BTreeMap<Key, (Value, Origin)> {
     let path =
         |path: &Option<PathBuf>| path.as_ref().map(|path| Value::text(path.to_string_lossy()));
@@ -305,12 +305,12 @@ fn origin(matches: &ArgMatches, id: &str) -> Origin {
     }
 }
 
-/// Returns an IPv6 address without the brackets in which it stands before a port.
+/// Returns an IPv6 address without the brackets that separate it from a port.
 fn bare_ip(text: &str) -> &str {
     text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text)
 }
 
-/// The address that `people` listens at, if one was given, and the name.
+/// The address at which `people` listens, if one was given, and the name.
 type Place<'a> = (Option<(IpAddr, u16)>, &'a str);
 
 impl People {
@@ -420,7 +420,7 @@ mod tests {
         let again = plan("people yzw");
         assert_eq!(again.config.listen[0], "/ip4/0.0.0.0/tcp/9301");
         assert_eq!(again.config.name.as_deref(), Some("yzw"));
-        // A port that is typed later is for that start alone.
+        // A port typed at a later start applies to that start only.
         let once = plan("people 127.0.0.1 9302 yzw");
         once.keep("yzw");
         assert_eq!(once.config.listen[0], "/ip4/127.0.0.1/tcp/9302");

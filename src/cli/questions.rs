@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Read, Write};
 
-/// The longest answer, in bytes: a terminal passes on no longer line.
+/// The longest answer, in bytes. A terminal passes on no longer line.
 const MAX_ANSWER_BYTES: usize = 4_096;
 
 /// True if a person can be asked: input and output are a terminal.
@@ -19,7 +19,7 @@ pub(crate) fn ask(question: &str) -> io::Result<Option<String>> {
     read_line(&mut unbuffered()?)
 }
 
-/// Asks a question of yes or no. Enter alone, or the end of the input, counts as `otherwise`.
+/// Asks a yes-or-no question. Enter, or the end of the input, means `otherwise`.
 pub(crate) fn ask_yes_no(question: &str, otherwise: bool) -> io::Result<bool> {
     loop {
         let Some(answer) = ask(question)? else { return Ok(otherwise) };
@@ -32,7 +32,7 @@ pub(crate) fn ask_yes_no(question: &str, otherwise: bool) -> io::Result<bool> {
     }
 }
 
-/// Returns standard input without a buffer: what is typed ahead stays for the console.
+/// Returns standard input without a buffer, so that text typed ahead stays for the console.
 #[cfg(unix)]
 fn unbuffered() -> io::Result<std::fs::File> {
     use std::os::fd::AsFd;

@@ -1,4 +1,4 @@
-//! The command `restore`: a backup comes back into an empty folder.
+//! The command `restore`: unpacks a backup into an empty folder.
 
 use std::{
     io::{self, Write},
@@ -13,13 +13,13 @@ use crate::{
     rpc::RpcError,
 };
 
-/// Restores a backup into a folder, which it makes.
+/// Restores a backup into a folder, which it creates.
 pub(crate) async fn restore(
     folder: &DataDir,
     file: PathBuf,
     json: bool,
 ) -> Result<(), CommandError> {
-    // Before the folder is made: a mistyped name should leave no folder behind.
+    // Checked before the folder is created, so that a mistyped name leaves no folder behind.
     if let Err(error) = std::fs::File::open(&file) {
         let sentence = format!("'{}' does not open: {error}; check its name", file.display());
         return Err(RpcError::new("bad_backup", sentence).into());

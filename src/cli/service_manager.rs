@@ -2,7 +2,7 @@
 //! when it stops. Feeds the manager's watchdog while the node is alive.
 //!
 //! Each notification is one datagram to the socket that `NOTIFY_SOCKET` names. Without that
-//! variable none is sent. A failure to send never affects the node.
+//! variable, none is sent. A failure to send never affects the node.
 
 use std::{env, pin::pin, process, time::Duration};
 

@@ -23,7 +23,7 @@ use crate::{
     rpc::{RpcError, types::SettingList},
 };
 
-/// Runs `config`. No chain is opened for it.
+/// Runs `config` without opening a chain.
 pub(crate) async fn config(
     folder: &DataDir,
     action: ConfigAction,
@@ -70,7 +70,7 @@ fn without_node(
     }
 }
 
-/// Returns the settings that a `start-node` without flags would have, in this environment.
+/// Returns the settings of a `start-node` without flags, in this environment.
 fn layers_of(folder: &DataDir) -> Result<Layers, CommandError> {
     let parsed = environment::parse::<Cli>(["friendchain", "start-node"]);
     let wrong = |error: clap::Error| {

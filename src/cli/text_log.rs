@@ -1,6 +1,6 @@
-//! Log lines for people: seconds, aligned names of events, and short ids.
+//! Log lines for people: seconds, aligned event names, and short ids.
 //!
-//! Programs read the JSON form, which has everything.
+//! Programs should read the JSON form, which is complete.
 
 use std::fmt::{self, Write as _};
 
@@ -25,7 +25,7 @@ const HASH_DIGITS: usize = 64;
 /// Letters of a peer id.
 const PEER_ID_LETTERS: usize = 52;
 
-/// The start of all peer ids.
+/// The beginning of every peer id.
 const PEER_ID_HEAD: &str = "12D3KooW";
 
 /// The formatter of text logs.
@@ -90,7 +90,7 @@ impl Line {
     fn add(&mut self, field: &Field, value: &str) {
         let value = with_short_ids(&printable(value));
         match field.name() {
-            // It is the same on every line.
+            // The node's name is the same on every line.
             "node" if self.name.is_some() => {}
             "event" => self.name = Some(value),
             "message" => self.message = Some(value),

@@ -1,7 +1,7 @@
 //! Checks that the system lets this process start the threads that it needs.
 //!
-//! The runtime's builder panics where the first thread is refused, and waits for ever where a later
-//! one is. So the threads are tried before.
+//! If the system refuses threads, the runtime's builder panics at the first one, and waits for ever
+//! at a later one. The threads are therefore tried first.
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -10,14 +10,14 @@ use std::{
 
 use crate::rpc::RpcError;
 
-/// Threads of the runtime beside its workers, for work that blocks: reads of the disk, and waits.
+/// Threads of the runtime beside its workers, for blocking work such as disk reads.
 const BLOCKING: usize = 4;
 
-/// Threads of an open folder that do not depend on the machine: chain, friends, storing, hashing,
-/// mDNS, the console's input, and some that block.
+/// Threads of an open folder, independent of the machine: chain, friends, storing, hashing, mDNS,
+/// the console's input, and some that block.
 const OF_A_FOLDER: usize = 12;
 
-/// The most workers of the runtime of a command that asks a node. Two are one more than it needs.
+/// The most runtime workers of a command that asks a node. One would be enough.
 const WORKERS_OF_A_COMMAND: usize = 2;
 
 /// The number of workers of the runtime.
@@ -29,16 +29,16 @@ pub(crate) fn workers(starts_node: bool) -> usize {
 /// Checks that the runtime can start.
 ///
 /// # Errors
-/// The system refuses the threads: a sentence.
+/// The system refuses the threads.
 pub(crate) fn check_for_runtime(starts_node: bool) -> Result<(), RpcError> {
     check(workers(starts_node).saturating_add(BLOCKING))
 }
 
-/// Checks that a folder can be opened: it has a miner's thread and a checking one for each
-/// processor, beside its own.
+/// Checks that a folder can be opened. It needs threads of its own, and two for each processor: a
+/// miner and a checker.
 ///
 /// # Errors
-/// The system refuses the threads: a sentence.
+/// The system refuses the threads.
 pub(crate) fn check_for_folder() -> Result<(), RpcError> {
     check(workers(true).saturating_mul(2).saturating_add(OF_A_FOLDER))
 }
@@ -75,7 +75,7 @@ fn check(needed: usize) -> Result<(), RpcError> {
     ))
 }
 
-/// Waits until the system counts the ended threads no more, which is shortly after they are joined.
+/// Waits until the system no longer counts the ended threads, shortly after they are joined.
 fn until_gone(before: Option<usize>) {
     for _ in 0..1_000 {
         match (count(), before) {
@@ -85,7 +85,7 @@ fn until_gone(before: Option<usize>) {
     }
 }
 
-/// The number of threads of this process, where the system tells it.
+/// Returns the number of threads of this process, where the system reports it.
 fn count() -> Option<usize> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("Threads:"))?;

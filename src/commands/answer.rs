@@ -15,8 +15,8 @@ pub(crate) struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    /// Writes `value` as JSON, or what `text` writes. On a terminal, lines that are too wide are
-    /// broken between words.
+    /// Writes `value` as JSON, or calls `text`. On a terminal, lines that are too wide are broken
+    /// between words.
     pub(crate) fn write<T: Serialize>(
         &mut self,
         value: &T,
@@ -34,7 +34,7 @@ impl Answer<'_> {
     }
 }
 
-/// Returns the JSON document of a value, on one line. Nothing in it could harm a terminal.
+/// Returns a value as a JSON document of one line, without characters that could harm a terminal.
 pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String, CommandError> {
     Ok(escaped(&serde_json::to_string(value).map_err(RpcError::internal)?))
 }

@@ -1,7 +1,7 @@
 //! The commands that a node answers, with their flags, help and examples.
 //!
 //! Values with a format of their own (addresses, amounts, hashes) stay text here. The command that
-//! uses a value parses it, and refuses a wrong one with a sentence.
+//! uses a value parses it, and rejects a wrong one with a sentence.
 
 use std::path::PathBuf;
 
@@ -53,7 +53,7 @@ pub(crate) enum ClientCommand {
         #[command(flatten)]
         passphrase: PassphraseFlag,
     },
-    /// Set, change or remove the wallet's passphrase, which is asked for on a terminal
+    /// Set, change or remove the wallet's passphrase, typed on a terminal
     #[command(after_help = "Example:\n  friendchain change-passphrase\n  friendchain \
              change-passphrase --old-file old.txt --new-file new.txt")]
     ChangePassphrase(ChangePassphraseArgs),
@@ -76,13 +76,13 @@ pub(crate) enum ClientCommand {
     /// Print an invite, a text that lets a friend join this chain
     #[command(after_help = "Example:\n  friendchain invite")]
     Invite,
-    /// Join the chain of an invite, and on a terminal open its console
+    /// Join an invite's chain, and on a terminal open a console
     #[command(after_help = "Example:\n  friendchain join friendchain:…")]
     Join {
         /// The text that `invite` printed
         invite: String,
     },
-    /// Leave the chain: wallet and friends stay, and a backup is kept
+    /// Leave the chain; wallet and friends stay, and a backup of the chain is kept
     #[command(after_help = "Example:\n  friendchain leave-chain")]
     LeaveChain,
     /// Show the balance of the whole wallet
@@ -116,7 +116,7 @@ pub(crate) enum ClientCommand {
     /// Take a waiting trade of yours back: its coins return to your wallet
     #[command(after_help = "Example:\n  friendchain cancel 5f0c…")]
     Cancel(CancelArgs),
-    /// Send a void trade of yours again, and never pay twice
+    /// Send a void trade of yours again, without paying twice
     #[command(after_help = "Example:\n  friendchain resend 5f0c…")]
     Resend(ResendArgs),
     /// Write a text on the chain
@@ -137,7 +137,8 @@ pub(crate) enum ClientCommand {
         /// Number of blocks
         #[arg(default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         count: u32,
-        /// Who gets the rewards: an address or a friend [default: the wallet's first address]
+        /// The receiver of the rewards: an address or a friend [default: the wallet's first
+        /// address]
         #[arg(long, value_name = "ADDRESS")]
         to: Option<String>,
     },
@@ -214,25 +215,25 @@ pub(crate) enum ClientCommand {
     /// List friends, online or not
     #[command(after_help = "Example:\n  friendchain friends")]
     Friends,
-    /// Make somebody a friend, who is trusted from then on; `ban` withdraws it
+    /// Make somebody a friend, who is then trusted; `ban` reverses it
     #[command(after_help = "Example:\n  friendchain accept-friend yjf#3f2a")]
     AcceptFriend {
         /// A name, a name with an id suffix (yzw#3f2a), or a peer id
         friend: String,
     },
-    /// Forget a friend, whose chat stays; a node that comes again is met anew
+    /// Forget a friend; the chat stays, and the peer may come back as a stranger
     #[command(after_help = "Example:\n  friendchain forget yzw#d278")]
     Forget {
         /// A name, a name with an id suffix (yzw#3f2a), or a peer id
         friend: String,
     },
-    /// Hear nothing of somebody from now on: no lines, no profile, no connection
+    /// Shut somebody out: no lines, no profile, no connection
     #[command(after_help = "Example:\n  friendchain block-friend yzw#d278")]
     BlockFriend {
         /// A name, a name with an id suffix (yzw#3f2a), or a peer id
         friend: String,
     },
-    /// Lift a block: whoever was a friend is one again
+    /// Lift a block; a former friend is a friend again
     #[command(after_help = "Example:\n  friendchain unblock-friend yzw#d278")]
     UnblockFriend {
         /// A name, a name with an id suffix (yzw#3f2a), or a peer id
@@ -278,13 +279,13 @@ pub(crate) enum ClientCommand {
         #[arg(long, conflicts_with = "friend")]
         requests: bool,
     },
-    /// Ask friends for news now, and wait until there are no more
+    /// Fetch what is new from friends now, and wait until all of it is here
     #[command(after_help = "Example:\n  friendchain sync yzw")]
     Sync {
         /// The friend to ask [default: all friends]
         friend: Option<String>,
     },
-    /// Refuse a peer from now on
+    /// Shut a peer out from now on
     #[command(after_help = "Example:\n  friendchain ban 12D3KooW…")]
     Ban {
         /// A name, a peer id, or at least 4 characters that the id begins with
@@ -296,13 +297,13 @@ pub(crate) enum ClientCommand {
         /// A name, a peer id, or at least 4 characters that the id begins with
         peer: String,
     },
-    /// Save wallet, identity, chat and settings to one file, of a running node too
+    /// Save wallet, identity, chat and settings to one file, even while a node runs
     #[command(after_help = "Example:\n  friendchain backup friendchain-2026-11.backup")]
     Backup {
-        /// The file to make; one that exists is not replaced
+        /// The file to make; an existing file is not replaced
         file: PathBuf,
     },
-    /// Bring a backup back, into an empty folder
+    /// Restore a backup into an empty folder
     #[command(
         after_help = "Example:\n  friendchain --node-id new restore friendchain-2026-11.backup"
     )]
@@ -310,7 +311,7 @@ pub(crate) enum ClientCommand {
         /// The file that `backup` made
         file: PathBuf,
     },
-    /// Show the settings and where they come from, or keep one for the next start
+    /// Show the settings and their origin, or set one for the next start
     #[command(
         arg_required_else_help = true,
         after_help = "Example:\n  friendchain config show\n  friendchain config set mine on-demand"
@@ -324,13 +325,13 @@ pub(crate) enum ClientCommand {
     Stop,
 }
 
-/// The two things that `config` does.
+/// The subcommands of `config`.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum ConfigAction {
     /// List all settings, with the origin of each
     #[command(after_help = "Example:\n  friendchain config show --json")]
     Show,
-    /// Keep a setting in friendchain.toml: the next start uses it
+    /// Set a value in friendchain.toml, for the next start
     #[command(
         after_help = "Example:\n  friendchain config set port 9000\n  friendchain config set \
              peers 192.168.1.7:8891,192.168.1.8:8891"
@@ -373,10 +374,10 @@ pub(crate) struct CreateBlockchainArgs {
 pub(crate) struct RaiseFeeArgs {
     /// The trade's id, as `send` and `mempool` show it
     pub(crate) txid: String,
-    /// Coins for the miner, instead of the current fee; auto: what the next block asks for
+    /// Coins for the miner, instead of the current fee; auto: enough for the next block
     #[arg(long, allow_hyphen_values = true, value_name = "COINS|auto")]
     pub(crate) fee: String,
-    /// Pay a fee that is out of all proportion
+    /// Pay a fee that is much too large for the amount
     #[arg(long)]
     pub(crate) force: bool,
     /// Mine here too, with the reward to the sender, and wait until any node has mined the trade
@@ -391,7 +392,7 @@ pub(crate) struct RaiseFeeArgs {
 pub(crate) struct CancelArgs {
     /// The trade's id, as `send` and `mempool` show it
     pub(crate) txid: String,
-    /// Coins for the miner [default: the least that takes the trade's place]
+    /// Coins for the miner [default: the least fee that replaces the trade]
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) fee: Option<String>,
     #[command(flatten)]
@@ -403,7 +404,7 @@ pub(crate) struct CancelArgs {
 pub(crate) struct ResendArgs {
     /// The id of the void trade
     pub(crate) txid: String,
-    /// Coins for the miner, if a new trade is made; auto: what the next block asks for [default: 0]
+    /// Coins for the miner, if a new trade is made; auto: enough for the next block [default: 0]
     #[arg(long, allow_hyphen_values = true, value_name = "COINS|auto")]
     pub(crate) fee: Option<String>,
     /// Send even if the old trade and the new one could both be mined
@@ -414,7 +415,7 @@ pub(crate) struct ResendArgs {
 }
 
 impl ClientCommand {
-    /// True if the command makes the data folder when there is none.
+    /// True if the command creates the data folder if there is none.
     pub(crate) const fn makes_folder(&self) -> bool {
         matches!(self, Self::CreateWallet { .. } | Self::CreateBlockchain(_) | Self::Join { .. })
     }

@@ -1,4 +1,4 @@
-//! The way in which a command asks its user for a secret or a yes: on a terminal of its own, or
+//! A command's questions to its user, for a secret or a confirmation: on its own terminal, or
 //! through the console that runs it.
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::rpc::RpcError;
 
-/// The questions that wait for a console: it answers one after the other.
+/// Capacity of the queue of questions to a console, which handles them one by one.
 pub(crate) const QUESTIONS: usize = 1;
 
 /// The largest secret that is read, in bytes: 24 words have under 300.
@@ -35,14 +35,14 @@ pub(crate) struct Question {
     pub(crate) answer: oneshot::Sender<Zeroizing<String>>,
 }
 
-/// The user of a command, as far as the command can ask.
+/// The person or program that a command can ask.
 #[derive(Debug, Clone)]
 pub(crate) enum Asking {
     /// The command has standard input for itself.
     Stdin,
     /// A console on a terminal asks for the command.
     Console(mpsc::Sender<Question>),
-    /// A console reads a pipe: there is nobody to ask.
+    /// The console reads a pipe, so nobody can be asked.
     Nobody,
 }
 
@@ -61,8 +61,8 @@ impl Asking {
         }
     }
 
-    /// Asks for a line. Empty if the user gives none, or at the end of the input. A pipe of the
-    /// command's own is read to its end instead.
+    /// Asks for a line. Empty if the user gives no answer, or at the end of the input. If standard
+    /// input is a pipe, reads it to its end instead.
     pub(super) async fn line(
         &self,
         prompt: &str,
@@ -87,7 +87,7 @@ impl Asking {
         }
     }
 
-    /// Asks a question to which only a yes agrees. `None` if there is nobody to ask.
+    /// Asks a question; only `yes` counts as consent. `None` if nobody can be asked.
     pub(super) async fn agrees(&self, question: &str) -> Result<Option<bool>, RpcError> {
         let line = match self {
             Self::Stdin if io::stdin().is_terminal() && io::stderr().is_terminal() => {
@@ -104,7 +104,7 @@ fn unreadable(cause: &io::Error) -> RpcError {
     RpcError::new("input", format!("nothing was typed: {cause}"))
 }
 
-/// Asks on standard error, so that standard output holds the answer alone.
+/// Asks on standard error, so that standard output holds only the command's answer.
 fn yes_or_no(question: &str) -> io::Result<String> {
     let mut terminal = io::stderr();
     write!(terminal, "{question}")?;
@@ -127,7 +127,7 @@ fn typed(prompt: &str, echo: Echo) -> Result<Zeroizing<String>, RpcError> {
         Echo::Visible => visible_line(prompt),
     };
     match typed {
-        // Ctrl-D at an empty prompt.
+        // The user pressed Ctrl-D at an empty prompt.
         Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => Ok(Zeroizing::default()),
         typed => typed.map_err(|cause| unreadable(&cause)),
     }

@@ -1,5 +1,4 @@
-//! The command `backup`: the node makes the file, and this process moves it to where the user
-//! wants it.
+//! The command `backup`: the node makes the file, and this process moves it to the user's place.
 
 use std::{
     fs::{self, File},
@@ -17,7 +16,7 @@ use crate::{
 };
 
 pub(super) async fn backup(session: &mut Session<'_>, file: &Path) -> Result<(), CommandError> {
-    // Before the work begins. The last step checks again.
+    // An early check, before the work begins. The last step checks again.
     if file.symlink_metadata().is_ok() {
         return Err(exists(file).into());
     }
@@ -38,7 +37,7 @@ pub(super) async fn backup(session: &mut Session<'_>, file: &Path) -> Result<(),
     })
 }
 
-/// Refuses `restore` where a node or console answers: its folder is not empty.
+/// Returns the error of `restore` where a node or console runs: its folder is not empty.
 pub(super) fn restore_elsewhere() -> CommandError {
     let sentence = "a backup is restored into an empty folder: leave the console, then friendchain \
                     --node-id NEW restore FILE";
@@ -53,7 +52,7 @@ fn exists(file: &Path) -> RpcError {
     RpcError::new("file_exists", sentence)
 }
 
-/// Copies the finished file to its place, whole or not at all, and removes it from the data folder.
+/// Copies the finished file to its place, as a whole or not at all, and removes the original.
 fn take(from: &Path, to: &Path) -> Result<(), RpcError> {
     let taken = copy(from, to);
     // It holds secrets, and no later command needs it.

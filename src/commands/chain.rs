@@ -1,4 +1,4 @@
-//! The commands on the chain: which one the node follows, its blocks, and its health.
+//! The commands about the chain: joining and leaving it, its blocks, and its checks.
 
 use std::io::{self, Write};
 
@@ -43,7 +43,7 @@ pub(super) async fn invite(session: &mut Session<'_>) -> Result<(), CommandError
     let holds = invite_holds(&invite);
     let is_shell = session.asking.owns_stdin();
     if is_shell && !session.answer.json {
-        // On stderr, so that a copy of stdout holds the invite alone.
+        // On stderr, so that stdout holds only the invite.
         writeln!(io::stderr(), "{holds}")?;
     }
     session.write(&invite, |out| {

@@ -1,4 +1,4 @@
-//! The commands on chat.
+//! The commands about chat.
 
 use super::{chat_text, outcome::CommandError, session::Session};
 use crate::rpc::{FriendchainApiClient, types::ChatState};

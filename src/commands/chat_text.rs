@@ -1,4 +1,4 @@
-//! The text form of chat: lines that were sent, the history, and the time away.
+//! The text form of chat: sent lines, the history, and the notice after sleep.
 
 use std::io::{self, Write};
 
@@ -46,7 +46,7 @@ pub(crate) fn left_with(friends: u32) -> String {
     format!("left with {}", counted(friends.into(), "friend", "friends"))
 }
 
-/// Returns the mark of a line of the history that has not arrived.
+/// Returns the mark of a history line that its receiver does not have yet.
 pub(crate) fn mark(message: &ChatMessage) -> Option<String> {
     match (message.state, message.left_with) {
         (ChatState::Queued, 0) => Some("queued".to_owned()),
@@ -73,7 +73,7 @@ pub(crate) fn write_history(out: &mut dyn Write, history: &ChatHistory) -> io::R
     Ok(())
 }
 
-/// Formats the one line after this machine has slept: `* back after 8 h: 3 friends here, 12 lines`.
+/// Formats the notice after this machine has slept: `* back after 8 h: 3 friends here, 12 lines`.
 pub(crate) fn back(away_ms: u64, friends: u32, lines: u32) -> String {
     let away = match away_ms.checked_div(1_000).unwrap_or_default() {
         seconds @ 0..120 => format!("{seconds} s"),

@@ -1,4 +1,4 @@
-//! Completion of a word: which kind of value belongs there, and which values there are now.
+//! Completion of a word: the kind of value that fits there, and its present values.
 
 use clap::{Arg, Command};
 
@@ -8,10 +8,10 @@ use crate::{
     rpc::{Client, FriendchainApiClient},
 };
 
-/// The newest blocks whose ids, and whose transactions' ids, are offered.
+/// The number of newest blocks that completion offers, with their transactions.
 const RECENT_BLOCKS: u32 = 20;
 
-/// The values that may stand for a word.
+/// The kind of value that fits in a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// One of these words.
@@ -65,7 +65,7 @@ pub(crate) fn wanted(mut root: Command, words: &[String]) -> Wanted {
     }
     let at = command.get_positionals().nth(positionals);
     match at.or_else(|| command.get_positionals().last()) {
-        // The amount stands before the payee.
+        // The amount comes before the payee.
         Some(arg) if arg.get_id() == "payment" && positionals > 0 => Wanted::Payee,
         Some(arg) => of_argument(arg),
         None => Wanted::Anything,
@@ -100,7 +100,7 @@ fn of_argument(arg: &Arg) -> Wanted {
     }
 }
 
-/// Returns the values of a kind that begin with `start`. A node that does not answer has none.
+/// Returns the values of a kind that begin with `start`; none if the node does not answer.
 pub(crate) async fn candidates(
     client: Option<&Client>,
     wanted: Wanted,
@@ -120,7 +120,7 @@ pub(crate) async fn candidates(
         (Wanted::Block, Some(client)) => blocks(client).await,
         (Wanted::Peer, Some(client)) => peers(client).await,
     };
-    // A start that is longer than short ids are goes on with the whole id.
+    // A start that is longer than a short id continues with the whole id.
     let is_beyond_short = start.len() > short_text(start).len();
     for id in &mut found {
         if !is_beyond_short && is_whole_id(id) {

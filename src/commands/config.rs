@@ -1,4 +1,4 @@
-//! The command `config`: the settings of a node, and a change of one.
+//! The command `config`: shows the settings of a node, and changes one.
 
 use std::io::{self, Write};
 

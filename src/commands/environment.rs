@@ -1,10 +1,10 @@
-//! Command lines are parsed with the environment, in which an empty variable is none.
+//! Parses command lines with environment variables. An empty variable counts as unset.
 
 use std::ffi::OsString;
 
 use clap::{ArgMatches, Command, CommandFactory, Error, FromArgMatches};
 
-/// Parses a command line. Also returns where each value comes from.
+/// Parses a command line. Also returns the origin of each value.
 ///
 /// # Errors
 /// As [`clap::Parser::try_parse_from`].
@@ -17,11 +17,11 @@ pub(crate) fn parse<T: CommandFactory + FromArgMatches>(
     Ok((parsed, matches))
 }
 
-/// Takes the environment away from each flag whose variable is empty: tools such as compose set
-/// variables that are meant to be none.
+/// Removes each flag's environment variable that is empty: tools such as compose set variables that
+/// are meant to be unset.
 fn without_empty(command: Command) -> Command {
     let is_empty = |name: &std::ffi::OsStr| {
-        // Text of any script with only spaces counts as empty as well.
+        // A text of white space only counts as empty too.
         std::env::var_os(name).is_some_and(|value| value.to_string_lossy().trim().is_empty())
     };
     command

@@ -1,4 +1,4 @@
-//! The dispatcher: from a parsed command to the function that runs it.
+//! The dispatcher: runs the function of a parsed command.
 
 use std::io::Write;
 
@@ -85,7 +85,7 @@ async fn run(command: ClientCommand, session: &mut Session<'_>) -> Result<(), Co
     }
 }
 
-/// Refuses mistyped arguments of a command that makes the data folder, before it makes one.
+/// Checks the arguments of a command that creates the data folder, before it does so.
 pub(crate) fn check_before_making(command: &ClientCommand) -> Result<(), CommandError> {
     match command {
         ClientCommand::CreateBlockchain(args) => parsed_address(&args.address).map(drop),

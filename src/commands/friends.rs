@@ -1,4 +1,4 @@
-//! The commands on friends.
+//! The commands about friends.
 
 use super::{chat_text::write_history, outcome::CommandError, session::Session, text};
 use crate::rpc::{
@@ -6,7 +6,7 @@ use crate::rpc::{
     types::{ChatMessage, ChatState},
 };
 
-/// The most lines of a new friend that are shown: what came before the acceptance was seen nowhere.
+/// The most earlier lines of a new friend that are shown. No console has shown them before.
 const EARLIER_LINES: u32 = 10;
 
 pub(super) async fn friends(session: &mut Session<'_>) -> Result<(), CommandError> {
@@ -20,7 +20,7 @@ pub(super) async fn accept_friend(
 ) -> Result<(), CommandError> {
     let accepted = session.client.accept_friend(friend).await?;
     let peer = accepted.peer_id.to_string();
-    // Lines that came before the acceptance are in the history from now on.
+    // Lines from before the acceptance are in the history from now on.
     let before = if session.answer.json {
         None
     } else {

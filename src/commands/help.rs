@@ -6,8 +6,8 @@ use clap::Command;
 
 use super::look::{Look, lines};
 
-/// The headings of the list of commands, with the commands below each, in order. A command that is
-/// not in here is listed at the end.
+/// The headings of the list of commands, with the commands below each, in order. Commands that are
+/// missing here are listed at the end.
 const GROUPS: [(&str, &[&str]); 4] = [
     (
         "Wallet and payments",
@@ -119,8 +119,8 @@ fn write_group(out: &mut String, heading: &str, commands: Vec<&Command>, width: 
     out.push('\n');
 }
 
-/// Returns the help of one command, by its name or an alias: an example first, then its own flags.
-/// The flags that every command has are one line.
+/// Returns the help on one command, by its name or an alias: an example first, then its own flags.
+/// One line names the flags that every command has.
 pub(crate) fn of_command(mut root: Command, name: &str) -> Option<String> {
     root.build();
     let command = root.find_subcommand(name)?.clone();
@@ -156,7 +156,7 @@ pub(crate) fn everywhere(root: &Command) -> String {
     lines(&sentence, Look::current().width).join("\n")
 }
 
-/// Returns the flags that every command has, with what each does.
+/// Returns the flags that every command has, each with its effect.
 pub(crate) fn global_flags(mut root: Command) -> String {
     root = root.disable_help_subcommand(true).term_width(Look::current().width);
     let names: Vec<_> = root.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();

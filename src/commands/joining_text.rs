@@ -1,4 +1,4 @@
-//! Sentences on invites, on the addresses that a node tries, and on trades that nobody mines.
+//! Sentences about invites, the addresses that a node tries, and trades that nobody mines.
 
 use std::io::{self, Write};
 
@@ -8,10 +8,10 @@ use crate::{
     rpc::types::{InviteText, Reach, StatusReport, Submitted},
 };
 
-/// The head of an address that the node tries, as wide as those of `status`.
+/// The label of a tried address, as wide as the labels of `status`.
 const TRIES: &str = "tries      ";
 
-/// Returns the number of addresses in an invite, and who can use them.
+/// Returns a sentence on the number of addresses in an invite, and who can use them.
 pub(super) fn invite_holds(invite: &InviteText) -> String {
     let addresses = counted(invite.addresses.into(), "address", "addresses");
     let who = match invite.reach {
@@ -27,7 +27,7 @@ pub(super) fn invite_holds(invite: &InviteText) -> String {
     format!("The invite holds {addresses}, for {who}.")
 }
 
-/// Writes the addresses that the node tries, and why they fail.
+/// Writes the addresses that the node tries, and the reasons why they fail.
 pub(super) fn write_tries(out: &mut dyn Write, status: &StatusReport) -> io::Result<()> {
     if status.running && status.peers == 0 && status.tries.is_empty() {
         let none = "nobody, since no address is known: give --peer, or ask a friend for an invite";
@@ -38,7 +38,7 @@ pub(super) fn write_tries(out: &mut dyn Write, status: &StatusReport) -> io::Res
     })
 }
 
-/// Writes that nobody mines a trade, if that is so.
+/// Writes a warning if nobody mines a trade.
 pub(super) fn write_who_mines(out: &mut dyn Write, sent: &Submitted) -> io::Result<()> {
     if !sent.nobody_mines {
         return Ok(());

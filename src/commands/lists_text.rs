@@ -14,7 +14,7 @@ use crate::{
     rpc::types::{FriendLevel, FriendList, FriendView, PathName, PeerList, PeerView},
 };
 
-/// Returns a number of seconds, minutes, hours or days: the largest unit of which there are two.
+/// Returns a duration in seconds, minutes, hours or days: the largest unit of which there are two.
 pub(crate) fn duration(ms: u64) -> String {
     let seconds = ms / 1_000;
     match (seconds / 60, seconds / 3_600, seconds / 86_400) {
@@ -25,7 +25,7 @@ pub(crate) fn duration(ms: u64) -> String {
     }
 }
 
-/// Returns an address of a connection without the peer id at its end, which has its own column.
+/// Returns a connection's address without the peer id at its end, which has its own column.
 pub(super) fn without_peer_id(address: &str) -> &str {
     if Look::current().full {
         return address;
@@ -90,7 +90,7 @@ fn write_friends_at(out: &mut dyn Write, list: &FriendList, now: UnixMillis) -> 
     let rows = |whole: bool| -> Vec<_> {
         list.friends.iter().map(|friend| friend_row(friend, now, whole)).collect()
     };
-    // A wide screen has room for what is copied from here.
+    // On a wide screen there is room for the whole ids, which users copy from here.
     let look = Look::current();
     let whole = rows(true);
     if look.full || natural_width(heads, &whole) <= look.width {
@@ -107,7 +107,7 @@ fn relayed_path(friend: &FriendView) -> String {
     format!("here, through {relay}")
 }
 
-/// Writes why friends that are away are not reached.
+/// Writes the reasons why absent friends are not reached.
 fn write_reasons(out: &mut dyn Write, list: &FriendList) -> io::Result<()> {
     list.friends.iter().try_for_each(|friend| match &friend.why {
         Some(why) => write_sentence(out, &format!("{}: {why}", friend.name)),

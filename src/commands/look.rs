@@ -1,7 +1,6 @@
-//! The look of text for people: the width of the screen, short ids, and lines that end at words.
+//! The format of text for people: screen width, short ids, and line breaks between words.
 //!
-//! A [`Look`] belongs to the command under way, as a screen does: all that the command writes has
-//! the same one. JSON has none.
+//! A [`Look`] belongs to the running command: all its output has the same one. JSON has none.
 
 use std::{
     fmt::Display,
@@ -13,13 +12,14 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::primitives::INDENT;
 
-/// Columns of text that does not go to a terminal, and of a terminal that does not tell its width.
+/// Columns of output that is not a terminal, and of a terminal that does not report its width.
 const DEFAULT_WIDTH: usize = 80;
 
-/// The narrowest screen that tables are fitted to, in columns. Fewer hold no two columns.
+/// The narrowest screen that tables are fitted to, in columns. A narrower one has no room for two
+/// columns.
 const MIN_WIDTH: usize = 40;
 
-/// Characters of a short id. A block's hash begins with zeros, so that fewer would say little.
+/// Characters of a short id. A block's hash begins with zeros, so fewer would identify little.
 const SHORT_ID_CHARS: usize = 12;
 
 /// Characters of a short address: the prefix `fc1` and 9 more.
@@ -32,7 +32,7 @@ const LONG_HEAD_INDENT: usize = 2;
 const ELLIPSIS: char = '…';
 
 tokio::task_local! {
-    /// The look of the command that this task runs.
+    /// The look of the command in this task.
     static LOOK: Look;
 }
 
@@ -41,9 +41,9 @@ tokio::task_local! {
 pub(crate) struct Look {
     /// Columns of the screen.
     pub(crate) width: usize,
-    /// True to show ids and columns in full, whatever the width.
+    /// True to show ids and columns in full at any width.
     pub(crate) full: bool,
-    /// True if sentences are broken into lines. Programs read a sentence on one line.
+    /// True if sentences are broken into lines. Programs expect a sentence on one line.
     pub(crate) breaks_sentences: bool,
 }
 
@@ -56,7 +56,7 @@ impl Look {
         Self { width: width_of(size), full: false, breaks_sentences: is_terminal }
     }
 
-    /// Returns the look of the command under way.
+    /// Returns the look of the running command.
     pub(crate) fn current() -> Self {
         LOOK.try_with(|look| *look).unwrap_or_else(|_| Self::of_stdout())
     }
@@ -73,7 +73,7 @@ impl Look {
 }
 
 fn width_of(size: Option<(Width, terminal_size::Height)>) -> usize {
-    // A terminal that reports no columns does not know them.
+    // Some terminals report 0 columns because they do not know the number.
     let columns = size.map(|(Width(columns), _)| usize::from(columns)).filter(|width| *width > 0);
     columns.unwrap_or(DEFAULT_WIDTH).max(MIN_WIDTH)
 }
@@ -94,7 +94,7 @@ const HASH_CHARS: usize = 64;
 const PEER_ID_CHARS: usize = 52;
 const PEER_ID_START: &str = "12D3KooW";
 
-/// Returns a sentence with its whole ids cut to short ones. Ids that would then look the same stay
+/// Returns a sentence with its whole ids cut to short ones. Ids whose short forms are the same stay
 /// whole.
 pub(crate) fn with_short_ids(sentence: &str) -> String {
     let is_end = |c: char| !c.is_ascii_alphanumeric();
@@ -114,26 +114,26 @@ pub(crate) fn with_short_ids(sentence: &str) -> String {
     out
 }
 
-/// True for a hash and for a peer id. Addresses are shorter or begin otherwise.
+/// True for a hash and for a peer id. Addresses are shorter or begin differently.
 pub(super) fn is_whole_id(text: &str) -> bool {
     (text.len() == HASH_CHARS && text.bytes().all(|digit| digit.is_ascii_hexdigit()))
         || (text.len() == PEER_ID_CHARS && text.starts_with(PEER_ID_START))
 }
 
-/// Returns the first characters of an address, with a mark that there are more.
+/// Returns the first characters of an address, with a mark for the rest.
 pub(super) fn short_address(address: impl Display) -> String {
     let start: String = address.to_string().chars().take(SHORT_ADDRESS_CHARS).collect();
     format!("{start}{ELLIPSIS}")
 }
 
-/// Returns a text that is at most `width` columns wide. The end of a longer one is cut.
+/// Returns a text that is at most `width` columns wide. A longer text loses its end.
 pub(crate) fn fitted(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }
     let room = width.saturating_sub(1);
     let ends = text.char_indices().map(|(at, c)| at.saturating_add(c.len_utf8()));
-    // A mark without a width of its own stays with the letter before it.
+    // A character without a width of its own stays with the letter before it.
     let cut = ends
         .filter_map(|end| text.get(..end))
         .take_while(|start| start.width() <= room)
@@ -177,14 +177,14 @@ fn broken_at(word: &str, room: usize) -> usize {
     fitting.last().unwrap_or(first)
 }
 
-/// Writes a head and a text. Further lines are indented below the text.
+/// Writes a head and a text. Further lines are indented to the text's column.
 pub(crate) fn write_hanging(out: &mut dyn Write, head: &str, text: &str) -> io::Result<()> {
     let look = Look::current();
     let indent = head.width();
     if look.full || indent.saturating_add(text.width()) <= look.width {
         return writeln!(out, "{head}{text}");
     }
-    // A long head leaves no column for the text, and is broken like it.
+    // A long head leaves no room for the text beside it, so both are broken together.
     let is_long = indent > look.width / 2;
     let (mut start, indent, text) = if is_long {
         (String::new(), LONG_HEAD_INDENT, format!("{head}{text}"))
@@ -218,7 +218,7 @@ pub(crate) fn broken(text: &str) -> String {
 }
 
 /// Returns a text whose lines are broken between words, if standard output is a terminal. The first
-/// line stands behind a head of some columns, the further ones behind [`INDENT`].
+/// line follows a head of `head` columns, and the further ones follow [`INDENT`].
 ///
 /// A word wider than a line stays whole: the terminal breaks it, and a link can still be copied.
 pub(crate) fn hanging(head: usize, text: &str) -> String {
@@ -241,7 +241,7 @@ fn hanging_at_width(head: usize, text: &str, width: usize) -> String {
         for (at, word) in line.split(' ').enumerate() {
             let gap = usize::from(at > 0);
             let end = column.saturating_add(gap).saturating_add(columns(word));
-            // Nothing is gained by a break right behind the indent.
+            // A break right after the indent would gain nothing.
             if gap > 0 && end > width && column > INDENT.len() {
                 out.push('\n');
                 out.push_str(INDENT);
@@ -259,7 +259,7 @@ fn hanging_at_width(head: usize, text: &str, width: usize) -> String {
 /// The columns from one tab stop of a terminal to the next.
 const TAB: usize = 8;
 
-/// Returns the most columns that a word takes, wherever its tabs begin.
+/// Returns the most columns that a word needs, wherever its tabs begin.
 fn columns(word: &str) -> usize {
     let tabs = word.matches('\t').count();
     word.width().saturating_add(tabs.saturating_mul(TAB))
@@ -280,8 +280,8 @@ fn broken_at_width(text: &str, width: usize) -> String {
     out.join("\n")
 }
 
-/// Returns a refusal as a person reads it on a terminal: with short ids, and broken between words.
-/// Programs read the whole ids on one line.
+/// Formats an error sentence for a terminal: with short ids, and broken between words. Elsewhere it
+/// keeps whole ids on one line.
 pub(crate) fn refusal(sentence: &str) -> String {
     let look = Look::current();
     if !look.breaks_sentences {
@@ -290,7 +290,7 @@ pub(crate) fn refusal(sentence: &str) -> String {
     broken_at_width(&with_short_ids(sentence), look.width)
 }
 
-/// Returns a sentence for standard error, with short ids and broken between words if that is a
+/// Formats a sentence for standard error: with short ids and broken between words if it is a
 /// terminal.
 pub(super) fn sentence_for_stderr(sentence: &str) -> String {
     let stderr = io::stderr();

@@ -1,4 +1,4 @@
-//! Names of addresses in text output: the wallet's own, and the friends'.
+//! Names of addresses in text output: the wallet's own, and those of friends.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,13 +15,13 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// Asks the node. A node that cannot answer knows no names.
+    /// Asks the node for them. If the node cannot answer, there are none.
     pub(crate) async fn ask(client: &Client) -> Self {
         let known = client.names().await.unwrap_or_default();
         Self { own: known.own.into_iter().collect(), friends: known.friends.into_iter().collect() }
     }
 
-    /// Returns whose address it is; `None` if that is not known.
+    /// Returns the name of an address; `None` if it is not known.
     pub(crate) fn of(&self, address: &Address) -> Option<&str> {
         if self.own.contains(address) {
             return Some("you");

@@ -1,4 +1,4 @@
-//! The commands on the node itself and its connections.
+//! The commands about the node itself and its connections.
 
 use super::{look::short, outcome::CommandError, session::Session, text};
 use crate::rpc::FriendchainApiClient;

@@ -19,7 +19,7 @@ pub(crate) enum CommandError {
     /// A value on the command line could not be parsed.
     #[error(transparent)]
     Usage(RpcError),
-    /// The answer was written, and reports a failure: an invalid proof, say.
+    /// The answer was written and reports a failure, such as an invalid proof.
     #[error("the answer says it")]
     BadNews,
     /// The answer could not be written: its reader has closed the pipe, or the disk is full.
@@ -60,7 +60,7 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) fn report(result: Result<(), CommandError>, json: bool) -> ExitCode {
     let (error, code) = match result {
         Ok(()) => return ExitCode::SUCCESS,
-        // A reader may stop early without that being a failure: `print-chain | head`.
+        // If a reader stops early, that is no failure: `print-chain | head`.
         Err(CommandError::Output(cause)) if cause.kind() == io::ErrorKind::BrokenPipe => {
             return ExitCode::SUCCESS;
         }
@@ -76,14 +76,14 @@ pub(crate) fn report(result: Result<(), CommandError>, json: bool) -> ExitCode {
     code
 }
 
-/// The longest word that an error repeats, in characters: longer than most paths. What was typed or
-/// pasted by mistake may be any size.
+/// The longest word that an error repeats, in characters: longer than most paths. A text that was
+/// typed or pasted by mistake may have any size.
 const MOST_WORD: usize = 400;
 
 /// The longest error, in characters: a screen or two.
 const MOST_CHARS: usize = 4_000;
 
-/// Returns an error without the middle of overlong words, and without what follows too long a text.
+/// Shortens an error: overlong words lose their middle, and a text that is too long loses its end.
 pub(crate) fn bounded(message: &str) -> String {
     let mut out = String::new();
     let mut left = MOST_CHARS;

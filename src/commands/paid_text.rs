@@ -1,11 +1,11 @@
-//! The line of the console that tells who paid.
+//! The console's line about a received payment.
 
 use crate::{
     primitives::{Height, shown},
     rpc::types::Coins,
 };
 
-/// Returns the line that tells who paid: `yzw paid you 10: for the tea (waiting)`.
+/// Formats a received payment: `yzw paid you 10: for the tea (waiting)`.
 pub(super) fn paid_line(
     from: Option<&str>,
     amount: Coins,

@@ -1,4 +1,4 @@
-//! Values that a user typed are parsed, or refused with a sentence.
+//! Parses values that a user typed, or rejects them with a sentence.
 
 use std::{fmt::Display, str::FromStr};
 
@@ -8,7 +8,7 @@ use crate::{
     rpc::{FriendchainApiClient, RpcError},
 };
 
-/// Parses a value. A wrong one is a usage error with the given code.
+/// Parses a value. A wrong value is a usage error with the given code.
 pub(super) fn parsed<T>(text: &str, code: &'static str) -> Result<T, CommandError>
 where
     T: FromStr,
@@ -28,8 +28,8 @@ pub(super) fn hash_text(text: &str, code: &'static str) -> Result<String, Comman
 /// Parses an address.
 ///
 /// # Errors
-/// A text without the form of an address is a usage error. An address with a wrong checksum is
-/// refused instead: one of its letters is wrong.
+/// A text without the form of an address is a usage error. An address with a wrong checksum is a
+/// refusal instead, since one of its letters is wrong.
 pub(crate) fn parsed_address(text: &str) -> Result<Address, CommandError> {
     trimmed(text).parse().map_err(|error: AddressError| {
         let refusal = RpcError::new("bad_address", printable(&error.to_string()));
@@ -40,7 +40,7 @@ pub(crate) fn parsed_address(text: &str) -> Result<Address, CommandError> {
     })
 }
 
-/// Returns the address that a text is, or the payment address of the friend that it names.
+/// Returns the address in a text, or the payment address of the friend that the text names.
 pub(super) async fn named_address(
     session: &Session<'_>,
     text: &str,

@@ -1,4 +1,4 @@
-//! Passphrases where a command needs one: from a file, or asked for on a terminal.
+//! Passphrases for commands: read from a file, or typed on a terminal.
 
 use std::{
     io::{self, IsTerminal},
@@ -17,11 +17,11 @@ use crate::rpc::{
     types::{ChangePassphrase, Secret},
 };
 
-/// The prompt for a passphrase that the wallet has.
+/// The prompt for the wallet's present passphrase.
 pub(super) const PROMPT: &str = "Passphrase: ";
 
-/// Returns the passphrase that a command needs to sign: the file's, or on a terminal the one that
-/// the user types. `None` if the wallet is open, or if nobody can be asked.
+/// Returns the passphrase that a command needs to sign: from the file, or typed on a terminal.
+/// `None` if the wallet is unlocked, or if nobody can be asked.
 pub(super) async fn to_sign(
     session: &Session<'_>,
     flag: &PassphraseFlag,
@@ -35,10 +35,10 @@ pub(super) async fn to_sign(
     Ok(Some(secrets::ask(session.asking, PROMPT, Echo::Hidden).await?))
 }
 
-/// Returns the passphrase for `create-wallet`: of a new wallet, where none is a choice too, or of
-/// the locked wallet that gets one more address.
+/// Returns the passphrase for `create-wallet`. For a new wallet it may be empty. For a locked
+/// wallet that gets one more address, it is the present one.
 ///
-/// A script that reads the answer is not asked for a choice.
+/// A script that reads the answer is not asked for a new passphrase.
 pub(super) async fn to_create(
     session: &Session<'_>,
     flag: &PassphraseFlag,
@@ -62,7 +62,7 @@ async fn new_one(asking: &Asking, prompt: &str) -> Result<Option<Secret>, RpcErr
     Ok(Some(new))
 }
 
-/// `change-passphrase`.
+/// Runs `change-passphrase`.
 pub(super) async fn change(
     session: &mut Session<'_>,
     args: &ChangePassphraseArgs,

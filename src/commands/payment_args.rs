@@ -1,4 +1,4 @@
-//! Arguments of the commands on payments and on the passphrase.
+//! Arguments of the commands about payments and the passphrase.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::rpc::RpcError;
 /// Arguments of `send`: `send AMOUNT TO`, or `send --amount AMOUNT --to TO`.
 #[derive(Debug, Args)]
 pub(crate) struct SendArgs {
-    /// Coins (10, or 0.25), and who gets them: an address or a friend's name
+    /// Coins (10, or 0.25), and the recipient: an address or a friend's name
     #[arg(
         value_names = ["AMOUNT", "TO"],
         num_args = 1..=2,
@@ -27,10 +27,10 @@ pub(crate) struct SendArgs {
     /// Coins: 10, or 0.25
     #[arg(long, allow_hyphen_values = true)]
     amount: Option<String>,
-    /// Coins for the miner; auto: what the next block asks for [default: 0]
+    /// Coins for the miner; auto: enough for the next block [default: 0]
     #[arg(long, allow_hyphen_values = true, value_name = "COINS|auto")]
     pub(crate) fee: Option<String>,
-    /// Pay a fee that is out of all proportion
+    /// Pay a fee that is much too large for the amount
     #[arg(long)]
     pub(crate) force: bool,
     /// Also spend coins that others sent and that are not mined yet: the sender can take them back

@@ -1,4 +1,4 @@
-//! `balance` and `payments`: what the wallet has, and its own history.
+//! The commands `balance` and `payments`: the wallet's coins, and its history.
 
 use std::io::{self, Write};
 
@@ -8,10 +8,10 @@ use crate::rpc::{
     types::{PaymentList, PaymentsRequest},
 };
 
-/// Payments that are listed unless the user asks for more.
+/// Number of payments in the list if the user gives no limit.
 const LISTED: u32 = 20;
 
-/// Payments of one request: small replies, even with the longest memos.
+/// Number of payments per request: replies stay small, even with the longest memos.
 const PAGE: u32 = 500;
 
 pub(super) async fn balance(session: &mut Session<'_>) -> Result<(), CommandError> {
@@ -57,7 +57,7 @@ pub(super) async fn payments(
     }
     if args.csv {
         if list.older > 0 {
-            // On stderr, so that the table on stdout is whole.
+            // On stderr, so that stdout holds only the table.
             let mut notes = io::stderr();
             writeln!(notes, "{} older payments are not in the table.", list.older)?;
         }

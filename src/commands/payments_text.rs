@@ -1,4 +1,4 @@
-//! The text form of payments: a payment just sent, the balance, the history, and who paid.
+//! The text form of payments: a new payment, the balance, the history, and incoming payments.
 
 use std::io::{self, Write};
 
@@ -30,7 +30,7 @@ const FORMULA: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－'
 const CSV_HEAD: &str = "time,direction,with,address,amount,fee,memo,state,confirmations,height,\
      balance,txid";
 
-/// Writes a payment that was just sent: its state, whom it pays, and what it rests on.
+/// Writes a payment that was just sent: its state, the payee, and unmined coins that it depends on.
 pub(super) fn write_sent(
     out: &mut dyn Write,
     sent: &Submitted,
@@ -126,8 +126,8 @@ pub(super) fn write_csv_head(out: &mut dyn Write) -> io::Result<()> {
 /// Writes a row of the table for spreadsheets.
 ///
 /// # Security
-/// Memos and names come from others. A cell that a spreadsheet would take for a formula begins with
-/// an apostrophe instead.
+/// Memos and names come from others. An apostrophe is put before a cell that a spreadsheet would
+/// take for a formula.
 pub(super) fn write_csv_row(out: &mut dyn Write, payment: &PaymentView) -> io::Result<()> {
     let state = match payment.state {
         TxStateName::Mempool => "waiting",

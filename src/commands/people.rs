@@ -1,5 +1,5 @@
-//! The commands that forget, block and rename people, and the question before a shared name is
-//! paid.
+//! The commands that forget, block and rename people, and the question before a payment to a shared
+//! name.
 
 use super::{outcome::CommandError, session::Session};
 use crate::rpc::{FriendchainApiClient, RpcError};
@@ -38,8 +38,8 @@ pub(super) async fn rename(session: &mut Session<'_>, name: String) -> Result<()
     session.write(&renamed, |out| writeln!(out, "You are called {} now.", renamed.name))
 }
 
-/// Returns the text to pay by. If others share the name, it asks on a terminal who is meant.
-/// Elsewhere the text is unchanged, and the node refuses it with a sentence that lists them all.
+/// Returns the text to pay by. If several peers share the name, it asks on a terminal which one is
+/// meant. Elsewhere it returns the text unchanged, and the node's error lists them all.
 pub(super) async fn confirmed_payee(
     session: &Session<'_>,
     to: String,

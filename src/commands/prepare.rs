@@ -1,7 +1,7 @@
 //! Prepares the words of a command line for clap.
 //!
-//! The Go seed's flags have one dash and get a second one. Free text may look like a flag, and is
-//! kept apart by `--`.
+//! The Go seed's flags have one dash and get a second one. Free text may look like a flag, so `--`
+//! is put before it.
 
 use std::ffi::OsString;
 
@@ -11,12 +11,12 @@ const GO_FLAGS: [&str; 5] = ["address", "from", "to", "amount", "mine"];
 /// The commands that end in free text.
 const FREE_TEXT: [&str; 3] = ["note", "chat", "broadcast"];
 
-/// The flags that are still recognised among free text.
+/// The flags that are recognised even among free text.
 const SWITCHES: [&str; 3] = ["--json", "--help", "-h"];
 
 /// The switch of the commands in [`CAN_WAIT`].
 const WAIT: &str = "--wait";
-/// The commands with free text that can wait for its arrival.
+/// The commands with free text that have the switch `--wait`.
 const CAN_WAIT: [&str; 2] = ["note", "chat"];
 
 /// The flags that take a value and may precede a command's name or its free text.

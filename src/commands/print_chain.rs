@@ -1,4 +1,4 @@
-//! `print-chain`: the blocks newest first, fetched and written page by page.
+//! The command `print-chain`: fetches and writes the blocks page by page, newest first.
 
 use super::{
     answer::{Answer, to_json},
@@ -29,7 +29,8 @@ pub(crate) async fn print_chain(
     let mut left = limit.unwrap_or(u32::MAX);
     let mut is_first = true;
     while left > 0 {
-        // The first page comes before the first byte, so that a refusal is the whole answer.
+        // The first page is fetched before anything is written, so that an error is the whole
+        // answer.
         let page = client.print_chain(from, Some(left.min(MAX_PRINTED_BLOCKS))).await?;
         for block in &page.blocks {
             write_one(answer, block, form, is_first, &names)?;

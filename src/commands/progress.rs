@@ -1,6 +1,6 @@
 //! The progress of long work: a bar on a terminal, plain lines elsewhere.
 //!
-//! Progress goes to stderr, so that stdout holds the answer alone.
+//! Progress goes to stderr, so that stdout holds only the answer.
 
 use std::{
     future::Future,
@@ -23,8 +23,8 @@ use crate::rpc::{
     types::{Progress, StatusReport},
 };
 
-/// The delay before progress is shown: shorter work shows nothing. A person waits a second without
-/// wondering, so that the first display comes within it.
+/// The delay before progress is shown. Work that ends sooner shows none. The first display comes
+/// within a second, which people wait without wondering.
 const SHOW_AFTER: Duration = Duration::from_millis(600);
 
 /// The interval between two updates of a bar.
@@ -38,8 +38,8 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 const SETTLED_AFTER: Duration = Duration::from_secs(30);
 const SETTLED_POLL: Duration = Duration::from_secs(1);
 
-/// New blocks between two polls from which on a bar is shown: mining alone is never so fast,
-/// except in tests.
+/// Number of new blocks between two polls that starts a bar. Mining is never so fast, except in
+/// tests.
 const MANY_BLOCKS: u32 = 100;
 
 /// The form in which progress is shown.
@@ -64,12 +64,12 @@ pub(crate) async fn while_showing<T>(
     mode: ProgressMode,
     work: impl Future<Output = T>,
 ) -> T {
-    // A node that is too busy to report its progress is asked again.
+    // If the node is too busy to report its progress, the next poll asks again.
     let report = async || Some((client.progress().await.ok()??, 0));
     shown(mode, report, work).await
 }
 
-/// Waits for a sync that a command asked for, and shows its progress.
+/// Waits for a sync that a command started, and shows its progress.
 pub(crate) async fn while_syncing<T>(
     client: &Client,
     mode: ProgressMode,
@@ -98,8 +98,8 @@ pub(crate) async fn while_syncing<T>(
     shown(mode, report, work).await
 }
 
-/// Waits for work, and shows what `report` says of it: the progress, and how much of it was done
-/// before the work began.
+/// Waits for work, and shows the progress that `report` returns, with the part that was done before
+/// the work began.
 async fn shown<T>(
     mode: ProgressMode,
     mut report: impl AsyncFnMut() -> Option<(Progress, u64)>,
@@ -180,8 +180,7 @@ impl Display {
         Self { mode, bar: None, task: String::new(), last_line: None }
     }
 
-    /// Shows work of which `before` was done when it began, `elapsed` ago. The rate counts from
-    /// there.
+    /// Shows work that began `elapsed` ago with `before` done. The rate counts from there.
     fn show_since(&mut self, progress: &Progress, before: u64, elapsed: Duration) {
         if self.task != progress.task {
             self.clear();
@@ -201,7 +200,7 @@ impl Display {
             set_bar(Some(bar.clone()));
             bar
         });
-        // The total may become known only while the work is under way.
+        // The total may become known only during the work.
         bar.set_style(style(progress.total.is_some()));
         if let Some(total) = progress.total {
             bar.set_length(total);
@@ -211,7 +210,7 @@ impl Display {
         bar.tick();
     }
 
-    /// Writes a line, unless one came a moment ago or says the same.
+    /// Writes a line, unless the last one was written a moment ago or is the same.
     fn show_line(&mut self, line: String) {
         let repeats = |(at, said): &(Instant, String)| at.elapsed() < LINE_EVERY || *said == line;
         if self.last_line.as_ref().is_some_and(repeats) {
@@ -229,7 +228,7 @@ impl Display {
         self.task.clear();
         if let Some(bar) = self.bar.take() {
             set_bar(None);
-            // What is done has no time left.
+            // Finished work has no time left.
             let rate = bar.prefix();
             let rate = rate.rsplit_once(", ").map_or("", |(rate, _)| rate);
             bar.set_prefix(rate.to_owned());
@@ -255,7 +254,7 @@ impl Drop for Display {
 /// The rate of work since its start, and the time left at that rate.
 #[derive(Debug)]
 struct Pace {
-    /// Work done in a second. `None` before any is done: nothing is known yet.
+    /// Work done per second. `None` before any is done.
     per_second: Option<f64>,
     left_ms: Option<u64>,
     elapsed: Duration,
@@ -274,7 +273,7 @@ impl Pace {
         Self { per_second, left_ms, elapsed }
     }
 
-    /// Returns the text on the right of the bar, or after the name of work without a total.
+    /// Returns the text to the right of the bar, or after the name if the total is unknown.
     fn beside_bar(&self, progress: &Progress) -> String {
         if let Some(until) = progress.waits_until {
             return format!(", waits until {}", utc(until));
@@ -359,7 +358,7 @@ mod tests {
             shows.notify_one();
             None
         };
-        // The work ends once its progress was looked up twice.
+        // The work ends after two polls.
         let work = async {
             shows.notified().await;
             shows.notified().await;

@@ -11,7 +11,7 @@ use crate::{consensus::MAX_PROOF_CHARS, rpc::RpcError};
 /// The largest proof file, in bytes: the longest proof and a line end of two bytes.
 const MAX_FILE_BYTES: usize = MAX_PROOF_CHARS + 2;
 
-/// Writes a proof without a line end, so that the file is the proof, byte for byte.
+/// Writes a proof without a line end, so that the file is exactly the proof.
 pub(super) fn write(path: &Path, proof: &str) -> Result<(), RpcError> {
     std::fs::write(path, proof).map_err(|cause| {
         RpcError::new(
@@ -21,7 +21,7 @@ pub(super) fn write(path: &Path, proof: &str) -> Result<(), RpcError> {
     })
 }
 
-/// Reads a file that should be a proof. `-` is standard input, if the command owns it.
+/// Reads a file that should contain a proof. `-` is standard input, if the command owns it.
 pub(super) fn read(path: &Path, owns_stdin: bool) -> Result<String, RpcError> {
     let shown = path.display();
     if path.as_os_str() == "-" {
@@ -45,7 +45,7 @@ pub(super) fn read(path: &Path, owns_stdin: bool) -> Result<String, RpcError> {
     bounded(file, &shown.to_string())
 }
 
-/// Reads a source, and refuses it if it is longer than any proof.
+/// Reads a source, and fails if it is longer than any proof.
 fn bounded(source: impl Read, name: &str) -> Result<String, RpcError> {
     let mut bytes = Vec::new();
     let limit = u64::try_from(MAX_FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);

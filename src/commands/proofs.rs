@@ -1,4 +1,4 @@
-//! The commands on proofs that a trade or note is in a block.
+//! The commands about proofs that a trade or note is in a block.
 
 use std::path::{Path, PathBuf};
 

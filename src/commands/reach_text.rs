@@ -1,16 +1,16 @@
-//! Sentences on who can reach the node, and on a copy of it.
+//! Sentences about who can reach the node, and about a copy of it.
 
 use std::io::{self, Write};
 
 use super::look::write_hanging;
 use crate::{primitives::UnixMillis, rpc::types::StatusReport};
 
-/// The list of friends of a node that no other machine can reach, while it is empty.
+/// The text of an empty friends list, if no other machine can reach the node.
 pub(super) const NOBODY_ELSE: &str = "no friends yet, and only this machine can reach this node: \
                                       end it, and type\nfriendchain people NAME";
 
-/// Writes who can reach the node, where that needs a word, and the warning of a copy that was seen
-/// at the time `seen`.
+/// Writes who can reach the node, if the user should know, and the warning of a copy. `seen` is the
+/// time at which the copy was seen.
 pub(super) fn write_reach(
     out: &mut dyn Write,
     status: &StatusReport,

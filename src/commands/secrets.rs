@@ -1,8 +1,8 @@
-//! Passphrases and recovery phrases: read from a file, from a pipe, or from a terminal.
+//! Reads passphrases and recovery phrases from a file, a pipe or a terminal.
 //!
 //! # Security
-//! Every buffer of this module that holds a secret is wiped when it is dropped. The buffer of the
-//! standard library's standard input is not.
+//! Every buffer of this module that holds a secret is wiped when it is dropped. The standard
+//! library's buffer of standard input is not.
 
 use std::{fs, io::Read, path::Path};
 
@@ -23,7 +23,7 @@ pub(crate) fn passphrase(flag: &PassphraseFlag) -> Result<Option<Secret>, RpcErr
 /// Asks for a secret on a terminal, or reads a pipe to its end.
 ///
 /// # Errors
-/// An empty secret is refused, and so is a pipe that a console reads.
+/// The secret is empty, or a console reads a pipe.
 pub(super) async fn ask(asking: &Asking, prompt: &str, echo: Echo) -> Result<Secret, RpcError> {
     let secret = asking.line(prompt, echo).await?;
     let trimmed = secret.trim_end_matches(['\n', '\r']);
@@ -61,7 +61,8 @@ pub(super) fn read_optional(path: &Path) -> Result<Option<Secret>, RpcError> {
         RpcError::new("wallet_failed", sentence)
     };
     let file = fs::File::open(path).map_err(|cause| failed(&cause))?;
-    // The capacity is never exceeded: a buffer that grows leaves a copy behind.
+    // The capacity is never exceeded, since a buffer that grows leaves a copy of the secret in
+    // memory.
     let limit = MAX_SECRET_BYTES + 1;
     let mut bytes = Zeroizing::new(Vec::with_capacity(limit));
     file.take(limit as u64).read_to_end(&mut bytes).map_err(|cause| failed(&cause))?;

@@ -1,4 +1,4 @@
-//! A command under way: the node that it asks, and the place for its answer.
+//! A running command: the node that it asks, and the writer of its answer.
 
 use std::io::{self, Write};
 
@@ -23,7 +23,7 @@ pub(crate) struct Context {
     /// True to show ids and columns in full.
     pub(crate) full: bool,
     pub(crate) progress: ProgressMode,
-    /// The user, as far as the command can ask.
+    /// The person or program that the command can ask.
     pub(crate) asking: Asking,
 }
 

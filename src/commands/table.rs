@@ -9,10 +9,10 @@ use super::look::{Look, fitted};
 /// The number of spaces between two columns.
 const GAP: usize = 2;
 
-/// The fewest columns of the screen that a shrunk column keeps.
+/// The fewest screen columns that a shrinking column keeps.
 const LEAST: usize = 8;
 
-/// The head of a column. A column that may shrink gives way where the screen is too narrow.
+/// The head of a column, which may shrink if the screen is too narrow.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Column {
     head: &'static str,
@@ -45,7 +45,7 @@ pub(crate) fn write_table<const N: usize>(
     Ok(())
 }
 
-/// Writes a table that fits the screen. The widest column that shrinks gives way first.
+/// Writes a table that fits the screen. The widest of the shrinking columns shrinks first.
 pub(crate) fn write_fitted<const N: usize>(
     out: &mut dyn Write,
     columns: [Column; N],
@@ -87,7 +87,7 @@ fn total(widths: &[usize]) -> usize {
     widths.iter().sum::<usize>().saturating_add(gaps)
 }
 
-/// Takes columns of the screen from the widest of those that shrink, until the table fits.
+/// Takes screen columns from the widest shrinking column until the table fits.
 fn shrink<const N: usize>(widths: &mut [usize; N], columns: &[Column; N], screen: usize) {
     while total(widths) > screen {
         let shrinking = widths.iter_mut().zip(columns).filter(|(_, column)| column.shrinks);

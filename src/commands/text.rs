@@ -1,4 +1,4 @@
-//! The text form of answers and events, in the shell and in the console alike.
+//! The text form of answers and events, for the shell and the console.
 
 use std::{
     fmt,
@@ -33,7 +33,7 @@ const RULE: &str = "------------------------------------------------------------
 
 /// Formats a time in UTC, to the second: `2026-11-20 09:43:06 UTC`.
 pub(crate) fn utc(time: UnixMillis) -> String {
-    // Later times than jiff knows (year 9999) are shown as its last one.
+    // Times after the year 9999 are shown as the last one that jiff knows.
     let time = i64::try_from(time).ok().and_then(|time| Timestamp::from_millisecond(time).ok());
     time.unwrap_or(Timestamp::MAX).strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
@@ -104,7 +104,7 @@ const fn kind_name(kind: TransactionKind) -> &'static str {
     }
 }
 
-/// Writes the parts that a transaction and a proof of one have in common.
+/// Writes the fields that a transaction and its proof have in common.
 fn write_parties(
     out: &mut dyn Write,
     inputs: &[InputView],
@@ -196,7 +196,7 @@ pub(super) fn write_block_short(
     Ok(())
 }
 
-/// Returns an address in a line that names several: its start, unless all is asked for.
+/// Formats an address in a line with several: its start, or all of it if the user asked for that.
 fn address(address: Address) -> String {
     if Look::current().full { address.to_string() } else { short_address(address) }
 }
@@ -286,7 +286,7 @@ pub(crate) fn write_audit(out: &mut dyn Write, audit: &AuditReport) -> io::Resul
     }
 }
 
-/// Returns the phase in words: why there is nothing to fetch, or why it does not come.
+/// Returns the phase in words: why nothing is left to fetch, or why it does not arrive.
 pub(crate) fn phase_text(status: &StatusReport) -> String {
     let phase = status.phase;
     match (status.blocks_per_second, status.seconds_left) {
@@ -373,7 +373,7 @@ fn write_divergence(out: &mut dyn Write, found: &DivergenceView) -> io::Result<(
         format!("at block {} {}, since {}", found.fork_height, short(found.fork), utc(found.since)),
     )?;
     for (head, branch) in [("ours", &found.ours), ("theirs", &found.theirs)] {
-        // Whole hashes: friends compare them.
+        // The hashes are whole, since friends compare them.
         write_field(out, head, format!("up to block {}, work {}", branch.height, branch.work))?;
         write_field(out, "", branch.tip)?;
     }

@@ -1,4 +1,4 @@
-//! The commands on trades and notes: making them, and looking them up.
+//! The commands about trades and notes: making them, and looking them up.
 
 use super::{
     args::{PassphraseFlag, RaiseFeeArgs, SendArgs},

@@ -1,4 +1,4 @@
-//! The commands that take a payment back, or send a void one again.
+//! The commands that cancel a payment, or send a void one again.
 
 use super::{
     args::{CancelArgs, ResendArgs},

@@ -1,4 +1,4 @@
-//! The commands on the wallet: its addresses, its lock and its recovery phrase.
+//! The commands about the wallet: its addresses, its lock and its recovery phrase.
 
 use std::io::{self, IsTerminal};
 
@@ -86,7 +86,8 @@ pub(super) async fn get_balance(
     session.write(&balance, |out| text::write_balance(out, &balance))
 }
 
-/// The JSON answer of `create-wallet`. It has no recovery phrase: scripts often log their input.
+/// The JSON answer of `create-wallet`. It has no recovery phrase, since scripts often log their
+/// output.
 #[derive(Serialize)]
 struct NewAddress {
     address: Address,

@@ -22,8 +22,8 @@ impl CheckedHeader {
     ///
     /// # Security
     ///
-    /// Only the bits are checked to be a target. Never call this with a header from outside: it
-    /// would count as checked without any work.
+    /// Only the form of the bits is checked. Never call this with a header from outside: it would
+    /// count as checked without any work.
     pub fn from_store(header: Header) -> Result<Self, HeaderError> {
         let target = Target::from_compact(header.bits).map_err(HeaderError::Bits)?;
         Ok(Self { header, hash: header.hash(), target })

@@ -21,11 +21,11 @@ pub fn is_better(candidate: (Work, &BlockHash), other: (Work, &BlockHash)) -> bo
 /// The winner is the one with the lower SHA-256(lower hash ‖ higher hash ‖ own hash).
 ///
 /// # Security
-/// The draw depends on both hashes. A miner who holds a block back therefore cannot know
-/// beforehand if it would win against a block that does not exist yet.
+/// The draw depends on both hashes. A miner who holds a block back therefore cannot know beforehand
+/// if it would win against a block that does not exist yet.
 ///
 /// The relation need not be transitive: of three equals, each may win against one other. The
-/// present best is therefore only ever challenged by one newcomer at a time.
+/// present best is therefore compared with one new block at a time.
 #[must_use]
 pub fn wins_tie(candidate: &BlockHash, other: &BlockHash) -> bool {
     let (lower, higher) = (candidate.min(other), candidate.max(other));

@@ -29,7 +29,7 @@ pub struct CoinKey {
 }
 
 impl Coin {
-    /// Returns the entry that a note's stamp leaves.
+    /// Returns the entry that a note adds for its stamp.
     #[must_use]
     pub(crate) const fn stamp(height: Height) -> Self {
         Self { value: Amount::ZERO, height, coinbase: false }

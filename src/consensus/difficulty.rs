@@ -4,13 +4,13 @@
 //!
 //! T is the spacing in ms, F the limit on a block's lead over the clock, N = 60, and
 //! K = T · 1830, where 1830 = 1 + 2 + … + 60. The rule:
-//! - Blocks before genesis count as blocks with the floor as target, one T apart. So the window
-//!   always has N blocks, and the time m₀ before the first of them.
+//! - Blocks before genesis count as blocks with the floor as target, one T apart. The window
+//!   therefore always has N blocks, and the time m₀ before the first of them.
 //! - In order i = 1…N: mᵢ = max(timeᵢ, mᵢ₋₁ + 1), sᵢ = min(mᵢ − mᵢ₋₁, 6T).
 //! - L = max(Σ i·sᵢ, K/10); next target = ⌊Σ ⌊targetᵢ/60⌋ / K⌋ · L, never easier than the floor.
 //! - A new block is late if its time is more than F + 12T after its parent's. Its target then
-//!   doubles for each 6T begun beyond that, up to the floor. So the chain does not stall when a
-//!   strong miner leaves.
+//!   doubles for each 6T begun beyond that, up to the floor. The chain therefore does not stall
+//!   when a strong miner leaves.
 //! - The result is rounded down to the compact form and is at least 1. The rounding makes the
 //!   target harder by less than one part in 32,768.
 //! - With a spacing of 0 every target is the floor.
@@ -77,7 +77,7 @@ pub struct HeaderWindow {
     shares: U256,
 }
 
-/// A reason for which ancestors do not form a window.
+/// The reason why ancestors do not form a window.
 ///
 /// The fault is always this node's: only checked headers become ancestors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -234,10 +234,10 @@ pub(super) fn next_target(
     Target::rounded(doubled)
 }
 
-/// True if a header pays the price of a block that is not late: its hash meets the target that
-/// holds without any doubling. `window` is the one that the header was checked against.
+/// True if a header pays the full price: its hash meets the target without any doubling for a late
+/// block. `window` is the one that the header was checked against.
 ///
-/// Nodes keep a cheaper header beside the best chain only if its branch wins.
+/// Beside the best chain, nodes keep a cheaper header only if its branch wins.
 #[must_use]
 pub(crate) fn pays_full_price(
     network: &Network,

@@ -1,5 +1,5 @@
-//! The reasons for which a header, block, transaction, signature or genesis is invalid, and the
-//! party at fault.
+//! The reasons why a header, block, transaction, signature or genesis is invalid, and the party at
+//! fault.
 
 use super::{
     COINBASE_MATURITY, CompactError, MAX_BLOCK_BYTES, MAX_GENESIS_BYTES, MAX_TRANSACTION_BYTES,
@@ -26,7 +26,7 @@ pub enum Blame {
 /// A rule that a header breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    /// The header names another parent than the last block of the window.
+    /// The header's parent is not the last block of the window.
     #[error("the header's parent is {found}, not {expected}")]
     WrongParent { expected: BlockHash, found: BlockHash },
     /// The height is not the parent's height plus one.
@@ -101,9 +101,8 @@ pub enum SignatureError {
     /// The signature's number s is not below the order of the group.
     #[error("the signature's s is not below the group's order")]
     STooLarge,
-    /// The equation does not hold.
-    ///
-    /// The key or the message is another one, or the key or R is no point of the curve.
+    /// The equation does not hold. The key or the message is a different one, or the key or R is
+    /// not a point of the curve.
     #[error("the signature does not fit the key and the message")]
     Mismatch,
 }

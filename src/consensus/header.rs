@@ -1,12 +1,12 @@
-//! The checks of a header, which need its ancestors and a clock, but no body.
+//! Checks of a header, which need its ancestors and a clock, but no body.
 
 use super::{CheckedHeader, HeaderError, HeaderWindow, Network, difficulty, min_time};
 use crate::primitives::{BlockHash, Header, UnixMillis};
 
 /// Checks that `header` follows the last ancestor of the window, at the clock's time `now`.
 ///
-/// The clock is checked last. So [`HeaderError::TooFarAhead`] means that every other check passed,
-/// the work included.
+/// The clock is checked last, so [`HeaderError::TooFarAhead`] means that every other check passed,
+/// including the work.
 pub fn check_header(
     header: &Header,
     network: &Network,

@@ -64,7 +64,7 @@ pub struct Invite {
     addresses: Vec<String>,
 }
 
-/// A reason for which a text is no invite, or for which no invite can be made.
+/// The reason why a text is not an invite, or why no invite can be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InviteError {
     /// The text does not begin with [`INVITE_PREFIX`].

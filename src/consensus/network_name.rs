@@ -1,11 +1,11 @@
 //! The frozen rule for the name of a network.
 //!
-//! The name is a part of the genesis. So the rule is a rule of consensus, and may not change with
-//! the tables of Unicode that a compiler or a library has. It names each code point itself.
+//! The name is part of the genesis, so this is a consensus rule. It must not change with the
+//! Unicode tables of a compiler or a library, and therefore lists every code point itself.
 
 use crate::primitives::printable;
 
-/// A reason for which a text may not be the name of a network.
+/// The reason why a text may not be the name of a network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkNameError {
     /// The name has no character.
@@ -19,10 +19,10 @@ pub enum NetworkNameError {
     Character {
         /// The name, printable.
         name: String,
-        /// The first code point that is refused.
+        /// The first rejected code point.
         code_point: u32,
     },
-    /// The name begins as an address or a peer id does.
+    /// The name begins like an address or a peer id.
     #[error("'{0}' may not be a name: it reads as an address or a peer id")]
     Misleading(String),
 }
@@ -43,10 +43,10 @@ const REFUSED: [(u32, u32); 11] = [
     (0xe_0000, 0xe_007f),
 ];
 
-/// The beginning of an address, which no name has in any case of its letters.
+/// The beginning of an address. No name begins with it, in capital or small letters.
 const ADDRESS: &[u8] = b"fc1";
 
-/// The beginning of a peer id, which no name has.
+/// The beginning of a peer id. No name begins with it.
 const PEER_ID: &[u8] = b"12D3KooW";
 
 /// Checks that a text may be the name of a network. Its length in bytes is checked elsewhere.

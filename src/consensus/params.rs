@@ -64,7 +64,7 @@ pub struct ChainParams {
     pub floor_bits: u8,
 }
 
-/// A reason for which no chain can have some parameters.
+/// The reason why parameters are not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParamsError {
     /// The name breaks a rule for names.

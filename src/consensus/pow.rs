@@ -17,7 +17,7 @@ pub struct Target(U256);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Work(U256);
 
-/// A reason for which a header's `bits` are no target.
+/// The reason why a header's `bits` are not a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CompactError {
     /// The number is zero or negative.
@@ -26,7 +26,7 @@ pub enum CompactError {
     /// The number has more than 256 bits.
     #[error("bits {0:08x} stand for a target of more than 256 bits")]
     TooLarge(u32),
-    /// The canonical form of the same target is another one.
+    /// The canonical form of the same target differs.
     #[error("bits {bits:08x} are not the canonical form of their target: {canonical:08x} is")]
     NotCanonical { bits: u32, canonical: u32 },
 }

@@ -44,9 +44,9 @@ const CHECKSUM_BYTES: usize = 4;
 
 /// Evidence that a trade or note is in a block.
 ///
-/// A value exists only after everything was checked that needs no chain. That is the header's
-/// work, the path to its merkle root, and the transaction's form and signatures. The signatures
-/// cover the network id.
+/// A value exists only after everything that needs no chain was checked: the header's work, the
+/// path to its merkle root, and the transaction's form and signatures. The signatures cover the
+/// network id.
 ///
 /// # Security
 ///
@@ -77,7 +77,7 @@ pub(crate) struct Proof {
     siblings: Vec<[u8; 32]>,
 }
 
-/// A reason for which a text is no proof, or for which no proof can be made.
+/// The reason why a text is not a proof, or why no proof can be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ProofError {
     /// The text does not begin with [`PROOF_PREFIX`].
@@ -430,7 +430,7 @@ mod tests {
             for (at, bit) in (0..text.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
                 let mut bytes = text.clone().into_bytes();
                 bytes[at] ^= 1 << bit;
-                // Bytes that are not UTF-8 never reach `from_text`.
+                // `from_text` never gets bytes that are not UTF-8.
                 if let Ok(changed) = String::from_utf8(bytes) {
                     assert!(Proof::from_text(&changed).is_err(), "bit {bit} of byte {at}");
                 }

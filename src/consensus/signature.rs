@@ -14,9 +14,8 @@ use ed25519_zebra::{Signature as ZebraSignature, VerificationKeyBytes, batch};
 use super::{SignatureError, TransactionError};
 use crate::primitives::{NetworkId, PublicKey, Signature, Transaction, TxId, TxInput};
 
-/// The division of signatures into batches and threads.
-///
-/// No verdict depends on it; the tests try many divisions.
+/// The division of signatures into batches and threads. No verdict depends on it; the tests try
+/// many divisions.
 #[derive(Debug, Clone, Copy)]
 struct Grouping {
     /// The most signatures in one batch.
@@ -81,11 +80,11 @@ pub fn verify_signature(
     item(public_key, message, signature).verify_single().map_err(|_| SignatureError::Mismatch)
 }
 
-/// Verifies every signature of every transaction, in batches over at most `threads` threads.
+/// Verifies every signature of every transaction, in batches on at most `threads` threads.
 ///
-/// The verdict on a transaction does not depend on `threads` or on the other transactions in the
-/// call. So the caller can leave out the transactions that it verified before. The call blocks
-/// until all threads that it started have ended.
+/// The verdict on a transaction does not depend on `threads` or on the other transactions of the
+/// call. The caller can therefore leave out transactions that it verified before. The call blocks
+/// until all its threads have ended.
 ///
 /// # Errors
 ///
@@ -202,7 +201,7 @@ fn item(public_key: &PublicKey, message: &[u8], signature: &Signature) -> batch:
     batch::Item::from((key, ZebraSignature::from_bytes(&signature.0), message))
 }
 
-/// Checks everything about a signature that needs its bytes alone.
+/// Checks everything about a signature that needs only its bytes.
 fn check_bytes(public_key: &PublicKey, signature: &Signature) -> Result<(), SignatureError> {
     if !is_canonical_point(&public_key.0) {
         return Err(SignatureError::KeyNotCanonical);

@@ -1,4 +1,4 @@
-//! The golden vectors in `proto/vectors`, against which other implementations are checked.
+//! The golden vectors in `proto/vectors`, against which other implementations can be checked.
 //!
 //! No change of the code may change an existing vector. Each test computes the content of a file
 //! and compares it with the file. With `FRIENDCHAIN_BLESS=1` in the environment the tests write the
@@ -33,7 +33,7 @@ fn bits(bits: u32) -> String {
     format!("{bits:08x}")
 }
 
-/// Checks that a file's content is `made`, and returns it. When blessing, writes the file first.
+/// Compares a file's content with `made`, and returns it. When blessing, writes the file first.
 pub(super) fn golden(file: &str, made: &Value) -> Value {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("proto/vectors").join(file);
     if std::env::var_os("FRIENDCHAIN_BLESS").is_some() {
@@ -119,7 +119,7 @@ fn transaction_vector((kind, transaction): &(&'static str, Transaction)) -> Valu
     })
 }
 
-/// Checks that bytes are refused with `error`, and returns their vector.
+/// Checks that bytes are rejected with `error`, and returns their vector.
 fn refused(layout: &str, why: &str, bytes: &[u8], error: DecodeError) -> Value {
     let found = match layout {
         "header" => from_bytes::<Header>(bytes).map(|_| ()),
@@ -268,7 +268,7 @@ fn layouts_are_frozen() {
     }
 }
 
-/// Names of networks at the edges of each range that is refused.
+/// Names of networks at the edges of each rejected range.
 const NETWORK_NAMES: [&str; 44] = [
     "lan",
     "李雷",

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::commands::complete::{Wanted, wanted};
 
-/// The number of recent ids that completion offers: those on the last screens.
+/// The number of recent ids that completion offers: those of the last screens.
 const RECENT_IDS: usize = 64;
 
 /// The digits of a whole id, and the least and most of a short one.
@@ -33,14 +33,14 @@ const SHORT_ID_DIGITS: std::ops::RangeInclusive<usize> = 8..=16;
 pub(super) struct Names {
     pub(super) friends: Vec<String>,
     pub(super) addresses: Vec<String>,
-    /// The own name, which the prompt shows. Empty while it is not known.
+    /// The own name, which the prompt shows. Empty until it is known.
     pub(super) own: String,
     /// Ids of blocks and transactions that were shown, newest first.
     ids: VecDeque<String>,
 }
 
 impl Names {
-    /// Remembers the ids in a text that is shown.
+    /// Remembers the ids in a shown text.
     fn see(&mut self, text: &str) {
         for word in text.split(|c: char| !c.is_ascii_alphanumeric()) {
             let is_id = word.len() == ID_DIGITS
@@ -66,7 +66,7 @@ impl SharedNames {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers the ids in a text that is shown.
+    /// Remembers the ids in a shown text.
     pub(super) fn see(&self, text: &str) {
         self.lock().see(text);
     }
@@ -82,7 +82,7 @@ pub(super) struct Completion {
 }
 
 impl Completion {
-    /// Returns the completer, which also notes each drawing of the line.
+    /// Returns the completer, which also records each drawing of the line.
     pub(super) fn new(names: SharedNames, asked: Asked, drawn: Drawn) -> Self {
         Self { words: all_words(), names, asked, drawn }
     }
@@ -94,7 +94,7 @@ impl Highlighter for Completion {
         if self.asked.is_hidden() { "*".repeat(line.width()).into() } else { line.into() }
     }
 
-    /// Has the whole line drawn anew for each character of a secret.
+    /// Redraws the whole line for each character of a secret.
     fn highlight_char(&self, _: &str, _: usize, _: CmdKind) -> bool {
         self.asked.is_hidden()
     }
@@ -103,7 +103,7 @@ impl Highlighter for Completion {
 impl Hinter for Completion {
     type Hint = String;
 
-    /// Gives no hint. The editor calls this before each drawing of the line.
+    /// Returns no hint. The editor calls this before each drawing of the line.
     fn hint(&self, line: &str, _: usize, _: &Context<'_>) -> Option<String> {
         self.drawn.draw(line);
         None
@@ -126,7 +126,7 @@ impl Completer for Completion {
     }
 }
 
-/// Returns the start of the last word that was typed, and its completions.
+/// Returns where the last word starts, and its completions.
 fn complete(typed: &str, words: &[String], names: &Names) -> (usize, Vec<String>) {
     let mut start = typed.rfind(char::is_whitespace).map_or(0, |at| {
         at.saturating_add(
@@ -148,7 +148,7 @@ fn complete(typed: &str, words: &[String], names: &Names) -> (usize, Vec<String>
     (start, found)
 }
 
-/// Returns what may stand after the words `before`.
+/// Returns the words that fit after the words `before`.
 fn candidates(before: &[&str], word: &str, words: &[String], names: &Names) -> Vec<String> {
     let Some(command) = before.first().map(|first| first.trim_start_matches('/')) else {
         return words.to_vec();
@@ -169,7 +169,7 @@ fn candidates(before: &[&str], word: &str, words: &[String], names: &Names) -> V
         Wanted::Address => addresses().collect(),
         Wanted::Payee => friends().chain(addresses()).collect(),
         Wanted::Transaction | Wanted::Block => ids().collect(),
-        // A text names friends too.
+        // A free text may mention friends too.
         Wanted::Friend | Wanted::Peer | Wanted::Anything => friends().collect(),
     }
 }

@@ -10,27 +10,27 @@ use crate::rpc::{
     types::{ConsoleEvent, EventPage},
 };
 
-/// The time that one request for events waits, in ms: less than any timeout on its way.
+/// The wait of one request for events, in ms: less than any time-out between here and the node.
 const EVENTS_WAIT_MS: u64 = 25_000;
 
 /// The pause after a failed request for events.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
-/// The number of retries before the node counts as gone. The connection of a node that dies is
-/// closed at once, and a new one is refused.
+/// The number of retries before the node counts as dead. When a node dies, its connections close at
+/// once and new ones are refused.
 const RETRIES: u32 = 3;
 
-/// The number of pages that wait for the console.
+/// Capacity of the queue of event pages for the console.
 const PAGES: usize = 4;
 
-/// The news of the feed.
+/// A message of the task that fetches events.
 #[derive(Debug)]
 pub(super) enum Heard {
     Page(EventPage),
     /// The node refuses the feed, but still answers commands.
     Refused(String),
-    /// The node has stopped, and said so.
+    /// The node has stopped and announced it.
     Stopped,
-    /// The node has ended without a word.
+    /// The node has ended without an announcement.
     Died,
 }
 
@@ -46,7 +46,7 @@ impl Drop for Follower {
     }
 }
 
-/// Starts to follow a node, from an event of its feed on. 0 begins with the next event.
+/// Starts to follow a node from an event of its feed on. 0 starts with the next event.
 pub(super) fn follow(client: Client, first_event: u64) -> Follower {
     let (sender, heard) = mpsc::channel(PAGES);
     let task = tokio::spawn(async move {

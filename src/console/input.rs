@@ -1,8 +1,8 @@
 //! The input of a console: a line editor on a terminal, plain lines from a pipe.
 //!
-//! Reading blocks, so that it has a thread of its own. The thread ends with its input. At the
-//! process's end it may still be blocked. The line editor is always reading: commands run beside
-//! it, and their answers go above its line.
+//! Reading blocks, so it has a thread of its own. The thread ends with its input, and may still
+//! block when the process ends. The line editor is always reading: commands run beside it, and
+//! their answers are printed above its line.
 
 use std::{
     io::{self, BufRead, ErrorKind, Read},
@@ -42,7 +42,7 @@ pub(super) enum Input {
     Answer(Zeroizing<String>),
     /// A line over [`MAX_LINE_BYTES`], which was skipped.
     TooLong,
-    /// A line that is no UTF-8, which was skipped.
+    /// A line that is not UTF-8, which was skipped.
     Unreadable,
     /// Ctrl-C while a line was being typed.
     Interrupt,
@@ -52,9 +52,9 @@ pub(super) enum Input {
 /// The receiver of a console's lines.
 pub(super) struct Lines {
     inputs: mpsc::Receiver<Input>,
-    /// Lets the line editor read its next line, with this prompt. None without an editor.
+    /// Lets the line editor read its next line, with this prompt. `None` without an editor.
     prompt: Option<blocking::SyncSender<String>>,
-    /// Says of each line that is read whether it answers a question.
+    /// Tells whether the line that is read next answers a question.
     pub(super) asked: Asked,
 }
 
@@ -73,15 +73,15 @@ impl Lines {
     }
 }
 
-/// The input of a process, over several consoles one after the other.
+/// The input of a process, shared by its consoles one after the other.
 #[derive(Default)]
 pub(crate) struct Keyboard {
-    /// The reader of an input without a line editor, which has read ahead.
+    /// The reader of an input without a line editor. It may have read ahead.
     piped: Option<Lines>,
 }
 
 impl Keyboard {
-    /// Returns the lines of the pipe: from where the last console stopped.
+    /// Returns the lines of the pipe, continuing where the last console stopped.
     pub(super) fn piped(&mut self) -> io::Result<Lines> {
         self.piped.take().map_or_else(piped, Ok)
     }
@@ -110,7 +110,7 @@ fn piped() -> io::Result<Lines> {
     Ok(Lines { inputs, prompt: None, asked })
 }
 
-/// Returns a line as the answer that it is, if a question is open.
+/// Turns a line into an answer if a question is open.
 fn told(asked: &Asked, input: Input) -> Input {
     match input {
         Input::Lines(lines) if asked.is_open() => Input::Answer(Zeroizing::new(lines.concat())),
@@ -157,16 +157,16 @@ pub(super) fn terminal(
     let config = Config::builder()
         .max_history_size(HISTORY_LINES)?
         .completion_type(CompletionType::List)
-        // The line is drawn as it is typed, or as stars: in no case with colours.
+        // The editor shows the line as typed, or as stars, never with colours.
         .color_mode(ColorMode::Forced)
-        // A pasted text comes as if it were typed: each of its lines is done at its end.
+        // Pasted text is handled like typed text: each line runs at its end.
         .bracketed_paste(false)
         .build();
     let mut editor: Editor<Completion, FileHistory> = Editor::with_config(config)?;
     let drawn = Drawn::default();
     let asked = Asked::default();
     editor.set_helper(Some(Completion::new(names, asked.clone(), drawn.clone())));
-    // A history that is missing or unreadable counts as empty.
+    // A missing or unreadable history counts as empty.
     let _ = editor.load_history(&history);
     let gate = Arc::new(Gate::default());
     let printer = editor.create_external_printer()?;

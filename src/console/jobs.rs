@@ -1,7 +1,6 @@
-//! Commands that run while the user goes on typing, in the order in which they were typed.
+//! Runs commands while the user types on, in the order in which they were typed.
 //!
-//! One command runs at a time. Only a chat line does not wait for a slow one, so that talking never
-//! waits for mining.
+//! One command runs at a time. A chat line, however, does not wait for a slow command.
 
 use std::{collections::VecDeque, io::Write, time::Duration};
 
@@ -32,7 +31,7 @@ const LISTED_BLOCKS: u32 = 50;
 /// The time after which a command counts as slow.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// The most lines that wait. More input is left to the terminal.
+/// The most lines that wait. Further input stays in the terminal.
 const MOST_WAITING: usize = 1_000;
 
 /// The longest title of a command in a sentence, in characters.
@@ -69,7 +68,7 @@ struct Running {
     work: LocalBoxFuture<'static, Result<Answered, CommandError>>,
 }
 
-/// The lines that wait, and those that are being answered.
+/// The waiting lines, and those that are running.
 pub(super) struct Jobs {
     client: Client,
     progress: ProgressMode,
@@ -77,9 +76,9 @@ pub(super) struct Jobs {
     command: Option<Running>,
     chat: Option<Running>,
     asking: Asking,
-    /// False if each line waits for the one before it, chat or not.
+    /// False if every line waits for the one before it, chat lines included.
     overtakes: bool,
-    /// The texts of chat lines that were started here, and whose events have not come yet.
+    /// The texts of chat lines that were started here and whose events have not arrived yet.
     own: VecDeque<String>,
 }
 
@@ -111,13 +110,13 @@ impl Jobs {
         self.waiting.len() >= MOST_WAITING
     }
 
-    /// True if nothing is left but a slow command and what waits for it.
+    /// True if only a slow command, and lines that wait for it, are left.
     pub(super) fn only_slow_is_left(&self) -> bool {
         let waits_for_it = self.waiting.iter().all(|job| !is_chat(&job.line));
         self.is_slow() && self.chat.is_none() && waits_for_it
     }
 
-    /// Returns the number of lines that no command has begun to answer.
+    /// Returns the number of lines that have not started.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
     }
@@ -183,7 +182,7 @@ impl Jobs {
             answered = done(chat) => answered?,
         };
         if let Some(text) = &answered.unsent {
-            // No event of it comes.
+            // The line was not sent, so no event of it will arrive.
             self.is_own(text);
         }
         Ok(answered)
@@ -194,7 +193,7 @@ impl Jobs {
         self.command.take().or_else(|| self.chat.take()).map(|running| quoted(&running.title))
     }
 
-    /// True if the event of a sent line is that of a line of this console. Each counts once.
+    /// True if the event belongs to a line of this console. Each line matches once.
     pub(super) fn is_own(&mut self, text: &str) -> bool {
         let at = self.own.iter().position(|own| own == text);
         at.and_then(|at| self.own.remove(at)).is_some()
@@ -205,7 +204,7 @@ fn quoted(title: &str) -> String {
     format!("'{title}'")
 }
 
-/// Waits for a running line, and takes it away. Never returns without one.
+/// Waits for a running line, and removes it. Never returns if there is none.
 async fn done(place: &mut Option<Running>) -> Result<Answered, CommandError> {
     let answered = match place {
         Some(running) => (&mut running.work).await,
@@ -219,7 +218,7 @@ const fn is_chat(line: &Line) -> bool {
     matches!(line, Line::Chat { .. } | Line::ChatAll(_))
 }
 
-/// Returns the text of a line that is sent to friends, by a word of the chat room or by a command.
+/// Returns the text of a chat line, by a word of the chat room or by a command.
 fn chat_text_of(line: &Line) -> Option<String> {
     match line {
         Line::Chat { text, .. } | Line::ChatAll(text) => Some(text.clone()),

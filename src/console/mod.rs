@@ -1,8 +1,8 @@
-//! The interactive shell answers typed lines, and prints events above the prompt.
+//! The console: an interactive shell that runs typed lines and prints events above its prompt.
 //!
-//! A console owns nothing but its terminal: it is a client of the RPC, in `people` as in `console`.
-//! A thread reads the input and another writes the output. One loop takes lines and events as they
-//! come, while commands run.
+//! A console owns nothing except its terminal: it is a client of the RPC, in `people` as in
+//! `console`. One thread reads the input and another writes the output. One loop handles lines and
+//! events as they arrive, while commands run.
 
 mod complete;
 mod follow;
@@ -46,10 +46,10 @@ use crate::{
     },
 };
 
-/// The longest wait for the list of friends when a conversation is chosen.
+/// The longest wait for the list of friends when the user chooses a conversation.
 const CHOOSING: Duration = Duration::from_secs(2);
 
-/// The time in which commands under way may still answer when the node ends.
+/// The time in which running commands may still answer when the node ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// The settings of a console.
@@ -69,7 +69,7 @@ pub(crate) struct ConsoleOptions {
 pub(crate) enum Ended {
     /// The user has left, or the node has ended.
     Left,
-    /// The node is to move to the chain of this invite, and a new console follows.
+    /// The node moves to the chain of this invite, and a new console follows.
     Move(String),
 }
 
@@ -95,7 +95,7 @@ enum Step {
     Input(Input),
     Answered(Result<Answered, CommandError>),
     Heard(Option<Heard>),
-    /// A command asks the user for something.
+    /// A command asks the user a question.
     Asked(Question),
     /// Gathered events are due.
     Due,
@@ -117,11 +117,11 @@ struct Console {
     follower: Follower,
     /// True after `q`, or at the end of the input.
     closing: bool,
-    /// True if the feed has ended, but the node lives.
+    /// True if the feed has ended while the node still runs.
     deaf: bool,
     owns_node: bool,
     moving: Moving,
-    /// The invite to whose chain the user wants to move.
+    /// The invite to whose chain the user moves.
     invite: Option<String>,
     mode: Option<Mode>,
 }
@@ -140,7 +140,7 @@ impl Console {
         let (lines, screen) = if let Some(Ok(editor)) = editor {
             editor
         } else {
-            // A terminal that cannot have an editor still has lines.
+            // A terminal that cannot have an editor still gets lines.
             mode = None;
             kind = if kind == Kind::Pipe { Kind::Pipe } else { Kind::Plain };
             let screen = if kind == Kind::Pipe { Screen::Pipe } else { Screen::plain() };
@@ -150,7 +150,7 @@ impl Console {
         if kind != Kind::Pipe {
             let (screen, view) = (Arc::clone(&screen), View::new(options.color));
             logs_and_progress_aside(&options.folder, move |line| {
-                // Progress that cannot be shown must not end the work.
+                // If progress cannot be shown, the work must still continue.
                 let _ = screen.print(&view.dimmed(line));
             });
         }
@@ -265,7 +265,7 @@ impl Console {
     }
 
     async fn step(&mut self, signals: &mut Signals) -> Step {
-        // Without a terminal, lines are answered one by one.
+        // Without a terminal, lines run one by one.
         let room = if self.kind == Kind::Pipe {
             self.jobs.is_idle()
         } else {
@@ -284,7 +284,7 @@ impl Console {
         }
     }
 
-    /// True if the console closes, and has answered what was typed before.
+    /// True if the console closes and all lines typed before have been answered.
     fn is_over(&self) -> Result<bool, CommandError> {
         if !self.closing {
             return Ok(false);
@@ -302,7 +302,7 @@ impl Console {
     }
 
     async fn on_input(&mut self, input: Input) -> Result<(), CommandError> {
-        // Enter has left the line with the prompt.
+        // Enter has moved the cursor off the prompt's line.
         self.screen.prompt(None)?;
         match input {
             Input::Lines(lines) => {
@@ -324,7 +324,7 @@ impl Console {
             Input::TooLong => self.screen.print("that line is too long, and was passed over")?,
             Input::Unreadable => self.screen.print("that was no UTF-8, and was passed over")?,
         }
-        // The line editor of this console reads no more while the next one takes its place.
+        // This console's line editor must not read while the next console starts.
         if self.invite.is_none() {
             self.ready();
         } else if let Some(mode) = &mut self.mode {
@@ -377,7 +377,7 @@ impl Console {
     async fn await_name(&mut self) -> Result<(), CommandError> {
         let Ok(answered) = timeout(CHOOSING, self.jobs.next()).await else { return Ok(()) };
         self.on_answer(answered?)?;
-        // A node that does not answer in time is asked again by the next command.
+        // If the node does not answer in time, the next command asks again.
         let _ = timeout(CHOOSING, refresh(&self.client, &self.names)).await;
         Ok(())
     }
@@ -453,7 +453,7 @@ impl Console {
         Ok(())
     }
 
-    /// Shows the answers that still come, and ends.
+    /// Shows the last answers, and ends.
     async fn on_nodes_end(&mut self, died: bool) -> Result<(), CommandError> {
         while !self.jobs.is_idle() {
             let Ok(answered) = timeout(LAST_ANSWERS, self.jobs.next()).await else { break };
@@ -486,13 +486,13 @@ impl Console {
         self.jobs.delay().map_or(Ok(()), |sentence| self.say(&sentence))
     }
 
-    /// Prints a sentence of the console itself.
+    /// Prints a sentence of the console's own.
     fn say(&self, sentence: &str) -> Result<(), CommandError> {
         Ok(self.screen.print(&self.view.dimmed(sentence))?)
     }
 }
 
-/// Waits for a moment. Never returns if there is none.
+/// Waits until a moment. Never returns if there is none.
 async fn moment(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
@@ -500,7 +500,7 @@ async fn moment(at: Option<Instant>) {
     }
 }
 
-/// Finds the friend that a name, a name with an id suffix, or a peer id means.
+/// Finds the friend that a text names: a name, a name with an id suffix, or a peer id.
 fn find(list: &FriendList, friend: &str) -> Result<Talk, String> {
     let (name, suffix) = friend.split_once('#').unwrap_or((friend, ""));
     let is_exact =
@@ -529,7 +529,7 @@ fn find(list: &FriendList, friend: &str) -> Result<Talk, String> {
     }
 }
 
-/// Fetches the own name, and the names and addresses that completion offers.
+/// Fetches the own name, and the names and addresses for completion.
 async fn refresh(client: &Client, names: &SharedNames) {
     if let Ok(status) = client.status().await {
         names.lock().own = printable(&status.name);

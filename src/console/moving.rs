@@ -6,17 +6,17 @@ use crate::{
     rpc::{Client, FriendchainApiClient},
 };
 
-/// The way on after a line.
+/// The next step after a line.
 pub(super) enum Step {
-    /// The line is not about moving: it is answered as any other.
+    /// The line is not about moving, and is handled like any other.
     Pass,
-    /// The line is answered by these sentences.
+    /// The answer to the line.
     Say(String),
-    /// The user wants to move to the chain of this invite.
+    /// The user agreed to move to the chain of this invite.
     Move(String),
 }
 
-/// The invite to whose chain the user was offered to move, while the answer is awaited.
+/// The invite of an open offer to move.
 #[derive(Debug, Default)]
 pub(super) struct Moving(Option<String>);
 
@@ -27,13 +27,13 @@ impl Moving {
             return match line.trim().to_lowercase().as_str() {
                 "y" | "yes" => Step::Move(invite),
                 "n" | "no" | "" => Step::Say("This console stays on lan.".to_owned()),
-                // Another line is no answer, and is carried out as it stands.
+                // Another line is not an answer, and runs as usual.
                 _ => Step::Pass,
             };
         }
         let Some(invite) = invite_in(line) else { return Step::Pass };
         let (Ok(status), Ok(parsed)) = (client.status().await, Invite::from_text(invite)) else {
-            // The command itself says what is wrong.
+            // The command itself reports the error.
             return Step::Pass;
         };
         let wanted = parsed.network();

@@ -1,4 +1,4 @@
-//! Questions of commands under way: the next line that is typed is the answer, and no command.
+//! Questions of running commands: the next typed line is the answer, and not a command.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 use super::terminal::{Kind, Quiet};
 use crate::commands::asking::{Asking, Echo, QUESTIONS, Question};
 
-/// The echo of the answer that the next line is, shared by the console and its reader. None if the
-/// next line is a line like any other.
+/// The echo of the next line if it is an answer, shared by the console and its reader. `None` if it
+/// is a usual line.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Asked(Arc<Mutex<Option<Echo>>>);
 
@@ -18,12 +18,12 @@ impl Asked {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True if the line that is being typed is an answer.
+    /// True if the line in the editor is an answer.
     pub(super) fn is_open(&self) -> bool {
         self.lock().is_some()
     }
 
-    /// True if the line that is being typed must not be shown.
+    /// True if the line in the editor must not be shown.
     pub(super) fn is_hidden(&self) -> bool {
         *self.lock() == Some(Echo::Hidden)
     }
@@ -35,19 +35,19 @@ pub(super) struct Questions {
     open: Option<Question>,
     asked: Asked,
     kind: Kind,
-    /// Keeps a terminal without a line editor from showing the answer.
+    /// Hides the answer on a terminal without a line editor.
     quiet: Option<Quiet>,
 }
 
 impl Questions {
-    /// Returns the questions, and the way in which commands ask them.
+    /// Returns the questions, and the handle with which commands ask them.
     pub(super) fn new(kind: Kind, asked: Asked) -> (Self, Asking) {
         let (ask, waiting) = mpsc::channel(QUESTIONS);
         let asking = if kind == Kind::Pipe { Asking::Nobody } else { Asking::Console(ask) };
         (Self { waiting, open: None, asked, kind, quiet: None }, asking)
     }
 
-    /// Waits for the next question, as long as none is open.
+    /// Waits for the next question, unless one is open. Never returns while one is open.
     pub(super) async fn next(&mut self) -> Question {
         match self.waiting.recv().await {
             Some(question) if self.open.is_none() => question,
@@ -79,7 +79,7 @@ impl Questions {
     /// Closes the open question with its answer. False if none is open.
     pub(super) fn answer(&mut self, line: Zeroizing<String>) -> bool {
         let open = self.close();
-        // Fails if the command has been given up.
+        // The send fails if the command was dropped.
         open.is_some_and(|question| question.answer.send(line).is_ok())
     }
 

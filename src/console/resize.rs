@@ -1,7 +1,7 @@
-//! A line that is being typed while its window becomes narrower.
+//! Cleans up after the typed line when the window becomes narrower.
 //!
-//! The terminal breaks the line into more rows. The line editor draws it anew, and takes away only
-//! as many rows as the line had before. The rows that are left above are taken away here.
+//! The terminal breaks the line into more rows. The line editor redraws it, but clears only as many
+//! rows as it had before. This module clears the remaining rows above.
 
 use std::{
     io,
@@ -10,38 +10,37 @@ use std::{
 
 use unicode_width::UnicodeWidthStr as _;
 
-/// The line as the editor drew it last, shared by the editor and the screen.
+/// The line as last drawn by the editor, shared by the editor and the screen.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Drawn(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
     prompt_width: usize,
-    /// The columns that the typed text takes.
+    /// The columns of the typed text.
     typed_width: usize,
     /// The columns of the terminal at that time.
     columns: usize,
-    /// Rows above the line that are left of an earlier drawing.
+    /// Rows above the line that remain of an earlier drawing.
     stale: usize,
 }
 
 impl Drawn {
-    /// Begins a line behind a prompt.
+    /// Begins a line after a prompt.
     pub(super) fn begin(&self, prompt: &str) {
         let mut state = self.lock();
         *state = State { prompt_width: prompt.width(), ..State::default() };
     }
 
-    /// Notes that the editor draws the line.
+    /// Records that the editor draws the line.
     pub(super) fn draw(&self, typed: &str) {
         self.lock().draw(typed, terminal_columns());
     }
 
-    /// Returns the text that takes the rows away which are left. The line editor prints it above
-    /// its line.
+    /// Returns a text that clears the remaining rows. The line editor prints it above its line.
     ///
-    /// Each row is cleared by itself: when a whole screen is cleared at once, some terminals keep
-    /// its rows in their history. The text has to end with a newline, and so goes up one row more.
+    /// Each row is cleared separately: when a whole screen is cleared at once, some terminals keep
+    /// its rows in their history. The text has to end with a newline, so it goes up one row more.
     pub(super) fn erase(&self) -> Option<String> {
         let rows = std::mem::take(&mut self.lock().stale);
         (rows > 0).then(|| format!("{}\u{1b}[A\n", "\u{1b}[A\r\u{1b}[K".repeat(rows)))
@@ -55,7 +54,7 @@ impl Drawn {
 impl State {
     fn draw(&mut self, typed: &str, columns: usize) {
         if columns != self.columns {
-            // The line is the same as before: the editor draws it for the window's sake.
+            // The line is unchanged, so the editor draws it because the window changed.
             let width = self.prompt_width.saturating_add(self.typed_width);
             let rows = |columns: usize| width.checked_div(columns);
             if let (Some(now), Some(before)) = (rows(columns), rows(self.columns)) {

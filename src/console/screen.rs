@@ -1,4 +1,4 @@
-//! The output of a console. Each write is whole, and goes above the line that is being typed.
+//! The output of a console. Each write appears as a whole, above the line that is being typed.
 
 use std::{
     io::{self, Write},
@@ -14,18 +14,18 @@ use crate::commands::bar::above_bar;
 
 /// The longest wait for the last output before a console ends.
 const FLUSH_PATIENCE: Duration = Duration::from_millis(500);
-/// The time in which the line editor draws what it was handed.
+/// The time in which the line editor draws the text that it received.
 const DRAWING: Duration = Duration::from_millis(40);
 
-/// Output that waits above this many bytes holds back the next command.
+/// If more bytes than this wait for the terminal, the next command has to wait.
 const MUCH: usize = 1_048_576;
 
 /// The writer of a console's answers and events.
 pub(super) enum Screen {
     Pipe,
-    /// A terminal without a line editor, with the prompt that is on it now.
+    /// A terminal without a line editor, with the prompt that it shows now.
     Plain(Mutex<Option<String>>),
-    /// A terminal with a line editor. A thread of its own hands it the text.
+    /// A terminal with a line editor. A separate thread passes it the text.
     Editor(Arc<Gate>),
 }
 
@@ -35,7 +35,7 @@ impl Screen {
         Self::Plain(Mutex::new(None))
     }
 
-    /// Returns the screen of a line editor, whose printer and line these are.
+    /// Returns the screen of a line editor with its printer and its line.
     pub(super) fn editor(
         gate: Arc<Gate>,
         printer: impl ExternalPrinter + Send + 'static,
@@ -131,7 +131,7 @@ struct State {
 }
 
 impl Gate {
-    /// Says whether the line editor is reading a line.
+    /// Sets whether the line editor is reading a line.
     pub(super) fn set_reading(&self, reading: bool) {
         self.lock().reading = reading;
         self.changed.notify_all();
@@ -142,11 +142,11 @@ impl Gate {
     }
 }
 
-/// The interval at which rows that a narrower window left are looked for.
+/// Interval of the checks for rows that a narrower window left.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
 
-/// Hands all text to the line editor, one piece at a time. The printer blocks while the editor does
-/// not read, so that this has a thread of its own. Ends with the terminal.
+/// Passes all text to the line editor, one piece at a time. The printer blocks while the editor
+/// does not read, so this runs on a thread of its own. Ends with the terminal.
 fn print_all(gate: &Gate, mut printer: impl ExternalPrinter, drawn: &Drawn) {
     loop {
         let idle = |state: &mut State| state.waiting.is_empty() || !state.reading;

@@ -1,20 +1,20 @@
-//! SIGINT, SIGTERM and SIGHUP, which end a process cleanly.
+//! Listens for SIGINT, SIGTERM and SIGHUP, which end a process cleanly.
 //!
-//! A terminal that is closed sends SIGHUP. A process that was started to outlive its terminal, as
-//! by nohup, has that signal ignored, and it stays ignored.
+//! A closed terminal sends SIGHUP. A process that should outlive its terminal, for example under
+//! nohup, ignores that signal from its start, and this module keeps it so.
 
 use std::io;
 
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// A listener for the signals. It loses none from its creation on, not even while the node starts.
+/// A listener for the signals. From its creation on it misses none, not even while the node starts.
 pub(crate) struct Signals {
     #[cfg(unix)]
     interrupt: Signal,
     #[cfg(unix)]
     terminate: Signal,
-    /// None if SIGHUP was ignored when the process started.
+    /// `None` if the process ignored SIGHUP when it started.
     #[cfg(unix)]
     hangup: Option<Signal>,
 }
@@ -59,7 +59,7 @@ impl Signals {
         }
         #[cfg(not(unix))]
         {
-            // Without a handler no signal arrives here: the system ends the process itself.
+            // If no handler can be installed, the system ends the process itself.
             if tokio::signal::ctrl_c().await.is_err() {
                 std::future::pending::<()>().await;
             }
@@ -73,8 +73,8 @@ impl Signals {
     }
 }
 
-/// True if SIGHUP was ignored when this process started, where the system tells it. A process that
-/// listens for the signal already does not ignore it.
+/// True if this process ignored SIGHUP at its start, where the system reports it. A process that
+/// already listens for the signal does not ignore it.
 #[cfg(unix)]
 fn ignores_hangup() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

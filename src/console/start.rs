@@ -1,4 +1,4 @@
-//! The first screen of a console: the last lines of the chat, and those that are unread.
+//! The first screen of a console: the last lines of the chat, and the unread ones.
 
 use super::view::View;
 use crate::rpc::{
@@ -6,10 +6,10 @@ use crate::rpc::{
     types::{ChatHistory, ChatMessage, ChatState},
 };
 
-/// The number of lines that a console begins with.
+/// The number of lines that a console shows first.
 const LAST_LINES: u32 = 15;
 
-/// The most lines that it begins with when more are unread: two screens.
+/// The most lines that it shows first if more are unread: two screens.
 const MOST_LINES: u32 = 50;
 
 /// Returns the last lines of the chat, and marks them as read. Empty if there are none.

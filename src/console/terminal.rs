@@ -1,4 +1,4 @@
-//! The terminal of a console: its kind, its mode, and the log that must not tear the prompt.
+//! The terminal of a console: its kind, its mode, and the log beside it.
 
 use std::{
     fs::OpenOptions,
@@ -16,13 +16,13 @@ use crate::{
 pub(super) enum Kind {
     /// A terminal with a line editor.
     Editor,
-    /// A terminal that cannot move its cursor: lines and a prompt, without editing.
+    /// A terminal that cannot move its cursor: it has a prompt and lines, but no editing.
     Plain,
     /// A pipe or a file.
     Pipe,
 }
 
-/// Terminals that know no escape sequences.
+/// Terminals without escape sequences.
 const DUMB: [&str; 5] = ["", "dumb", "emacs", "cons25", "unknown"];
 
 impl Kind {
@@ -40,19 +40,19 @@ impl Kind {
     }
 }
 
-/// The mode that the terminal had, which comes back on drop.
+/// The earlier mode of the terminal, which is restored on drop.
 ///
-/// While a console lives, the terminal neither echoes nor waits for whole lines, not even between
-/// two lines of the editor. Keys that come then are neither lost nor shown twice.
+/// While a console runs, the terminal neither echoes nor waits for whole lines, not even between
+/// two lines of the editor. Keys typed then are neither lost nor shown twice.
 pub(super) struct Mode {
-    /// True if the cursor stands behind a prompt, which the end of the console must leave.
+    /// True if the cursor is after a prompt. The console's end then begins a new line.
     pub(super) prompt_is_shown: bool,
     #[cfg(unix)]
     before: Option<rustix::termios::Termios>,
 }
 
 impl Mode {
-    /// Sets the mode of standard input. A terminal that refuses keeps its mode.
+    /// Sets the mode of standard input. If that fails, the terminal keeps its mode.
     #[cfg(unix)]
     pub(super) fn set() -> Self {
         use rustix::termios::{
@@ -92,15 +92,15 @@ impl Drop for Mode {
     }
 }
 
-/// A terminal without a line editor that does not show what is typed. Its mode comes back on drop.
+/// Hides typed text on a terminal without a line editor. The earlier mode is restored on drop.
 pub(super) struct Quiet {
     #[cfg(unix)]
     before: Option<rustix::termios::Termios>,
 }
 
 impl Quiet {
-    /// Sets the mode of standard input. Only the end of a line is still echoed. A terminal that
-    /// refuses keeps its mode.
+    /// Sets the mode of standard input. Only the end of a line is still echoed. If that fails, the
+    /// terminal keeps its mode.
     #[cfg(unix)]
     pub(super) fn set() -> Self {
         use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
@@ -130,28 +130,27 @@ impl Drop for Quiet {
     }
 }
 
-/// The log of a node whose console has the terminal.
+/// The log file of a node whose console has the terminal.
 const LOG_FILE: &str = "console.log";
 
-/// The largest log of a console, in bytes. A longer one begins anew.
+/// The largest log of a console, in bytes. A longer one is started again.
 const MAX_LOG_BYTES: u64 = 1_048_576;
 
-/// Sends logs to a file of the data folder, if the terminal that they would go to has a console.
-///
-/// It stays so until the process ends.
+/// Sends logs to a file of the data folder while the terminal, to which they would go, has a
+/// console. This lasts until the process ends.
 pub(crate) fn logs_aside(folder: &DataDir) {
     if Kind::of_process() != Kind::Pipe {
         logs_and_progress_aside(folder, |_| {});
     }
 }
 
-/// As [`logs_aside`], with a function that shows the lines about progress.
+/// Does the same as [`logs_aside`], with a function that shows lines about progress.
 pub(super) fn logs_and_progress_aside(folder: &DataDir, progress: impl Fn(&str) + Send + 'static) {
     let path = folder.file(LOG_FILE);
     let torn = io::stderr().is_terminal();
     set_console(Some(Box::new(move |stray| match stray {
         Stray::Log(line) if torn => {
-            // A log that cannot be written must not end the node.
+            // If the log cannot be written, the node must still run.
             let _ = append(&path, line);
             true
         }

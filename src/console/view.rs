@@ -1,7 +1,7 @@
-//! The look of events: time and coloured sender on each chat line, days, and no storms of presence.
+//! Formats events: time and coloured sender on each chat line, days, and few lines about presence.
 //!
-//! Nothing here prints. The console asks for the text of an event, and for what has been gathered
-//! once the moment has come.
+//! Nothing here prints. The console asks for the text of an event, and later for the events that
+//! were gathered.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -34,19 +34,19 @@ const REMEMBERED: usize = 256;
 /// The longest part of an own line that its delivery mark repeats, in characters.
 const QUOTED: usize = 40;
 
-/// Colours of senders: of the palette of 256, readable on a dark and on a light ground.
+/// Colours of senders from the palette of 256, readable on a dark and on a light background.
 const SENDERS: [u8; 12] = [33, 37, 64, 71, 97, 130, 133, 136, 161, 166, 172, 203];
 
-/// The columns of the time and of the space behind it.
+/// The columns of the time and the space after it.
 const CLOCK_COLUMNS: usize = 6;
 
 /// The beginning of a sequence that styles text. It ends with an `m`.
 const STYLE: &str = "\u{1b}[";
 
-/// The texts of own lines, as far as they are known.
+/// The texts of own lines; `None` where unknown.
 type Texts = Vec<Option<String>>;
 
-/// The presence of a friend that changed while events are gathered.
+/// A change of a friend's presence while events are gathered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Presence {
     Here,
@@ -54,24 +54,24 @@ enum Presence {
     Lost,
 }
 
-/// The look of a console's events.
+/// The formatter of a console's events.
 pub(super) struct View {
     color: bool,
     zone: TimeZone,
-    /// The day of the line that was shown last.
+    /// The day of the last line shown.
     day: Date,
-    /// Own lines, oldest first: their ids and texts.
+    /// Ids and texts of own lines, oldest first.
     sent: VecDeque<(String, String)>,
-    /// Ids of lines whose delivery the answer has told already.
+    /// Ids of lines whose delivery was already reported with the command's answer.
     told: VecDeque<String>,
-    /// Ids of the lines that the start has shown.
+    /// Ids of the lines that the first screen showed.
     seen: Vec<String>,
     peers: HashMap<String, PeerId>,
     presence: Vec<(PeerId, String, Presence)>,
     delivered: Vec<(String, String)>,
-    /// Receivers and ids of lines that friends keep, each with their number.
+    /// Receivers and ids of lines that friends keep, each with the number of friends.
     left: Vec<(String, String, u32)>,
-    /// Ids of lines that were told to be left.
+    /// Ids of lines that were already reported as left.
     told_left: VecDeque<String>,
     /// The moment at which the gathered events are shown.
     due: Option<Instant>,
@@ -97,12 +97,12 @@ impl View {
         }
     }
 
-    /// Tells the peers that the names belong to, which gives names their colours.
+    /// Sets the peers behind the names, which give names their colours.
     pub(super) fn know(&mut self, peers: impl Iterator<Item = (String, PeerId)>) {
         self.peers = peers.collect();
     }
 
-    /// Returns a line that the node says, dimmed.
+    /// Returns a message of the node, dimmed.
     pub(super) fn dimmed(&self, text: &str) -> String {
         self.styled("2", &hanging(0, text))
     }
@@ -111,10 +111,11 @@ impl View {
         if self.color { format!("{STYLE}{style}m{text}{STYLE}0m") } else { text.to_owned() }
     }
 
-    /// Returns a sender's name in its own colour, the same in every console.
+    /// Returns a sender's name in its colour, the same in every console.
     fn sender(&self, name: &str, peer: Option<&PeerId>) -> String {
         let bytes = peer.map_or(name.as_bytes(), |peer| &peer.0.0[..]);
-        // FNV-1a, its bits mixed: names and ids that differ in one letter get different colours.
+        // FNV-1a with mixed bits, so that names and ids that differ in one letter get different
+        // colours.
         let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| {
             (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
         });
@@ -126,7 +127,7 @@ impl View {
         self.styled(&format!("1;38;5;{color}"), &printable(name))
     }
 
-    /// Returns the local time of a chat line, after a line with its day if that is a new one.
+    /// Returns the local time of a chat line, after a line with the day if it is a new one.
     fn clock(&mut self, time: UnixMillis) -> String {
         let time = i64::try_from(time).ok().and_then(|time| Timestamp::from_millisecond(time).ok());
         let local = time.unwrap_or(Timestamp::MAX).to_zoned_datetime(self.zone.clone());
@@ -139,7 +140,7 @@ impl View {
         format!("{day}\n{clock}")
     }
 
-    /// Returns the answer to a chat line that was typed here, with the time on a terminal.
+    /// Returns the answer to a chat line typed here, with the time on a terminal.
     pub(super) fn mark(&mut self, answer: &str, timed: bool) -> String {
         if !timed {
             return answer.to_owned();
@@ -170,7 +171,7 @@ impl View {
         self.line(message.time, &format!("{from}{to}: "), &text)
     }
 
-    /// Returns a chat line with its time. A wide one is broken between words.
+    /// Formats a chat line with its time. A wide line is broken between words.
     fn line(&mut self, time: UnixMillis, head: &str, text: &str) -> String {
         let columns = CLOCK_COLUMNS.saturating_add(columns_of(head));
         format!("{} {head}{}", self.clock(time), hanging(columns, text))
@@ -183,7 +184,7 @@ impl View {
         self.sent.push_back((id, text.to_owned()));
     }
 
-    /// Remembers a line that this console has sent, with the state that its answer has told.
+    /// Remembers a line that this console has sent, with the state in its answer.
     pub(super) fn was_sent(&mut self, id: String, text: &str, state: Option<ChatState>) {
         if state == Some(ChatState::Delivered) {
             if self.told.len() >= REMEMBERED {
@@ -214,7 +215,7 @@ impl View {
                 return Some(self.line(*time, &format!("you to {to}: "), &shown(text)));
             }
             ConsoleEvent::ChatLeft { to, id, friends } => {
-                // Once for a line, though further friends may keep it later.
+                // Reported once for a line, even if further friends keep it later.
                 if !self.told_left.contains(id) {
                     self.left.retain(|(_, other, _)| other != id);
                     self.left.push((to.clone(), id.clone(), *friends));
@@ -319,7 +320,7 @@ impl View {
     }
 }
 
-/// Returns words for own lines whose texts are known or not.
+/// Returns words for a set of own lines whose texts may be unknown.
 fn which(lines: &[Option<String>]) -> String {
     match lines {
         [Some(text)] => quote(text),

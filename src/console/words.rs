@@ -37,22 +37,22 @@ const TIPS: [Tip; 10] = [
     Tip { word: "q", does: "quit.", usage: None },
 ];
 
-/// The current conversation, which gets the lines that are no commands.
+/// The current conversation, which receives the lines that are no commands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Talk {
-    /// None is chosen yet.
+    /// No conversation is chosen yet.
     #[default]
     Nobody,
     Everybody,
     Friend {
-        /// The name as it is typed.
+        /// The name as typed.
         name: String,
         peer: PeerId,
     },
 }
 
 impl Talk {
-    /// Returns the line that says `text` in this conversation.
+    /// Returns the line that sends `text` to this conversation.
     fn say(&self, text: &str) -> Line {
         match self {
             Self::Nobody => Line::Show(format!(
@@ -75,7 +75,7 @@ impl Talk {
     }
 }
 
-/// The way to choose a conversation.
+/// The help on choosing a conversation.
 const CHOOSE: &str = "c NAME chooses a friend, ca everybody";
 
 /// A parsed line.
@@ -87,7 +87,7 @@ pub(crate) enum Line {
     /// `c`, or a text in the conversation with one friend.
     Chat {
         friend: String,
-        /// None if only the name is known.
+        /// `None` if only the name is known.
         peer: Option<PeerId>,
         text: String,
     },
@@ -159,12 +159,12 @@ pub(crate) fn parse(line: &str, talk: &Talk) -> Line {
     }
 }
 
-/// Returns the word or command that a mistyped one was meant to be.
+/// Returns the word or command that is nearest to a mistyped one.
 fn nearest_word(typed: &str) -> Option<String> {
     misspelt(typed, all_words().iter().map(String::as_str)).map(str::to_owned)
 }
 
-/// Returns the question about a word that nearly is a command.
+/// Returns the question about a word that is nearly a command.
 fn ask(word: &str, near: &str, talk: &Talk) -> Line {
     let word = printable(word);
     Line::Show(match talk.name() {
@@ -188,7 +188,7 @@ fn no_command(line: &str, talk: &Talk) -> Line {
     ))
 }
 
-/// Parses a line whose first word is a command. Returns none for another line.
+/// Parses a line whose first word is a command. Returns `None` for another line.
 fn parse_command(line: &str, talk: &Talk) -> Option<Line> {
     let (word, rest) = split_word(line);
     let alone = |parsed: Line| if rest.trim().is_empty() { parsed } else { wrong_usage(word) };
@@ -239,7 +239,7 @@ fn wrong_usage(word: &str) -> Line {
     })
 }
 
-/// Parses a command by its own name, as the shell's command line.
+/// Parses a command by its own name, like the shell's command line.
 fn parse_long(line: &str) -> Line {
     let words = match split_shell_words(line) {
         Ok(words) => words,
@@ -253,7 +253,7 @@ fn parse_long(line: &str) -> Line {
     let words = prepare(words.into_iter().map(Into::into).collect());
     match environment::parse::<TypedCommand>(words).map(|(typed, _)| typed) {
         Ok(TypedCommand { json, full, command }) => match command {
-            // The chat room's words say the same.
+            // The chat room's words mean the same.
             ClientCommand::Chat { friend, text, wait: false } if !json => {
                 Line::Chat { friend, peer: None, text: text.join(" ") }
             }
@@ -282,12 +282,12 @@ pub(crate) fn all_words() -> Vec<String> {
     words
 }
 
-/// Returns the commands as a console takes them.
+/// Returns the commands as a console accepts them.
 pub(super) fn commands() -> clap::Command {
     <TypedCommand as clap::CommandFactory>::command()
 }
 
-/// True if a line changes the own name.
+/// True if a line changes this node's name.
 pub(super) fn renames(line: &Line) -> bool {
     let Line::Command { command, .. } = line else { return false };
     matches!(**command, ClientCommand::Rename { .. })
@@ -300,7 +300,7 @@ pub(super) fn is_command(word: &str) -> bool {
     })
 }
 
-/// Returns the text of `h`: the seed's help, corrected.
+/// Returns the text of `h`: the Go seed's help, corrected.
 pub(crate) fn help() -> String {
     let mut lines = String::new();
     for tip in &TIPS {

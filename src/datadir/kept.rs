@@ -1,4 +1,4 @@
-//! The folders on this machine, and the settings that one keeps.
+//! All data folders on this machine, and a folder's `friendchain.toml`.
 
 use std::{
     fs, io,
@@ -11,16 +11,16 @@ use super::{
 };
 use crate::storage::{dangling_link, write_private};
 
-/// The files by which a folder is known as one of this program.
+/// The files that mark a folder as one of this program.
 const OURS: [&str; 7] =
     [LOCK_FILE, IDENTITY_FILE, CHAIN_FILE, FRIENDS_FILE, WALLET_FILE, NODE_FILE, SETTINGS_FILE];
 
-/// The most entries of the base folder that are looked at: more than anybody has nodes.
+/// The most entries of the base folder that are read: more than anybody has nodes.
 const MAX_FOLDERS: usize = 10_000;
 
 impl DataDir {
-    /// Returns the folders of this program under `base`, by id, `default` among them. An id that a
-    /// command line cannot name is left out. A base that cannot be read has none.
+    /// Returns the folders of this program under `base` with their ids, including `default`. Skips
+    /// ids that a command line cannot name. A base that cannot be read has none.
     pub(crate) fn all(base: Option<&Path>) -> Result<Vec<(NodeId, Self)>, DataDirError> {
         let entries = fs::read_dir(base_folder(base)?).into_iter().flatten().flatten();
         let named = entries.take(MAX_FOLDERS).filter_map(|entry| {
@@ -44,7 +44,7 @@ impl DataDir {
         self.file(TOKEN_FILE).symlink_metadata().is_ok()
     }
 
-    /// True if a process works on the folder: a node, or for a moment a command.
+    /// True if a process has locked the folder: a node, or for a moment a command.
     #[must_use]
     pub(crate) fn is_held(&self) -> bool {
         let lock = fs::File::open(self.file(LOCK_FILE));
@@ -54,7 +54,7 @@ impl DataDir {
     /// Reads `friendchain.toml`; `None` if there is none.
     ///
     /// # Errors
-    /// The file cannot be read, is no plain file, is too long, or is not UTF-8.
+    /// The file cannot be read, is not a plain file, is too long, or is not UTF-8.
     pub(crate) fn settings_text(&self) -> Result<Option<String>, DataDirError> {
         let path = self.file(SETTINGS_FILE);
         if let Some(link) = dangling_link(&path) {
@@ -78,7 +78,7 @@ impl DataDir {
         }
     }
 
-    /// Replaces `friendchain.toml`, or makes it with mode 0600. The process holds the lock.
+    /// Replaces `friendchain.toml`, or creates it with mode 0600. The process holds the lock.
     pub(crate) fn write_settings_text(&self, text: &str) -> Result<(), DataDirError> {
         let path = self.file(SETTINGS_FILE);
         write_private(&path, text.as_bytes()).map_err(DataDirError::at(&path))

@@ -1,4 +1,4 @@
-//! Bans, which silence their peers also as authors of what others forward.
+//! Bans. A banned peer is also ignored as the author of lines and profiles that others forward.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ const fn end_of(term: BanTerm) -> UnixMillis {
 }
 
 impl Friends {
-    /// True if the peer is banned or blocked, and so is not heard.
+    /// True if the peer is banned or blocked, and is therefore ignored.
     pub(super) fn is_banned(&self, peer: &PeerId, now: UnixMillis) -> bool {
         self.is_blocked(peer) || self.banned.get(peer).is_some_and(|end| now < *end)
     }

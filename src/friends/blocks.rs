@@ -1,11 +1,13 @@
-//! Whom the user forgets, and whom the user blocks.
+//! Peers that the user forgets, and peers that the user blocks.
 //!
-//! `forget` makes a peer a stranger again: its profile, its addresses and its waiting lines go. The
-//! chat with it stays, under the name that it had. The peer may come back as anybody may.
+//! `forget` makes a peer a stranger again and removes its profile, its addresses and its waiting
+//! lines. The chat with it stays, under the name that it had. The peer may come back like any
+//! stranger.
 //!
-//! `block-friend` silences a person. Its lines, its profile, its goodbyes and its connections are
-//! refused, whoever forwards them. What is known of it stays, so that `unblock-friend` makes it
-//! what it was before. A ban by command, in contrast, is about a misbehaving node, and forgets it.
+//! `block-friend` silences a person. The node rejects the peer's lines, profile, goodbyes and
+//! connections, whoever forwards them. What the node knows about the peer stays, so that
+//! `unblock-friend` can restore everything. A ban by command, in contrast, is about a misbehaving
+//! node, and removes it from the friends.
 
 use std::collections::BTreeMap;
 
@@ -22,10 +24,10 @@ use super::{
 };
 use crate::primitives::{FriendName, PeerId, PublicKey, UnixMillis};
 
-/// The most peers that are blocked: each one is a row and a command of the user.
+/// The most blocked peers. Each one is a row and needs a command of the user.
 pub(crate) const MAX_BLOCKED: usize = 1_024;
 
-/// Reads whom the user blocked: since when, and the name at that time.
+/// Reads the blocked peers with the time of each block and the name at that time.
 pub(super) fn load(store: &Store) -> Result<BTreeMap<PeerId, Former>, StoreFault> {
     store.view(|tables| {
         let mut blocked = BTreeMap::new();
@@ -45,7 +47,7 @@ impl Friends {
         self.blocked.contains_key(peer)
     }
 
-    /// Returns whom the user blocked.
+    /// Returns the blocked peers.
     #[must_use]
     pub(crate) fn blocked(&self) -> Vec<PeerId> {
         self.blocked.keys().copied().collect()
@@ -131,7 +133,7 @@ impl Friends {
         }
     }
 
-    /// Tells the levels of trust what the tables say, except for the blocked peers.
+    /// Restores the levels of trust from the tables, without the blocked peers.
     pub(super) fn restore_trust(&self) {
         for (peer, standing) in &self.people {
             if self.is_blocked(peer) {
@@ -153,7 +155,7 @@ impl Friends {
         }
     }
 
-    /// Takes the lines that wait for a peer out of the outbox.
+    /// Removes the lines that wait for a peer from the outbox, as refused.
     fn settle_all(&mut self, peer: PeerId) -> Result<(), StoreFault> {
         let limit = usize::try_from(super::MAX_OUTBOX_PER_FRIEND).unwrap_or(usize::MAX);
         for sent in self.outbox_for(&peer, limit)? {
@@ -162,7 +164,7 @@ impl Friends {
         Ok(())
     }
 
-    /// Lets a peer go without an event.
+    /// Marks a peer as not joined, without an event.
     fn hush(&mut self, peer: &PeerId) {
         if let Some(presence) = self.presence.get_mut(peer) {
             *presence = Presence::Connected;

@@ -4,10 +4,10 @@
 //! returns. It leaves the outbox once its receiver confirms that the line is on the receiver's
 //! disk.
 //!
-//! A received line is stored once: its id covers author, network, time, counter and text. An
+//! A received line is stored once: its id covers author, network, time, counter and text. The
 //! author's clock decides only whether a line to all is too old, see [`MAX_TIME_APART_MS`]. The
-//! counter of a line orders it among its author's. Lines of authors whom the user neither accepted
-//! nor wrote to go into the box of [`requests`](super::requests).
+//! counter of a line orders it among the lines of its author. Lines of authors whom the user
+//! neither accepted nor wrote to go into the box of [`requests`](super::requests).
 
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
@@ -32,9 +32,9 @@ pub(crate) const MAX_OUTBOX_PER_FRIEND: u64 = 1_000;
 pub(crate) const MAX_OUTBOX: u64 = 10_000;
 /// The most that the time of a line or goodbye to all may differ from our clock, in ms: 10 minutes.
 ///
-/// Ids keep out copies of newer gossip, and this limit keeps out replays of older gossip, whose
-/// lines the history may have dropped. If a friend's clock differs by more, the others ignore its
-/// lines to all but accept its direct lines. Its node warns about the clock, which it compares with
+/// Ids stop copies of recent gossip. This limit stops replays of older gossip, whose lines the
+/// history may have dropped. If a friend's clock differs by more, others ignore its lines to all
+/// but accept its direct lines. The friend's node warns about its clock when it compares it with
 /// the clocks in Status.
 pub(crate) const MAX_TIME_APART_MS: u64 = 10 * 60 * 1_000;
 
@@ -358,7 +358,8 @@ impl Friends {
         })
     }
 
-    /// Stores a direct line from `sender` to us. For either receipt the caller replies Delivered.
+    /// Stores a direct line from `sender` to us. The caller replies Delivered, whichever receipt it
+    /// gets.
     pub(crate) fn receive_direct(
         &mut self,
         sender: PeerId,
@@ -375,7 +376,7 @@ impl Friends {
         self.receive(line, now)
     }
 
-    /// Stores a line to all that came by gossip.
+    /// Stores a line to all that arrived by gossip.
     pub(crate) fn receive_broadcast(
         &mut self,
         line: SignedLine,
@@ -440,8 +441,8 @@ impl Friends {
         Ok(record)
     }
 
-    /// Takes one line from the author's rate. A peer that the user wrote to has the rate of an
-    /// introduced one.
+    /// Takes one line from the author's token bucket. A stranger that the user wrote to has the
+    /// bucket of an introduced peer.
     fn take_budget(&mut self, author: PeerId) -> Result<(), ReceiveError> {
         let least = if self.is_chosen(&author) { Level::Introduced } else { Level::Stranger };
         let level = self.level(&author).max(least);
@@ -452,8 +453,8 @@ impl Friends {
         }
     }
 
-    /// Handles a goodbye that came by gossip. Its author counts as offline from now on, although
-    /// its connection may stay open for a while.
+    /// Handles a goodbye that arrived by gossip. Its author counts as offline from now on, even if
+    /// its connection stays open for a while.
     pub(crate) fn receive_quit(
         &mut self,
         quit: &SignedQuit,
@@ -473,7 +474,7 @@ impl Friends {
             self.take_budget(author)?;
             return Ok(QuitReceipt::New);
         };
-        // Both times are from the author's clock. Each run signs a profile at its start, so that a
+        // Both times are from the author's clock. Each run signs a profile at its start, so a
         // goodbye before the last profile belongs to an earlier run.
         if quit.time <= known.profile.sequence {
             return Ok(QuitReceipt::Known);

@@ -1,4 +1,4 @@
-//! Conversations: which lines belong together, and how many of each are kept.
+//! Conversations group the lines of the chat and bound how many of each are kept.
 //!
 //! The lines of one conversation never push out those of another while both are within their
 //! limits. Only when the whole history is full, the longest conversation loses its oldest line.
@@ -16,17 +16,18 @@ use crate::{
     wire::{MessageId, SignedLine, codec, limits::MAX_CHAT_REQUEST_BYTES},
 };
 
-/// The most lines in the history: at most 400 MB, usually 20 MB. The longest conversation loses its
-/// oldest line, one with a peer whom the user did not choose before others.
+/// The most lines in the history: at most 400 MB, usually 20 MB. Above this, the longest
+/// conversation loses its oldest line. Conversations with peers whom the user did not choose come
+/// first.
 pub(crate) const MAX_LINES: u64 = 100_000;
 /// The most direct lines with one peer. The oldest is dropped.
 pub(crate) const MAX_DIRECT_LINES: u64 = 20_000;
 /// The most lines to all of one author. The oldest is dropped.
 pub(crate) const MAX_LINES_TO_ALL: u64 = 5_000;
 
-/// The time for which lines to all are told to peers that missed them, in ms: 30 days.
+/// The time for which lines to all are kept for peers that missed them, in ms: 30 days.
 pub(crate) const KEPT_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
-/// The most rows that leave the list when one joins it.
+/// The most rows that are removed from the list when one is added.
 const MAX_PRUNED: usize = 16;
 
 /// The direct lines with one peer, or the lines to all of one author.
@@ -63,7 +64,8 @@ pub(super) fn rows_of(
     (peer, is_direct, 0)..=(peer, is_direct, u64::MAX)
 }
 
-/// Enters a stored line into the list, if it is to all. Drops rows that are too old from its front.
+/// Adds a stored line to the list if it is to all. Drops rows that are too old from the list's
+/// front.
 pub(super) fn keep_to_all(
     tables: &mut Tables<'_>,
     network: &NetworkId,
@@ -109,7 +111,7 @@ impl Conversations {
         })
     }
 
-    /// True if the history has lines with the peer, or of it to all.
+    /// True if the history has direct lines with the peer, or lines of the peer to all.
     pub(super) fn has(&self, peer: &PeerId) -> bool {
         let lines = |is_direct| Conversation { with: *peer, is_direct };
         [true, false].into_iter().any(|direct| self.counts.contains_key(&lines(direct)))
@@ -133,7 +135,7 @@ impl Conversations {
         self.total = self.total.saturating_add(1);
     }
 
-    /// Enters a stored line into the index, and drops what is beyond a limit. `is_chosen` tells the
+    /// Adds a stored line to the index, and drops a line beyond a limit. `is_chosen` is true for
     /// peers whom the user chose.
     pub(super) fn add(
         &mut self,
@@ -194,7 +196,7 @@ mod tests {
         Conversation { with: PeerId(PublicKey([number; 32])), is_direct }
     }
 
-    /// Returns how many lines are left of each conversation when these were added in this order.
+    /// Returns the number of lines left in each conversation after these were added in this order.
     fn left(all: &mut Conversations, added: &[(Conversation, u64)], chosen: u8) -> Vec<u64> {
         let store = Store::in_memory().unwrap();
         store
@@ -223,7 +225,7 @@ mod tests {
         let mut all = Conversations::default();
         all.counts.extend([(with(1, true), 19_000), (with(2, false), 30), (with(3, true), 20)]);
         all.total = MAX_LINES;
-        // The row to drop is there, since it is added first.
+        // The row to drop exists, since it is added first.
         let added = [(with(2, false), 0), (with(1, true), 1)];
         assert_eq!(left(&mut all, &added, 1)[1], 19_001, "it was chosen");
         assert!(all.counts[&with(2, false)] < 31);

@@ -1,5 +1,4 @@
-//! Our own profile, back from a peer: a later one than ours shows that another node signs in our
-//! name.
+//! Our own profile, received from a peer. If it is later than ours, another node signs in our name.
 
 use super::{
     Friends, ProfileError, ProfileReceipt,
@@ -9,9 +8,9 @@ use super::{
 use crate::{primitives::UnixMillis, wire::SignedProfile};
 
 impl Friends {
-    /// Handles a profile of our own key. A later one than the last that we signed was signed by a
-    /// copy of this folder, after our start. The next [`Friends::set_own_profile`] then signs a
-    /// later one still.
+    /// Handles a profile of our own key. If it is later than our last one, a copy of this folder
+    /// signed it after our start. The next [`Friends::set_own_profile`] then signs a later one
+    /// still.
     ///
     /// # Errors
     /// The signature is not ours.

@@ -26,14 +26,14 @@ pub(crate) enum ProfileError {
          wrong"
     )]
     TooFarAhead { ahead_ms: u64 },
-    /// The table is full, and every profile in it belongs to a connected peer or to one whom we
-    /// wrote to.
+    /// The table is full, and every profile in it belongs to a peer that is connected, chosen or
+    /// blocked.
     #[error("{limit} profiles are held, and none of them may be forgotten for another")]
     Full { limit: usize },
     /// The strangers' shared budget is used up.
     #[error("the profile of {peer}, a stranger, is not kept: too many strangers are here")]
     TooMany { peer: PeerId },
-    /// The profile is of a banned peer, whoever sent it.
+    /// The profile is of a banned peer, even if another peer sent it.
     #[error("the profile of {peer} is not kept: the peer is banned")]
     Banned { peer: PeerId },
     #[error(transparent)]
@@ -46,7 +46,7 @@ impl ProfileError {
     pub(crate) fn offence(&self) -> Option<Offence> {
         match self {
             Self::Forged(error) => Some(error.into()),
-            // A sender whose Unicode is newer than ours has done no wrong.
+            // The sender may use a newer version of Unicode, which is no fault.
             Self::Name(error) if !error.is_certain() => None,
             Self::Name(_) | Self::Address(_) => Some(Offence::InvalidText),
             Self::TooFarAhead { .. }
@@ -57,7 +57,7 @@ impl ProfileError {
         }
     }
 
-    /// Returns the reason to reply to the sender. `None` means the reply Busy: the fault is ours.
+    /// Returns the reason to send back. `None` means the reply Busy: the fault is ours.
     #[must_use]
     pub(crate) const fn refusal(&self) -> Option<Refusal> {
         match self {
@@ -69,14 +69,14 @@ impl ProfileError {
     }
 }
 
-/// Reasons why this node cannot sign such a profile of itself.
+/// Reasons why this node cannot sign a profile of itself.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum OwnProfileError {
     #[error(transparent)]
     Name(#[from] NameError),
     #[error(transparent)]
     Address(#[from] BadAddress),
-    /// The whole profile is over a limit of the wire format.
+    /// The encoded profile exceeds a limit of the wire format.
     #[error(transparent)]
     Bounds(#[from] CodecError),
     #[error(transparent)]
@@ -148,15 +148,15 @@ pub(crate) enum ReceiveError {
     /// A direct line came over another peer's connection than its author's.
     #[error("a line of {author} is refused: {sender} sent it")]
     NotTheAuthor { author: PeerId, sender: PeerId },
-    /// A direct line is for another peer, a line to all came as a direct message, or a direct line
-    /// came by gossip.
+    /// A direct line is for another peer, a line to all arrived as a direct message, or a direct
+    /// line arrived by gossip.
     #[error("a line of {author} is refused: it is not addressed so")]
     WrongAddressee { author: PeerId },
     #[error("an empty line of {author} is refused")]
     Empty { author: PeerId },
     /// The time of a line or goodbye to all is more than
-    /// [`MAX_TIME_APART_MS`](super::chat::MAX_TIME_APART_MS) away from our clock: it is old, or one
-    /// of the two clocks is wrong.
+    /// [`MAX_TIME_APART_MS`](super::chat::MAX_TIME_APART_MS) away from our clock: the line is old,
+    /// or one of the two clocks is wrong.
     #[error(
         "a line of {author} is not shown: its time is {apart_ms} ms away from this node's clock"
     )]
@@ -171,10 +171,10 @@ pub(crate) enum ReceiveError {
     /// A missed line was not asked for, or came twice or out of order.
     #[error("a line of {author} is refused: it is none of those asked for")]
     NotAsked { author: PeerId },
-    /// The time of a missed line is beyond what its sender tells, by its clock and by ours.
+    /// The time of a missed line is out of range, by the sender's clock and by ours.
     #[error("a line of {author} is refused: its sender keeps no line of that time")]
     OutOfTime { author: PeerId },
-    /// The author is banned, and so is not heard, whoever forwards it.
+    /// The author is banned, and is ignored even if another peer forwards its line.
     #[error("a line of {author} is not shown: its author is banned")]
     Banned { author: PeerId },
     #[error(transparent)]
@@ -238,10 +238,10 @@ pub(crate) enum ResolveError {
     /// The user blocked the peer.
     #[error("{0} is blocked: unblock-friend comes first")]
     Blocked(String),
-    /// The text names nobody whom the user blocked.
+    /// The text names no blocked peer.
     #[error("nobody is blocked by the name '{0}': `friends` lists who is")]
     NotBlocked(String),
-    /// The user blocked as many peers as the table holds.
+    /// The table of blocked peers is full.
     #[error("{0} peers are blocked already: unblock some of them first")]
     TooManyBlocked(usize),
     /// The text is enough to chat, but not to pay.
@@ -252,7 +252,8 @@ pub(crate) enum ResolveError {
     )]
     TooShortToPay {
         name: String,
-        /// Each who bears or bore the name as `name#suffix`, with a suffix of 8 digits or more.
+        /// Everybody who bears or bore the name as `name#suffix`, with a suffix of 8 digits or
+        /// more.
         candidates: Vec<String>,
     },
     /// The friend's profile holds no payment address.

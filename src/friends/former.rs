@@ -1,4 +1,4 @@
-//! Names of peers whose profile is gone, so that the chat with them keeps its names.
+//! Names of peers whose profile was removed, so that the chat with them keeps its names.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ pub(super) fn load(store: &Store) -> Result<BTreeMap<PeerId, Former>, StoreFault
 
 impl Friends {
     /// Drops the profiles of peers that are no friends and were gone for 30 days: neither seen here
-    /// nor signed anew. Their names are free then.
+    /// nor signed again. Their names are then free.
     pub(super) fn drop_ghosts(&mut self, now: UnixMillis) -> Result<(), StoreFault> {
         let is_ghost = |(peer, known): &(&PeerId, &Known)| {
             let last = known.last_seen.max(known.profile.sequence);

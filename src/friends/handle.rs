@@ -39,8 +39,8 @@ const QUEUE: usize = 256;
 /// The most commands that share one commit, so that the first of them does not wait for long.
 const BATCH: usize = 64;
 
-/// Runs a command and those that wait behind it, with one commit. Returns the reply to a command to
-/// shut down, if it was among them: commands behind it do not run.
+/// Runs a command and those queued behind it, in one commit. If a command to shut down is among
+/// them, returns the oneshot for its reply, and does not run the commands behind it.
 fn run_batch(
     friends: &mut Friends,
     first: FriendsCommand,
@@ -74,8 +74,8 @@ pub(crate) fn spawn(friends: Friends) -> io::Result<(FriendsHandle, thread::Join
         let mut friends = ManuallyDrop::new(friends);
         let mut closing = None;
         while let Some(command) = inbox.blocking_recv() {
-            // redb panics on some damaged pages. The database is then in an unknown state, so that
-            // even dropping it, which would write to the file, is unsafe for the data.
+            // redb panics on some damaged pages. The database is then in an unknown state. Even
+            // dropping it would write to the file, which could lose data.
             match contain(|| run_batch(&mut friends, command, &mut inbox)) {
                 Ok(reply) => closing = reply,
                 Err(reason) => {
@@ -104,8 +104,8 @@ pub(crate) fn spawn(friends: Friends) -> io::Result<(FriendsHandle, thread::Join
 
 /// A cloneable handle to the friends thread.
 ///
-/// Each async method has the name of the [`Friends`] method that the thread runs, and waits for its
-/// result, and so for the disk.
+/// Each async method has the name of the [`Friends`] method that the thread runs. It waits for the
+/// result, and therefore for the disk.
 ///
 /// # Errors
 /// Each method fails with [`StoreFault::Stopped`] once the thread has ended.
@@ -155,8 +155,8 @@ impl FriendsHandle {
     }
 }
 
-/// Copies the file `from` to a new private file. No write happens meanwhile, since this thread is
-/// the only writer: the copy has the state of the last commit.
+/// Copies the file `from` to a new private file. This thread is the only writer, so the copy has
+/// the state of the last commit.
 fn copy_file(from: &Path, to: PathBuf) -> Result<(), StoreFault> {
     copy_private(from, &to).map_err(|error| StoreFault::Io { path: to, reason: error.to_string() })
 }
@@ -182,7 +182,7 @@ macro_rules! commands {
                     Self::ShutDown { .. } => {}
                     $( Self::$variant { $($argument,)* reply } => {
                         let result = { let $friends = &mut *friends; $run };
-                        // The caller may have stopped waiting for the reply.
+                        // The caller may have stopped waiting.
                         friends.announce(move || drop(reply.send(result)));
                     } )+
                 }

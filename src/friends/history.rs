@@ -1,7 +1,8 @@
 //! The history of the chat: the newest lines, a search, and the lines that are unread.
 //!
-//! Lines have places in order of their arrival. A line to all may arrive after later ones of its
-//! author, so readers get each author's lines in the order sent, in the places that they hold.
+//! Lines have places in the order of their arrival. A line to all may arrive after later ones of
+//! its author. Readers therefore get each author's lines in the order sent, in the places that
+//! these lines occupy.
 
 use std::{collections::HashMap, vec};
 
@@ -17,14 +18,15 @@ use crate::{primitives::PeerId, wire::MessageId};
 
 /// The most lines that one call of [`Friends::history`] returns.
 pub(crate) const MAX_HISTORY: usize = 10_000;
-/// Lines before the wanted ones that are read too, since an author's late line may be among them.
+/// Lines before the requested ones that are read too, since an author's late line may be among
+/// them.
 const READ_BEFORE: usize = 256;
 /// The most lines that one call of [`Friends::search`] reads: some milliseconds.
 const MAX_SEARCHED: usize = 2_000;
 /// The most lines that [`Friends::unread`] counts.
 const MAX_UNREAD: usize = 10_000;
 
-/// A part of the result of a search.
+/// One part of a search's result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Found {
     /// The lines that match, newest first.
@@ -33,8 +35,8 @@ pub(crate) struct Found {
     pub(crate) before: Option<u64>,
 }
 
-/// Returns the lines with each author's to the same receivers in the order sent. The places that
-/// they hold stay theirs.
+/// Sorts each author's lines to the same receivers by the order sent. Together they keep the places
+/// that they occupy.
 #[must_use]
 pub(crate) fn in_sent_order(records: Vec<ChatRecord>) -> Vec<ChatRecord> {
     let mut authors = Vec::with_capacity(records.len());
@@ -54,7 +56,7 @@ pub(crate) fn in_sent_order(records: Vec<ChatRecord>) -> Vec<ChatRecord> {
     authors.iter().filter_map(|of| lines.get_mut(of)?.next()).collect()
 }
 
-/// Counts nothing as unread in a file that has no mark yet.
+/// Marks all lines as read in a file that has no mark yet.
 pub(super) fn begin_unread(store: &Store) -> Result<(), StoreFault> {
     let is_marked =
         |tables: &Tables<'_>| Ok::<_, StoreFault>(tables.meta.get(META_UNREAD)?.is_some());
@@ -115,7 +117,7 @@ impl Friends {
         })
     }
 
-    /// Returns the number of received lines that are unread, those with a friend or all.
+    /// Returns the number of unread received lines, either with a friend or all.
     pub(crate) fn unread(&self, friend: Option<&PeerId>) -> Result<u32, StoreFault> {
         self.store.view(|tables| {
             let first = tables.meta.get(META_UNREAD)?.map_or(0, |first| first.value());
@@ -171,8 +173,8 @@ impl Friends {
     }
 }
 
-/// Returns the places of the newest `count` lines before a place, newest first: all, or those with
-/// a friend, direct and to all.
+/// Returns the places of the newest `count` lines before a place, newest first. With a friend: only
+/// those with the friend, direct and to all.
 fn newest(
     tables: &Tables<'_>,
     friend: Option<&PeerId>,

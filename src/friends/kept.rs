@@ -1,11 +1,12 @@
 //! Sealed lines that this node keeps for friends who are away.
 //!
-//! A friend leaves a line for another friend of ours, and we bring it once the receiver is here.
-//! This node cannot read such a line: see [`SealedLine`].
+//! A friend leaves a line for another friend of ours, and this node delivers it once the receiver
+//! is connected. This node cannot read such a line: see [`SealedLine`].
 //!
 //! # Security
-//! Both ends are friends: nothing is kept for or from anybody else. The sender, the receiver and
-//! all together have a share. A line beyond a share is refused, so that none pushes out another.
+//! Both ends must be friends: nothing is kept for or from anybody else. The sender, the receiver
+//! and all lines together have a limit. A line beyond a limit is refused, so no line pushes out
+//! another.
 
 use std::{
     collections::BTreeMap,
@@ -30,9 +31,10 @@ use crate::{
 
 /// The most lines that are kept for one receiver.
 pub(crate) const MAX_KEPT_FOR_ONE: usize = 1_000;
-/// The most lines that are kept of one sender, for all receivers.
+/// The most lines that are kept from one sender, for all receivers.
 pub(crate) const MAX_KEPT_OF_ONE: usize = 500;
-/// The most lines that are kept of one sender for one receiver, so that several senders find room.
+/// The most lines that are kept from one sender for one receiver, so that several senders find
+/// room.
 pub(crate) const MAX_KEPT_BETWEEN: usize = 250;
 /// The most lines that are kept in all: at most 38 MB, usually 3 MB.
 pub(crate) const MAX_KEPT: usize = 8_000;
@@ -42,7 +44,7 @@ pub(crate) const KEPT_SEALED_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
 /// A line that is kept for a friend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeptLine {
-    /// Its order of arrival.
+    /// The line's order of arrival.
     pub(crate) order: u64,
     pub(crate) line: SealedLine,
 }
@@ -50,7 +52,7 @@ pub(crate) struct KeptLine {
 /// The reason why a sealed line is not kept.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum KeepError {
-    /// The sender or the receiver is no friend, or the two are one.
+    /// The sender or the receiver is not a friend, or both are the same peer.
     #[error("a sealed line is kept from a friend for another friend alone")]
     NotFriends,
     #[error("no further sealed line is kept: {what} has {limit}")]
@@ -60,7 +62,7 @@ pub(crate) enum KeepError {
 }
 
 impl KeepError {
-    /// Returns the reason to reply to the sender. `None` means the reply Busy.
+    /// Returns the reason to send back. `None` means the reply Busy.
     #[must_use]
     pub(crate) const fn refusal(&self) -> Option<Refusal> {
         match self {
@@ -82,7 +84,7 @@ struct Deposit {
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     rows: BTreeMap<(PeerId, u64), Deposit>,
-    /// The number of rows, for whoever watches the node.
+    /// The number of rows, shared with the metrics and `status`.
     count: Arc<AtomicU64>,
 }
 
@@ -104,7 +106,7 @@ impl Kept {
         Ok(kept)
     }
 
-    /// Returns the number of kept lines, which changes with them.
+    /// Returns the shared count of kept lines.
     pub(super) fn count(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.count)
     }
@@ -185,12 +187,12 @@ impl Friends {
         self.drop_kept_rows(|receiver, number, _| *receiver == to && number == order)
     }
 
-    /// Drops the lines that are kept for a peer or of it, since it is no friend any more.
+    /// Drops the lines that are kept for or from a peer, since it is no friend any more.
     pub(super) fn drop_kept_of(&mut self, peer: &PeerId) -> Result<(), StoreFault> {
         self.drop_kept_rows(|receiver, _, deposit| receiver == peer || deposit.by == *peer)
     }
 
-    /// Drops the lines that were kept for long enough.
+    /// Drops the lines that were kept for [`KEPT_SEALED_MS`].
     pub(crate) fn drop_old_kept(&mut self, now: UnixMillis) -> Result<(), StoreFault> {
         self.drop_kept_rows(|_, _, deposit| deposit.received.saturating_add(KEPT_SEALED_MS) < now)
     }

@@ -55,7 +55,7 @@ impl AddressSource {
         }
     }
 
-    /// True if the user gave the address, and so accepts the peer that has it.
+    /// True if the user gave the address. The user thereby accepts the peer that answers there.
     const fn is_users(self) -> bool {
         matches!(self, Self::Invite | Self::Command)
     }
@@ -65,7 +65,7 @@ impl AddressSource {
     }
 }
 
-/// An error that holds the text which cannot be an address.
+/// The error for a text that cannot be an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{0}' is not an address: write /ip4/192.168.1.5/tcp/8891, {MAX_ADDRESS_BYTES} characters at \
@@ -101,10 +101,10 @@ pub(super) fn strip_peer(address: &str) -> &str {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KnownPeer {
     pub(crate) peer: PeerId,
-    /// Addresses without `/p2p/`, the one that is likeliest to answer first.
+    /// Addresses without `/p2p/`, the one most likely to answer first.
     pub(crate) addresses: Vec<String>,
-    /// The number of the first addresses that the user gave, or at which a connection succeeded.
-    /// The rest was told.
+    /// The number of leading addresses that are proven: the user gave them, or a connection
+    /// succeeded there. The others are hints.
     pub(crate) proven: usize,
     /// Time of the last connection to the peer; `None` if there was none.
     pub(crate) last_seen: Option<UnixMillis>,
@@ -122,8 +122,9 @@ struct Entry {
 }
 
 impl Entry {
-    /// Returns the key by which a full table evicts, the least first. Addresses that a user chose
-    /// go last, before them those of friends, before them those that worked last.
+    /// Returns the key by which a full table evicts, the least first. Addresses from the user are
+    /// evicted last. Among the others, strangers' addresses and those that worked longest ago go
+    /// first.
     fn worth(&self, trust: &Trust) -> (bool, Level, UnixMillis, AddressSource, UnixMillis) {
         (
             self.source.is_users(),
@@ -182,8 +183,8 @@ impl Friends {
         self.promote(peer, Standing::ACCEPTED, now)
     }
 
-    /// Records a connection to a peer at an address that we dialed. Those to strangers share the
-    /// strangers' budget.
+    /// Records a connection to a peer at an address that we dialed. Addresses of strangers share
+    /// one budget.
     pub(crate) fn touch_address(
         &mut self,
         peer: PeerId,
@@ -209,7 +210,7 @@ impl Friends {
         })
     }
 
-    /// Returns at most `limit` peers to dial, those that are likeliest to answer first.
+    /// Returns at most `limit` peers to dial, the most likely to answer first.
     pub(crate) fn known_peers(&self, limit: usize) -> Result<Vec<KnownPeer>, StoreFault> {
         let entries = self.store.view(all)?;
         let mut peers: Vec<_> =
@@ -251,7 +252,7 @@ fn gather(entries: &[Entry]) -> Option<((UnixMillis, AddressSource), KnownPeer)>
     let peer = KnownPeer {
         peer: PeerId(PublicKey(best.first()?.peer)),
         addresses: best.iter().map(|entry| entry.address.clone()).collect(),
-        // The order puts them first.
+        // The sort order puts proven ones first.
         proven: best
             .iter()
             .take_while(|entry| entry.last_seen > 0 || entry.source >= AddressSource::Connected)

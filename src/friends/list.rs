@@ -1,4 +1,4 @@
-//! The list of friends: who is in it, and what it tells of each.
+//! The list of friends: its members, and the data shown for each.
 
 use super::{
     Friends,
@@ -16,15 +16,16 @@ use crate::{
 pub(crate) struct FriendInfo {
     /// The text that names only this peer, see [`Friends::label`].
     pub(crate) name: String,
-    /// The first hex digits of its key, at least 4, that no other friend of this name shares.
+    /// The first hex digits of the peer's key, at least 4, that no other friend of this name
+    /// shares.
     pub(crate) suffix: String,
     pub(crate) peer_id: PeerId,
     pub(crate) level: Level,
-    /// True if the user blocked it.
+    /// True if the user blocked the peer.
     pub(crate) blocked: bool,
-    /// True if it is connected and has not published a goodbye.
+    /// True if the peer is connected and has not published a goodbye.
     pub(crate) online: bool,
-    /// The payment address of its profile.
+    /// The payment address in the peer's profile.
     pub(crate) address: Option<Address>,
     /// Time of the last connection; `None` if the profile came from others only.
     pub(crate) last_seen: Option<UnixMillis>,
@@ -33,8 +34,8 @@ pub(crate) struct FriendInfo {
 }
 
 impl Friends {
-    /// True if the list shows the peer: a friend, an introduced peer that was here in the last 30
-    /// days, or one that the user wrote to.
+    /// True if the list shows the peer: a friend, or an introduced peer that was here in the last
+    /// 30 days or that the user chose.
     fn is_listed(&self, peer: &PeerId, known: &Known, now: UnixMillis) -> bool {
         match self.level(peer) {
             Level::Friend => true,
@@ -47,8 +48,7 @@ impl Friends {
         }
     }
 
-    /// Returns the friends, the introduced peers that were met lately, and whom the user blocked,
-    /// sorted by name, then by key.
+    /// Returns the listed peers and the blocked ones, sorted by name, then by key.
     #[must_use]
     pub(crate) fn list(&self, now: UnixMillis) -> Vec<FriendInfo> {
         let index = self.index();
@@ -93,7 +93,7 @@ impl Friends {
         }
     }
 
-    /// Returns what is known of a peer whose profile is held, at any level.
+    /// Returns the list's data for a peer at any level whose profile this node has.
     #[must_use]
     pub(crate) fn friend(&self, peer: &PeerId) -> Option<FriendInfo> {
         let known = self.known.get(peer);

@@ -1,12 +1,12 @@
-//! Lines to all that a peer missed: what we tell it, and what we take from it.
+//! Lines to all that a peer missed: sending them to it, and fetching them from others.
 //!
 //! Everybody keeps lines to all for [`KEPT_MS`]. A node that was away asks its peers for the ids of
 //! such lines, page by page, and then for the lines that it lacks.
 //!
 //! # Security
 //! A line carries its author's signature, so a peer can leave lines out but cannot make any. A
-//! missed line pushes no other line out, and no peer is told the lines of one that is banned here.
-//! Strangers are told nothing.
+//! missed line pushes no other line out. Strangers get no lines, and lines of banned authors are
+//! not sent.
 
 use redb::ReadableTable as _;
 use serde_bytes::ByteBuf;
@@ -25,8 +25,8 @@ use crate::{
     },
 };
 
-/// Time by which a line may be older than the clock of the peer that tells it, in ms: a day more,
-/// since the clock of its Status may be a little wrong.
+/// The greatest age of a line by the clock of the peer that sends it, in ms. It is one day more
+/// than [`KEPT_MS`], since the clock in the peer's Status may be a little wrong.
 const TOLD_MS: u64 = 31 * 24 * 60 * 60 * 1_000;
 /// The most rows of the list that one page reads.
 const MAX_VISITED: usize = 4_096;
@@ -44,9 +44,9 @@ pub(crate) struct Answer {
 /// The result of an answer without fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Missed {
-    /// Number of lines that are now in the history.
+    /// Number of lines that were added to the history.
     pub(crate) stored: u32,
-    /// True if an author's share was used up, so that the rest is to be asked for later.
+    /// True if an author's share was used up, so that the rest must be requested later.
     pub(crate) is_cut: bool,
 }
 
@@ -55,14 +55,14 @@ const fn is_kept(time: UnixMillis, now: UnixMillis) -> bool {
     time.saturating_add(KEPT_MS) >= now && time <= now.saturating_add(MAX_TIME_APART_MS)
 }
 
-/// True if a peer with this clock may tell a line of this time.
+/// True if a peer with this clock may send a line of this time.
 const fn may_be_told(time: UnixMillis, their_clock: UnixMillis) -> bool {
     time.saturating_add(TOLD_MS) >= their_clock
         && time <= their_clock.saturating_add(2 * MAX_TIME_APART_MS)
 }
 
 impl Friends {
-    /// Returns a page of the ids of lines to all for a peer, from a place on.
+    /// Returns a page of the ids of lines to all for a peer, starting at a place.
     pub(crate) fn line_ids(
         &self,
         to: &PeerId,
@@ -93,7 +93,7 @@ impl Friends {
         })
     }
 
-    /// Returns those of the lines that we keep and tell to this peer.
+    /// Returns the requested lines that we keep and may send to this peer.
     pub(crate) fn lines(
         &self,
         to: &PeerId,
@@ -111,7 +111,7 @@ impl Friends {
                 };
                 let Some(row) = tables.chat.get(order)? else { continue };
                 let line = read_line(row.value().3)?;
-                // The id covers the network. A line of another one has another id here.
+                // The id covers the network, so a line of another network has another id here.
                 let is_told = line.to.is_none()
                     && line.id(&self.network) == *id
                     && is_kept(line.time, now)
@@ -137,7 +137,7 @@ impl Friends {
         })
     }
 
-    /// Stores the lines of a peer's answer, up to the first one that no honest peer tells.
+    /// Stores the lines of a peer's answer, up to the first one that an honest peer would not send.
     pub(crate) fn receive_missed(
         &mut self,
         answer: Answer,
@@ -148,14 +148,14 @@ impl Friends {
         let mut missed = Missed::default();
         for line in lines {
             let (author, id) = (line.author, line.id(&self.network));
-            // Takes the ids up to this one, so that no line comes twice or out of order.
+            // Consumes the ids up to this one, so that no line comes twice or out of order.
             if !asked.any(|wanted| wanted == id) {
                 return Err(ReceiveError::NotAsked { author });
             }
             if line.to.is_some() {
                 return Err(ReceiveError::WrongAddressee { author });
             }
-            // The peer's clock may have been set since its Status.
+            // The peer's clock may have been changed since its Status.
             if !may_be_told(line.time, their_clock) && !is_kept(line.time, now) {
                 return Err(ReceiveError::OutOfTime { author });
             }
@@ -181,7 +181,7 @@ impl Friends {
         Ok(missed)
     }
 
-    /// Puts a missed line of somebody who is no friend into the box of requests, if there is room.
+    /// Puts a missed line into the box of requests, if there is room. Its author is no friend.
     fn keep_missed_request(
         &mut self,
         id: MessageId,

@@ -1,5 +1,5 @@
-//! Friends keeps the people whom the user chose, signed profiles and names, who is online, chat and
-//! its outbox, and the addresses to dial.
+//! `friends` keeps the people whom the user chose, their profiles and names, presence, the chat
+//! with its outbox, and the addresses to dial.
 //!
 //! [`Friends`] owns `friends.redb`. It is a plain struct without sockets or timers: each call gets
 //! the time as an argument and returns a result. Every change waits for the disk, so the node runs
@@ -7,16 +7,15 @@
 //!
 //! # Invariants
 //! - A change is durable before the call that made it returns. In a batch of calls
-//!   ([`Friends::begin_batch`]) all changes are durable once the batch is committed, and nothing is
-//!   announced before.
-//! - An identity is free, so what an unknown one says counts for little. Nothing of a stranger
-//!   pushes out what is a friend's, bears a friend's plain name, or is written to the disk beyond
-//!   the small box of requests.
+//!   ([`Friends::begin_batch`]), all changes become durable when the batch is committed, and
+//!   nothing is announced before.
+//! - Identities are free, so a stranger gets little. Its data never replaces a friend's data and
+//!   never takes a friend's plain name. On disk it gets no more than the small box of requests.
 //! - The key is the identity; a name is a label that its key signed. Two friends may have one name.
-//!   The one known first keeps it plain, and the first hex digits of its key name the other:
-//!   `yzw#3f2a`. Presence belongs to a key, too.
-//! - A chat line is stored once and unchanged, whatever bytes it holds. The program replaces
-//!   unprintable characters when it shows a line, not here.
+//!   The one known first keeps it plain; the other gets the first hex digits of its key as a
+//!   suffix: `yzw#3f2a`. Presence belongs to a key, too.
+//! - A chat line is stored once and unchanged, with all its bytes. The program replaces unprintable
+//!   characters when it shows a line, not here.
 //! - Each table is bounded: see the constants `MAX_…`.
 
 mod bans;
@@ -108,7 +107,7 @@ pub(crate) type Signer = Box<dyn Fn(&[u8]) -> Signature + Send>;
 /// A monotonic clock, for rates.
 pub(crate) type Momentary = Box<dyn Fn() -> Moment + Send>;
 
-/// News that waits for the commit of what it tells.
+/// An event or reply that waits for the commit of its cause.
 type Announcement = Box<dyn FnOnce() + Send>;
 
 /// This node's identity, and the chain that it signs for.
@@ -118,7 +117,7 @@ pub(crate) struct FriendsConfig {
     pub(crate) network: NetworkId,
     /// Signs with the key of `me`.
     pub(crate) signer: Signer,
-    /// Agrees by the key of `me`, to open sealed lines.
+    /// Computes the shared secrets of `me`, to open sealed lines.
     pub(crate) agree: Agree,
     /// The levels of trust, to which the peers chosen in earlier runs are added.
     pub(crate) trust: Trust,
@@ -145,8 +144,8 @@ impl Departure {
     }
 }
 
-/// News for consoles. Each name is a label ([`Friends::label`]), so that it says whose key is
-/// meant; texts may hold unprintable characters.
+/// An event for consoles. Each name is a label ([`Friends::label`]), which identifies the key.
+/// Texts may hold unprintable characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FriendsEvent {
     /// A friend is online and we hold its profile.
@@ -157,7 +156,7 @@ pub(crate) enum FriendsEvent {
     Renamed { peer: PeerId, old: String, new: String },
     /// A stranger has introduced itself.
     Asks { peer: PeerId, name: String },
-    /// A line of somebody whom the user neither accepted nor wrote to is in the box of requests.
+    /// A line went into the box of requests: the user neither accepted its author nor wrote to it.
     Requested { peer: PeerId, name: String },
     /// A line of our own was stored, and waits to be sent or published.
     Sent(ChatRecord),
@@ -180,7 +179,7 @@ pub(crate) struct Friends {
     store: Store,
     trust: Trust,
     clock: Momentary,
-    /// The table `profiles_2` in memory: peers that were no strangers when they were stored.
+    /// The table `profiles_2` in memory: peers that were not strangers when they were stored.
     known: BTreeMap<PeerId, Known>,
     /// Profiles of strangers, which are in memory only.
     strangers: Strangers,
@@ -201,12 +200,12 @@ pub(crate) struct Friends {
     /// The table `requests_1` in memory.
     requests: BTreeMap<u64, Request>,
     own: Option<SignedProfile>,
-    /// This node's name; none before it has one.
+    /// This node's name; `None` until it has one.
     own_name: Option<FriendName>,
     /// The connected peers.
     presence: HashMap<PeerId, Presence>,
     rates: Rates,
-    /// What waits for the commit of the batch; none outside of a batch.
+    /// Announcements that wait for the batch's commit; `None` outside of a batch.
     waiting: Option<Vec<Announcement>>,
     events: broadcast::Sender<FriendsEvent>,
 }
@@ -294,8 +293,8 @@ impl Friends {
         self.waiting = Some(Vec::new());
     }
 
-    /// Commits the batch, then announces what happened in it. If the commit fails, nothing is
-    /// announced, and the file must be opened again.
+    /// Commits the batch, then announces its events. If the commit fails, nothing is announced, and
+    /// the file must be opened again.
     fn commit_batch(&mut self) {
         let waiting = self.waiting.take().unwrap_or_default();
         match self.store.commit_batch() {
@@ -314,7 +313,7 @@ impl Friends {
 
     fn emit(&mut self, event: FriendsEvent) {
         let events = self.events.clone();
-        // The send fails while no console listens, and then the log alone has the event.
+        // The send fails while no console listens. The log has the event in any case.
         self.announce(move || drop(events.send(event)));
     }
 
@@ -351,8 +350,7 @@ impl Friends {
         matches!(self.presence.get(peer), Some(Presence::Connected | Presence::Joined))
     }
 
-    /// Emits `Joined` once for each time that a peer whose profile we hold is online, if it is no
-    /// stranger.
+    /// Emits `Joined` once per presence, if the peer's profile is here and the peer is no stranger.
     fn join(&mut self, peer: &PeerId) {
         if !self.known.contains_key(peer) || self.level(peer) == Level::Stranger {
             return;

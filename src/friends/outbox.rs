@@ -1,4 +1,4 @@
-//! The rows of the outbox: which lines wait for a friend, and which other friends keep them too.
+//! The rows of the outbox: the lines that wait for a friend, and the friends that also keep them.
 
 use redb::ReadableTable as _;
 
@@ -37,7 +37,7 @@ pub(super) fn order_of(
     Ok(None)
 }
 
-/// Returns the friends with whom a line of the outbox was left.
+/// Returns the friends that keep a line of the outbox.
 pub(super) fn carriers_of(
     tables: &Tables<'_>,
     to: &PeerId,
@@ -51,12 +51,12 @@ pub(super) fn carriers_of(
     Ok(carriers)
 }
 
-/// Returns the number of friends with whom a line of the outbox was left.
+/// Returns the number of friends that keep a line of the outbox.
 pub(super) fn count_left(tables: &Tables<'_>, to: &PeerId, order: u64) -> Result<u32, StoreFault> {
     Ok(u32::try_from(carriers_of(tables, to, order)?.len()).unwrap_or(u32::MAX))
 }
 
-/// Forgets with whom a line was left, since it leaves the outbox.
+/// Removes the record of the friends that keep a line, since it leaves the outbox.
 pub(super) fn forget_left(
     tables: &mut Tables<'_>,
     to: &PeerId,

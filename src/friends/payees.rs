@@ -1,10 +1,10 @@
-//! Paying a friend by name, where others bear or bore that name: the user confirms it once.
+//! Payments to a friend by a name that others bear or bore: the user confirms such a name once.
 //!
 //! # Security
-//! A thief could take the name that a friend had before, or come first by a name that two friends
-//! have. So a shared name pays nobody until the user has named the payee by a suffix of
-//! [`MIN_SUFFIX_DIGITS_TO_PAY`] digits or by its id. From then on this peer is paid by this name.
-//! The confirmation belongs to the key, and ends when the peer takes another name.
+//! A thief could take a name that a friend had before, or be the first of two friends with one
+//! name. A shared name therefore pays nobody until the user names the payee by its id or by a
+//! suffix of [`MIN_SUFFIX_DIGITS_TO_PAY`] digits. From then on, the name pays this peer. The
+//! confirmation belongs to the key, and ends when the peer takes another name.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub(crate) struct PayeeInfo {
     /// The payee's label, see [`Friends::label`].
     pub(crate) label: String,
     /// Everybody whom the text could mean, the payee first, as `name#suffix` with enough digits to
-    /// pay. Empty if nothing is left to confirm.
+    /// pay. Empty if no confirmation is needed.
     pub(crate) candidates: Vec<String>,
 }
 
@@ -50,7 +50,7 @@ pub(super) fn load(store: &Store) -> Result<BTreeMap<PeerId, FriendName>, StoreF
 }
 
 impl Friends {
-    /// Returns the friend to pay, and what the user has to confirm before.
+    /// Returns the friend to pay, and whether the user must confirm the choice first.
     pub(crate) fn payee(&self, text: &str) -> Result<PayeeInfo, ResolveError> {
         let peer = self.resolve(text)?;
         let label = self.label(&peer);
@@ -66,7 +66,7 @@ impl Friends {
     }
 
     /// Returns the friend named by a text, and the owner to pay. A long suffix or a peer id
-    /// confirms the payee of a shared name; without a confirmation a shared name is refused.
+    /// confirms the payee of a shared name. An unconfirmed shared name is refused.
     pub(crate) fn resolve_to_pay(&mut self, text: &str) -> Result<(PeerId, Owner), FindError> {
         let PayeeInfo { peer, owner, candidates, .. } = self.payee(text)?;
         if !candidates.is_empty() {
@@ -76,7 +76,7 @@ impl Friends {
         Ok((peer, owner))
     }
 
-    /// Returns everybody whom a name could mean to the user who pays.
+    /// Returns everybody whom a name could mean in a payment; empty if there is nothing to confirm.
     fn to_confirm(&self, peer: PeerId, name: &FriendName) -> Vec<String> {
         let others = self.sharers(&peer, name);
         let is_stranger = self.level(&peer) == Level::Stranger;
@@ -100,7 +100,7 @@ impl Friends {
         confirmed.is_some_and(|name| self.name_of(peer).is_some_and(|held| held.is_like(name)))
     }
 
-    /// Stores that the user pays this peer by its present name, if others share that.
+    /// Confirms that the present name of this peer pays it, if others share the name.
     fn confirm(&mut self, peer: PeerId) -> Result<(), StoreFault> {
         let Some(known) = self.known.get(&peer) else { return Ok(()) };
         if self.is_confirmed(&peer) || self.sharers(&peer, &known.name).is_empty() {

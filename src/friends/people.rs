@@ -1,4 +1,4 @@
-//! What changes when the user accepts a peer, writes to it, or bans it, and when the network `lan`
+//! Changes of a peer's standing: the user accepts it, writes to it or bans it, or the network `lan`
 //! makes it a friend.
 
 use super::{
@@ -26,13 +26,14 @@ impl Friends {
         is_chosen_in(&self.people, peer)
     }
 
-    /// True if the peer's lines belong to the chat, and not into the box of requests.
+    /// True if the peer's lines go into the chat, and not into the box of requests.
     pub(super) fn may_chat(&self, peer: &PeerId) -> bool {
         self.trust.is_friend(peer) || self.is_chosen(peer)
     }
 
-    /// Stores which of these connected peers the network made friends: they answered at an address
-    /// of the user's, or, on the network `lan`, at a private one. Drops who is gone for good.
+    /// Stores the connected peers that became friends by their address: they answered at an address
+    /// that the user gave or, on the network `lan`, at a private one. Also drops peers that are
+    /// gone for good.
     pub(crate) fn keep_friends(
         &mut self,
         peers: &[PeerId],
@@ -62,13 +63,14 @@ impl Friends {
         if self.is_banned(&peer, now) {
             return Err(ResolveError::Banned(self.label(&peer)).into());
         }
-        // Before the change is durable, since the reply waits for the disk and the level does not.
+        // Takes effect before the change is durable. Only the reply waits for the disk.
         self.trust.accept(peer);
         self.promote(peer, Standing::ACCEPTED, now)?;
         Ok((peer, self.label(&peer)))
     }
 
-    /// Adds to a peer's standing. Its profile and its requests move to where a chosen peer's are.
+    /// Adds to a peer's standing. If it is now chosen, its profile moves to the disk and its
+    /// requests move to the chat.
     pub(super) fn promote(
         &mut self,
         peer: PeerId,
@@ -81,7 +83,8 @@ impl Friends {
         if held == Some(standing) {
             return Ok(());
         }
-        // The friend known first keeps the plain name, so that a late friend counts from now on.
+        // The friend known first keeps the plain name, and a peer counts from the time it became a
+        // friend.
         let is_news = standing.is_friend() && !held.is_some_and(Standing::is_friend);
         let standing = if is_news { Standing { since: now, ..standing } } else { standing };
         let crowded_out = if held.is_none() { self.nearby_to_evict(standing) } else { None };
@@ -131,7 +134,7 @@ impl Friends {
             .map(|(peer, _)| *peer)
     }
 
-    /// Withdraws the trust in a peer: it is a stranger from now on, and its requests are dropped.
+    /// Withdraws the trust in a peer: it becomes a stranger, and its requests are dropped.
     pub(super) fn disown(&mut self, peer: PeerId) -> Result<(), StoreFault> {
         self.trust.withdraw(&peer);
         let requests = self.take_requests(&peer);
@@ -151,7 +154,7 @@ impl Friends {
         Ok(())
     }
 
-    /// Tells the user that somebody outside the chat wrote, but not too often.
+    /// Notifies the user that somebody outside the chat wrote, at a limited rate.
     pub(super) fn tell_of_request(&mut self, author: &PeerId) {
         if self.rates.take_notice((self.clock)()) {
             let name = self.full_label(author);

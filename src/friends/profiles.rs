@@ -51,7 +51,7 @@ pub(crate) enum ProfileReceipt {
     Unvouched,
 }
 
-/// A profile that a peer sent, and what became of it.
+/// A profile that a peer sent, and the result of the check.
 pub(crate) type JudgedProfile = (SignedProfile, Result<ProfileReceipt, ProfileError>);
 
 /// The state of a connected peer.
@@ -75,13 +75,13 @@ pub(super) struct Known {
     pub(super) network: NetworkId,
     /// Time of the last connection; 0 if there was none.
     pub(super) last_seen: UnixMillis,
-    /// The friend that vouched for the peer when it was a stranger.
+    /// The friend that vouched for the peer while it was a stranger.
     pub(super) voucher: Option<PeerId>,
-    /// The names that the peer has had, and when it last took each; at most [`MAX_NAMES`].
+    /// Names of the peer with the time when it last took each; at most [`MAX_NAMES`].
     pub(super) names: Vec<(FriendName, UnixMillis)>,
 }
 
-/// The voucher's key of a row without a voucher.
+/// The voucher's key in a row without a voucher.
 const NO_VOUCHER: [u8; 32] = [0; 32];
 
 /// Reads all profiles from the disk.
@@ -125,7 +125,7 @@ pub(super) fn load_own_name(store: &Store) -> Result<Option<FriendName>, StoreFa
     store.view(|tables| Ok(tables.own.get(OWN_NAME)?.map(|name| FriendName::of_any(name.value()))))
 }
 
-/// Removes all that is kept of a peer's profile.
+/// Removes all rows of a peer's profile.
 pub(super) fn remove(tables: &mut Tables<'_>, peer: &PeerId) -> Result<(), StoreFault> {
     tables.profiles.remove(&peer.0.0)?;
     // No name begins with the last code point.
@@ -137,14 +137,14 @@ pub(super) fn remove(tables: &mut Tables<'_>, peer: &PeerId) -> Result<(), Store
 }
 
 impl Friends {
-    /// Signs our own profile. The node calls this at its start, and when a part of the profile
-    /// changes. Returns the present profile if no part has changed.
+    /// Signs our own profile, unless it is unchanged. The node calls this at its start, and when a
+    /// part of the profile changes. Returns the present profile.
     ///
     /// `addresses` are multiaddrs. The profile lists them without `/p2p/`, without duplicates, and
     /// at most 8 of them.
     ///
     /// Each run signs at least one profile, so that its sequence is later than any goodbye of the
-    /// run before.
+    /// previous run.
     pub(crate) fn set_own_profile(
         &mut self,
         name: &str,
@@ -162,7 +162,7 @@ impl Friends {
                 listed.push(address.to_owned());
             }
         }
-        // Others refuse a profile this far ahead, which was signed while this clock was wrong.
+        // Others reject a profile this far ahead, which was signed while this clock was wrong.
         if let Some(own) = &self.own
             && own.sequence <= now.saturating_add(MAX_AHEAD_MS)
             && (own.name == name && own.addresses == listed && own.payment == payment)
@@ -176,7 +176,8 @@ impl Friends {
                 .get(META_SEQUENCE)
                 .map_err(StoreFault::from)?
                 .map_or(0, |last| last.value());
-            // Others refuse a sequence this far ahead, from a time when this clock was wrong.
+            // Others reject a sequence this far ahead, which is from a time when this clock was
+            // wrong.
             let last = if last > now.saturating_add(MAX_AHEAD_MS) { 0 } else { last };
             let sequence = now.max(last.saturating_add(1));
             let own = SignedProfile::sign(network, *me, name, listed, payment, sequence, signer)?;
@@ -188,8 +189,8 @@ impl Friends {
         Ok(own)
     }
 
-    /// Stores this node's name for the next start, and returns it with its accents composed. The
-    /// profile gets it by [`Self::set_own_profile`].
+    /// Stores this node's name for the next start. Returns it with composed accents.
+    /// [`Self::set_own_profile`] puts it into the profile.
     pub(crate) fn set_own_name(&mut self, name: &str) -> Result<String, OwnProfileError> {
         let name = FriendName::typed(name)?;
         if self.own_name.as_ref() != Some(&name) {
@@ -202,9 +203,9 @@ impl Friends {
         Ok(text)
     }
 
-    /// Decides on this node's name at its start, and stores it: the given name, else the kept one,
-    /// else the default. If the same name was given at the last start, the node may have been
-    /// renamed since, and the kept name counts.
+    /// Decides on this node's name at its start, and stores it: the given name, else the stored
+    /// one, else the default. If the last start was given the same name, the stored one counts,
+    /// since `rename` may have changed it.
     pub(crate) fn start_named(
         &mut self,
         given: Option<&str>,
@@ -236,17 +237,17 @@ impl Friends {
         self.own_name.as_ref().map(FriendName::as_str)
     }
 
-    /// Returns the profile held of a peer, if it is of this network.
+    /// Returns the stored profile of a peer, if it is for this network.
     fn held(&self, peer: &PeerId) -> Option<&SignedProfile> {
         let known = self.known.get(peer).filter(|known| known.network == self.network);
         known.map(|known| &known.profile).or_else(|| self.strangers.get(peer))
     }
 
-    /// Keeps a profile from the network that `by` sent, if its peer signed it, it obeys the rules,
-    /// and it is newer than the one held.
+    /// Stores a profile that `by` sent, if its signature is valid, it obeys the rules, and it is
+    /// newer than the stored one.
     ///
-    /// A profile that a friend passes on makes its peer introduced. What others pass on is dropped.
-    /// The profile of a stranger that introduces itself stays in memory.
+    /// A profile that a friend passes on makes its peer introduced. Profiles that others pass on
+    /// are dropped. The profile of a stranger that introduces itself stays in memory.
     pub(crate) fn keep_profile(
         &mut self,
         profile: SignedProfile,
@@ -288,7 +289,7 @@ impl Friends {
         self.store_profile(newest.unwrap_or(profile), voucher, now)
     }
 
-    /// Keeps the profiles that `by` sent, up to the first one that is charged. Returns each with
+    /// Stores the profiles that `by` sent, up to the first one with a penalty. Returns each with
     /// its result.
     pub(crate) fn keep_profiles(
         &mut self,
@@ -371,12 +372,12 @@ impl Friends {
             .ok_or(ProfileError::Full { limit: MAX_PROFILES_KEPT })
     }
 
-    /// Returns the answer to Explore of a peer, at most 64 profiles of this network.
+    /// Returns the answer to a peer's Explore, at most 64 profiles of this network.
     ///
-    /// A friend is told our own profile, then the friends, then the introduced peers that were here
-    /// once; in each group those online first, then the most recently seen. Anybody else is told
-    /// our own profile alone, since the names and addresses of friends are not ours to give away.
-    /// A profile whose peer was not seen for 30 days is not passed on.
+    /// A friend gets our own profile, then those of friends, then those of introduced peers that
+    /// were here once. In each group, peers that are online come first, then the most recently
+    /// seen. Anybody else gets only our own profile, since names and addresses of friends are
+    /// private. A profile whose peer was not seen for 30 days is left out.
     #[must_use]
     pub(crate) fn explore_answer(&self, to: &PeerId, now: UnixMillis) -> Vec<SignedProfile> {
         let own = self.own.iter().cloned();
@@ -390,7 +391,7 @@ impl Friends {
             .map(|(peer, known)| (self.level(peer), self.is_online(peer), known))
             .filter(|(level, online, known)| match level {
                 Level::Stranger => false,
-                // The profile of a friend that others passed on tells when the friend was there.
+                // A friend's profile that others passed on was signed when the friend was online.
                 Level::Friend if known.last_seen == 0 => {
                     Known::is_fresh(known.profile.sequence, now)
                 }
@@ -404,7 +405,7 @@ impl Friends {
             std::cmp::Reverse((*level, *online, known.last_seen))
         });
         let others = others.into_iter().map(|(_, _, known)| known.profile.clone());
-        // An earlier version may have kept a name that others refuse today.
+        // An earlier version may have stored a name that others reject today.
         let sound = others.filter(|profile| FriendName::signed(&profile.name).is_ok());
         own.chain(sound).take(MAX_PROFILES).collect()
     }
@@ -435,7 +436,8 @@ impl Known {
 
     /// Adds the profile's name to `names`; returns the name that it evicts, if any.
     ///
-    /// A name that the peer takes again counts from now on: somebody else may have it by now.
+    /// A name that the peer takes again counts from now on, since another peer may have taken it
+    /// meanwhile.
     fn remember_name(&mut self, before: &FriendName, now: UnixMillis) -> Option<FriendName> {
         let Self { name, names, .. } = self;
         if !name.is_like(before) {

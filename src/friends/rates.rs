@@ -13,13 +13,13 @@ use crate::{
 const FRIEND_RATE: Rate = Rate { burst: super::MAX_OUTBOX_PER_FRIEND, per_second: 5 };
 /// The rate of lines and goodbyes from one introduced peer, or from one that the user wrote to.
 const INTRODUCED_RATE: Rate = Rate { burst: 50, per_second: 1 };
-/// The rate of lines to all of one author that peers tell after we missed them: as many as are kept
-/// of one author.
+/// The rate of missed lines to all from one author. The burst is as many lines as are kept of one
+/// author.
 const MISSED_RATE: Rate = Rate { burst: 5_000, per_second: 5 };
-/// The rate of lines, goodbyes, profiles and kept addresses of all strangers together: keys cost
-/// nothing, so that a bucket for each of them would bound nothing.
+/// The rate of lines, goodbyes, profiles and stored addresses of all strangers together. Keys cost
+/// nothing, so a bucket for each stranger would limit nothing.
 const STRANGERS_RATE: Rate = Rate { burst: 100, per_second: 1 };
-/// The rate of notices about strangers, in seconds of quiet: three at once, then one a minute.
+/// The rate of notices about strangers, in seconds: three at once, then one a minute.
 const NOTICE_RATE: Rate = Rate { burst: 180, per_second: 1 };
 /// Tokens of [`NOTICE_RATE`] that one notice takes.
 const NOTICE_TOKENS: u64 = 60;
@@ -29,9 +29,9 @@ const MAX_BUCKETS: usize = super::MAX_PROFILES_KEPT;
 /// The token buckets.
 #[derive(Debug)]
 pub(super) struct Rates {
-    /// Of friends, and of introduced peers.
+    /// Buckets of friends and of introduced peers.
     buckets: HashMap<(PeerId, Level), Bucket>,
-    /// For missed lines, of authors who are no strangers or whom the user wrote to.
+    /// Buckets for missed lines, of authors who are no strangers or whom the user wrote to.
     missed: HashMap<PeerId, Bucket>,
     strangers: Bucket,
     notices: Bucket,
@@ -47,8 +47,8 @@ impl Rates {
         }
     }
 
-    /// Takes one line from the peer's bucket, or from that of all strangers. Returns true if the
-    /// bucket was not empty.
+    /// Takes one line from the peer's bucket, or from the one that strangers share. Returns true if
+    /// the bucket was not empty.
     pub(super) fn take(&mut self, peer: PeerId, level: Level, now: Moment) -> bool {
         let rate = match level {
             Level::Stranger => return self.strangers.take(1, now),

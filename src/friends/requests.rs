@@ -1,8 +1,7 @@
 //! The box of requests: lines of authors whom the user neither accepted nor wrote to.
 //!
-//! The box is small and on the disk. When it is full, lines of strangers go before those of
-//! introduced peers. A line leaves the box for the chat once the user accepts its author or writes
-//! to it.
+//! The box is small and on the disk. When it is full, lines of strangers are dropped before those
+//! of introduced peers. A line moves to the chat once the user accepts its author or writes to it.
 
 use std::collections::BTreeMap;
 
@@ -20,8 +19,8 @@ use crate::{
 
 /// The most lines in the box of requests: at most 400 kB.
 pub(crate) const MAX_REQUEST_LINES: usize = 100;
-/// The most lines of one author in the box. Its oldest line to all is dropped. A further direct
-/// line is refused for now, so that its sender keeps it.
+/// The most lines of one author in the box. A further line replaces the author's oldest line to
+/// all. A sixth direct line is refused for now, so that its sender keeps it.
 pub(crate) const MAX_REQUEST_LINES_OF_ONE: usize = 5;
 
 /// A line in the box.
@@ -101,7 +100,7 @@ impl Friends {
             .map(|(order, _)| *order)
     }
 
-    /// True if the box takes no further direct line of this author.
+    /// True if the box accepts no further direct line of this author.
     pub(super) fn is_box_full_for(&self, author: &PeerId) -> bool {
         let is_direct = |held: &&Request| held.line.author == *author && held.line.to.is_some();
         self.requests.values().filter(is_direct).count() >= MAX_REQUEST_LINES_OF_ONE
@@ -113,8 +112,8 @@ impl Friends {
         self.requests.extract_if(.., is_theirs).collect()
     }
 
-    /// Returns the newest `limit` lines in the box, the oldest first. Each author has a name that
-    /// `accept-friend` takes.
+    /// Returns the newest `limit` lines in the box, the oldest first. `accept-friend` accepts the
+    /// author names in them.
     pub(crate) fn requests(&self, limit: usize) -> Vec<ChatRecord> {
         let newest = self.requests.values().rev().take(limit).map(|held| {
             let Request { id, received, line } = held.clone();

@@ -1,10 +1,9 @@
-//! Names of friends: from a user's text to one friend, and from a friend to a label that names only
-//! it.
+//! Names of friends: finds the friend that a text names, and a label that names only one friend.
 //!
-//! A name is free to take, so the level decides first: a name means a friend who bears it before an
-//! introduced peer, and never a stranger. Strangers need a suffix. Among those of one level, the
-//! one known first by the name keeps it plain, and all later ones need a suffix. This node itself
-//! comes before them all. Names that look alike are one name, see [`FriendName`].
+//! Anybody can take any name, so the level decides first. A name means a friend who bears it before
+//! an introduced peer, and never a stranger: strangers need a suffix. Within one level, the first
+//! known peer of the name keeps it plain, and all later ones need a suffix. This node itself comes
+//! before them all. Names that look alike are one name, see [`FriendName`].
 
 use std::{cmp::Reverse, collections::HashMap};
 
@@ -23,7 +22,7 @@ pub(super) const KEY_DIGITS: usize = 64;
 /// The most candidates that an error names.
 const MAX_CANDIDATES: usize = 8;
 
-/// Returns the length of the shortest suffix that tells `peer` from `namesakes`, at least
+/// Returns the length of the shortest suffix that distinguishes `peer` from `namesakes`, at least
 /// [`MIN_SUFFIX_DIGITS`]. `namesakes` must be sorted, and may hold `peer`.
 fn unique_digits(peer: &PeerId, namesakes: &[PeerId]) -> usize {
     let at = namesakes.partition_point(|other| other < peer);
@@ -54,13 +53,13 @@ impl Asked {
     }
 }
 
-/// A peer's label, and the digits that tell it from its namesakes.
+/// A peer's label, and the digits that distinguish it from its namesakes.
 pub(super) struct Called {
     pub(super) label: String,
     pub(super) digits: usize,
 }
 
-/// The peers by the skeletons of their names, to find the namesakes of many.
+/// The peers by the skeletons of their names, to find the namesakes of many at once.
 pub(super) struct Index<'a>(HashMap<&'a str, Vec<PeerId>>);
 
 impl Friends {
@@ -83,7 +82,7 @@ impl Friends {
         all
     }
 
-    /// Returns all that are no strangers, by their names' skeletons.
+    /// Returns all peers that are no strangers, by the skeletons of their names.
     pub(super) fn index(&self) -> Index<'_> {
         let mut index: HashMap<&str, Vec<PeerId>> = HashMap::new();
         for (peer, known) in &self.known {
@@ -96,7 +95,7 @@ impl Friends {
         Index(index)
     }
 
-    /// Returns what a peer that is no stranger is called, as [`Friends::label`] does.
+    /// Returns the label of a peer that is no stranger, as [`Friends::label`] does.
     pub(super) fn called(&self, peer: &PeerId, name: &FriendName, index: &Index<'_>) -> Called {
         let level = self.level(peer);
         let mut namesakes: Vec<PeerId> = Vec::new();
@@ -135,12 +134,12 @@ impl Friends {
         (Reverse(level), since, *peer)
     }
 
-    /// True if a name is like that of this node.
+    /// True if a name is like this node's own.
     pub(super) fn is_own_name(&self, name: &FriendName) -> bool {
         self.own_name.as_ref().is_some_and(|own| own.is_like(name))
     }
 
-    /// Returns the name in a peer's profile, or the name that it had.
+    /// Returns the name in a peer's profile, or its last name.
     pub(super) fn name_of(&self, peer: &PeerId) -> Option<&FriendName> {
         let known = self.known.get(peer).map(|known| &known.name);
         known
@@ -150,9 +149,9 @@ impl Friends {
             .filter(|name| !name.as_str().is_empty())
     }
 
-    /// Returns the text that people call a peer by, and that names only it: the name, or the name
-    /// with a suffix. A peer that is no friend never has a friend's plain name, and a stranger
-    /// always has a suffix. Without a profile it is the end of the peer id.
+    /// Returns a text that names only this peer: the name, or the name with a suffix. A peer that
+    /// is no friend never has a friend's plain name, and a stranger always has a suffix. Without a
+    /// profile, the text is the end of the peer id.
     #[must_use]
     pub(crate) fn label(&self, peer: &PeerId) -> String {
         if *peer == self.me
@@ -167,7 +166,7 @@ impl Friends {
         self.called_among(peer, name, &self.namesakes(name, self.level(peer))).label
     }
 
-    /// Returns the digits that tell a peer from the others of its name and level.
+    /// Returns the digits that distinguish a peer from others of its name and level.
     pub(super) fn digits(&self, peer: &PeerId, name: &FriendName) -> usize {
         unique_digits(peer, &self.namesakes(name, self.level(peer)))
     }
@@ -179,8 +178,8 @@ impl Friends {
         self.find(text, false)
     }
 
-    /// Returns the peer that a text names for `accept-friend`: also a stranger by its plain name,
-    /// and a peer id that is not known.
+    /// Returns the peer that a text names for `accept-friend`. The text may also be the plain name
+    /// of a stranger, or an unknown peer id.
     pub(super) fn resolve_anybody(&self, text: &str) -> Result<PeerId, ResolveError> {
         match ask(text)? {
             Asked::Peer(peer) if peer != self.me => Ok(peer),
@@ -238,8 +237,8 @@ impl Friends {
         Err(ResolveError::Unknown(shown(text)))
     }
 
-    /// Returns the one who keeps a plain name. Refuses a text that is exactly the name of a later
-    /// one, and only like that of the first.
+    /// Returns the peer that keeps a plain name. Fails if the text is exactly the name of a later
+    /// peer, and only similar to the name of the first one.
     fn first_of(
         &self,
         text: &str,
@@ -268,8 +267,8 @@ impl Friends {
         ResolveError::NoteToSelf { name: shown(text), namesakes }
     }
 
-    /// Lists peers as `name#suffix`, at most [`MAX_CANDIDATES`] of them, each with at least so many
-    /// digits.
+    /// Lists peers as `name#suffix`, at most [`MAX_CANDIDATES`] of them, each with at least
+    /// `digits` digits.
     pub(super) fn candidates(&self, peers: &[PeerId], digits: usize) -> Vec<String> {
         let mut sorted = peers.to_vec();
         sorted.sort_unstable();

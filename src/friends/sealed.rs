@@ -1,13 +1,12 @@
-//! Direct lines to friends who are away: left with mutual friends, and received from them.
-//!
-//! The outbox stays the truth: a line leaves it only once its receiver confirms it to us. What
-//! mutual friends keep are copies, sealed to the receiver. The receiver knows each line by its id,
-//! so that it shows a line once, whatever number of copies arrive.
+//! Direct lines for friends who are away: leaving them with mutual friends, and receiving them.
+//! The author's outbox is authoritative: a line leaves it only when its receiver confirms it.
+//! Mutual friends keep sealed copies. The receiver shows a line once, however many copies arrive,
+//! since it knows the line's id.
 //!
 //! # Security
-//! A carrier can withhold a copy, and bring it again. It can neither read nor change it. A line
-//! that is much older than carriers keep it is refused, so that a hoarded copy shows nothing once
-//! the history has dropped the line.
+//! A carrier can withhold a copy or deliver it again, but can neither read nor change it. A line
+//! much older than carriers keep it is refused. Otherwise a copy could show again after the history
+//! has dropped the line.
 
 use redb::ReadableTable as _;
 
@@ -26,11 +25,11 @@ use crate::{
 
 /// The most friends with whom a line is left.
 pub(crate) const MAX_CARRIERS: usize = 3;
-/// The most that the time of a sealed line may differ from our clock, in ms: 8 days. It is the time
-/// for which carriers keep lines, and a day for clocks that are wrong.
+/// The most that the time of a sealed line may differ from our clock, in ms: 8 days. That is the
+/// time for which carriers keep lines, and one day for wrong clocks.
 pub(crate) const MAX_SEALED_APART_MS: u64 = KEPT_SEALED_MS + 24 * 60 * 60 * 1_000;
 
-/// A function that agrees on a secret by the node's identity key.
+/// A function that computes a shared secret with the node's identity key.
 pub(crate) type Agree = Box<dyn Fn(&[u8; 32]) -> Secret + Send>;
 
 /// A line of the outbox that is to be left with friends.
@@ -38,14 +37,14 @@ pub(crate) type Agree = Box<dyn Fn(&[u8; 32]) -> Secret + Send>;
 pub(crate) struct ToLeave {
     pub(crate) id: MessageId,
     pub(crate) sealed: SealedLine,
-    /// The friends who keep it already.
+    /// The friends who keep the line already.
     pub(crate) with: Vec<PeerId>,
 }
 
 /// The reason why a sealed line for us is not stored.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum SealedError {
-    /// Its carrier is no friend.
+    /// The carrier is not a friend.
     #[error("a sealed line is taken from a friend alone")]
     NotFriends,
     #[error("a sealed line is refused: {0}")]
@@ -64,9 +63,9 @@ impl From<StoreFault> for SealedError {
 }
 
 impl SealedError {
-    /// Returns the reason to reply to the carrier. `None` means the reply Busy.
+    /// Returns the reason to send to the carrier. `None` means the reply Busy.
     ///
-    /// A carrier is not charged for what it cannot see.
+    /// A carrier cannot see the content, so it gets no penalty for it.
     #[must_use]
     pub(crate) const fn refusal(&self) -> Option<Refusal> {
         match self {
@@ -79,8 +78,8 @@ impl SealedError {
 }
 
 impl Friends {
-    /// Returns lines of the outbox for a friend who is away, sealed and in the order written: the
-    /// first `limit` that one of the candidates could keep in addition.
+    /// Returns lines of the outbox for a friend who is away, sealed and in the order written. These
+    /// are the first `limit` lines that at least one of the candidates does not keep yet.
     pub(crate) fn to_leave(
         &self,
         to: &PeerId,
@@ -107,7 +106,8 @@ impl Friends {
                     continue;
                 }
                 let secret = Secret::new(rand::random());
-                // A receiver whose identity is no key cannot be met either.
+                // If the receiver's identity is not a valid key, the receiver cannot connect
+                // either.
                 if let Ok(sealed) = SealedLine::seal(&self.network, &line, &secret) {
                     lines.push(ToLeave { id: line.id(&self.network), sealed, with });
                 }
@@ -143,8 +143,8 @@ impl Friends {
         Ok(())
     }
 
-    /// Stores a line to us that a friend kept or passes on. For any receipt the caller replies
-    /// Delivered, which tells the carrier no more.
+    /// Stores a line to us that a friend kept or passes on. The caller replies Delivered for any
+    /// receipt, so that the carrier learns no more.
     pub(crate) fn receive_sealed(
         &mut self,
         by: PeerId,
@@ -176,7 +176,7 @@ impl Friends {
         !self.may_chat(author) && self.is_box_full_for(author)
     }
 
-    /// True if the conversation is full, and the line is older than all that is kept of its author.
+    /// True if the conversation is full, and the line is older than all stored lines of its author.
     fn was_dropped(&self, line: &SignedLine) -> Result<bool, StoreFault> {
         let conversation = conversations::of(self.me, line);
         if self.lines.have_room(conversation) {

@@ -2,7 +2,7 @@
 //! those met nearby.
 //!
 //! [`Trust`](crate::peers::Trust) knows the level of each peer while the node runs. The table
-//! `people_1` keeps what the level rests on, so that it outlives the run.
+//! `people_1` stores the reasons for the level, so that it survives a restart.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +14,13 @@ use crate::primitives::{PeerId, PublicKey, UnixMillis};
 /// A row of the table `people_1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Standing {
-    /// Time since when it is a friend, else of the row's first writing.
+    /// Time since when the peer is a friend; otherwise the time of the row's first writing.
     pub(super) since: UnixMillis,
-    /// True if it was met at a private address on the network `lan`.
+    /// True if the peer was met at a private address on the network `lan`.
     pub(super) nearby: bool,
-    /// True if the user ever wrote to it.
+    /// True if the user ever wrote to the peer.
     pub(super) written: bool,
-    /// True if the user accepted it: by command, by an address, or by an invite.
+    /// True if the user accepted the peer: by command, by an address, or by an invite.
     pub(super) accepted: bool,
 }
 
@@ -32,7 +32,7 @@ impl Standing {
     pub(super) const ACCEPTED: Self =
         Self { since: 0, nearby: false, written: false, accepted: true };
 
-    /// True if the user chose the peer, so that nothing of it is evicted for another's.
+    /// True if the user chose the peer, so that its data is never evicted for another's.
     pub(super) const fn is_chosen(self) -> bool {
         self.written || self.accepted
     }
@@ -66,7 +66,7 @@ pub(super) fn load(store: &Store) -> Result<BTreeMap<PeerId, Standing>, StoreFau
     })
 }
 
-/// True if the table has the peer as one whom the user chose.
+/// True if the table lists the peer as chosen by the user.
 pub(super) fn is_chosen_in(people: &BTreeMap<PeerId, Standing>, peer: &PeerId) -> bool {
     people.get(peer).is_some_and(|standing| standing.is_chosen())
 }

@@ -21,7 +21,7 @@ use crate::{
     wire::CodecError,
 };
 
-/// Size of redb's page cache. Chat is small and rarely read, so that 4 MiB are enough.
+/// Size of redb's page cache. Chat is small and rarely read, so 4 MiB are enough.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
 /// The version of all tables together.
 const SCHEMA: u64 = 1;
@@ -32,7 +32,7 @@ pub(super) type Key32 = [u8; 32];
 /// (Network that the profile is signed for, last seen (0: never), friend that vouched for the peer
 /// (zeros: none), canonical profile).
 type ProfileRow = (&'static Key32, u64, &'static Key32, &'static [u8]);
-/// (Time of the first of these, true if met nearby, true if we wrote to it, true if accepted).
+/// (Time of the first of the three, true if met nearby, true if we wrote to it, true if accepted).
 type PersonRow = (u64, bool, bool, bool);
 /// (Id of the line, time of arrival, state, canonical line).
 type ChatRow = (&'static [u8; 16], u64, u8, &'static [u8]);
@@ -52,9 +52,9 @@ type NamedRow = (u64, &'static str);
 /// Peer → its profile.
 pub(super) const PROFILES: TableDefinition<'_, &Key32, ProfileRow> =
     TableDefinition::new("profiles_2");
-/// Peer → what the user or the network `lan` made of it.
+/// Peer → its standing.
 pub(super) const PEOPLE: TableDefinition<'_, &Key32, PersonRow> = TableDefinition::new("people_1");
-/// (Peer, name that it has or had) → time when we first saw it.
+/// (Peer, name that it has or had) → time when the peer last took the name.
 pub(super) const NAMES: TableDefinition<'_, (&Key32, &str), u64> = TableDefinition::new("names_1");
 /// Order of arrival → line.
 pub(super) const CHAT: TableDefinition<'_, u64, ChatRow> = TableDefinition::new("chat_1");
@@ -84,7 +84,7 @@ pub(super) const ADDRESSES: TableDefinition<'_, (&Key32, &str), AddressRow> =
     TableDefinition::new("peers_1");
 /// Peer → end of its ban; `u64::MAX`: never.
 pub(super) const BANS: TableDefinition<'_, &Key32, u64> = TableDefinition::new("bans_1");
-/// Peer that the user blocked → since when, and the name that it had.
+/// Peer that the user blocked → time of the block, and the name that it had.
 pub(super) const BLOCKED: TableDefinition<'_, &Key32, NamedRow> = TableDefinition::new("blocked_1");
 /// Peer without a profile that has lines in the history → the name that it had.
 pub(super) const FORMER: TableDefinition<'_, &Key32, NamedRow> = TableDefinition::new("former_1");
@@ -239,8 +239,8 @@ impl<'txn> Tables<'txn> {
 
 /// The open `friends.redb`.
 pub(super) struct Store {
-    /// The batch that is being made, if any. Before the database, which cannot be closed while a
-    /// transaction is open.
+    /// The open batch, if any. It stands before the database, because fields drop in order and a
+    /// database with an open transaction cannot be closed.
     batch: RefCell<Option<Batch>>,
     database: Database,
     /// True if a write failed: redb then refuses further writes.
@@ -280,7 +280,7 @@ impl Store {
                 path: path.to_owned(),
                 reason: error.to_string(),
             };
-            // A link to a disk that is missing is no reason for a new file.
+            // A missing target disk is no reason to create a new file.
             real_place(path).map_err(failed)?;
             let unfinished = path.with_extension("redb-unfinished");
             let file = FileBackend::new(unfinished_private(&unfinished).map_err(failed)?)?;
@@ -290,7 +290,7 @@ impl Store {
         Self::existing(path, || Ok(builder().open(path)?))
     }
 
-    /// Opens the file and never changes it: writes stay in memory and are lost at the end.
+    /// Opens the file without changing it: writes stay in memory and are lost at the end.
     pub(super) fn open_frozen(path: &Path) -> Result<Self, StoreFault> {
         let failed =
             |error: io::Error| StoreFault::Io { path: path.to_owned(), reason: error.to_string() };
@@ -350,12 +350,12 @@ impl Store {
         Ok(store)
     }
 
-    /// Begins a batch: what is written until [`Self::commit_batch`] is durable only then.
+    /// Begins a batch. Its writes become durable when [`Self::commit_batch`] returns.
     pub(super) fn begin_batch(&self) {
         *self.batch.borrow_mut() = Some(Batch::default());
     }
 
-    /// Commits the batch, if it has changed anything.
+    /// Commits the batch, if it changed anything.
     pub(super) fn commit_batch(&self) -> Result<(), StoreFault> {
         match self.batch.take() {
             Some(Batch { transaction: Some(transaction), changed: true }) => {
@@ -366,9 +366,9 @@ impl Store {
     }
 
     /// Runs `change` in one commit: all of it is durable when this returns, or none of it. In a
-    /// batch, the commit is that of the batch.
+    /// batch, the batch's commit makes it durable.
     ///
-    /// In a batch, an error of `change` takes back nothing. So a change must make its checks and
+    /// An error of `change` undoes nothing in a batch. A change must therefore make its checks and
     /// read its rows before its first write.
     pub(super) fn write<T, E: From<StoreFault>>(
         &self,
@@ -384,7 +384,7 @@ impl Store {
         Ok(done)
     }
 
-    /// Runs `read` on the state that the last write left, committed or not.
+    /// Runs `read` on the state after the last write, committed or not.
     pub(super) fn view<T, E: From<StoreFault>>(
         &self,
         read: impl FnOnce(&Tables<'_>) -> Result<T, E>,
@@ -409,8 +409,8 @@ impl Store {
     }
 
     fn begin(&self) -> Result<WriteTransaction, StoreFault> {
-        // An error of a change leaves `failed` false: it may be a refusal, after which the next
-        // write works, and after a disk fault the next `begin_write` or commit fails.
+        // An error of a change leaves `failed` false, since it may be a mere refusal. After a disk
+        // fault, the next `begin_write` or commit fails.
         let begun = self.database.begin_write();
         self.failed.set(begun.is_err());
         let mut transaction = begun?;

@@ -17,15 +17,15 @@ pub(crate) const MAX_STRANGERS_KEPT: usize = 256;
 struct Stranger {
     profile: SignedProfile,
     name: FriendName,
-    /// The number of the touch that kept it.
+    /// The number of the last touch of this profile.
     touched: u64,
 }
 
-/// The profiles that strangers signed of themselves, the latest touched last.
+/// Profiles that strangers sent of themselves, the latest touched last.
 #[derive(Debug, Default)]
 pub(super) struct Strangers {
     profiles: HashMap<PeerId, Stranger>,
-    /// Counts the touches, and so orders them.
+    /// The number of touches so far, which orders them.
     touches: u64,
 }
 
@@ -46,8 +46,8 @@ impl Strangers {
         self.profiles.iter().map(|(peer, held)| (*peer, &held.name))
     }
 
-    /// Keeps a profile. When there is no room, the one touched longest ago goes, those of peers who
-    /// are `here` last.
+    /// Stores a profile. If there is no room, the profile touched longest ago is dropped. Profiles
+    /// of peers that are `here` are dropped last.
     fn insert(&mut self, profile: SignedProfile, here: impl Fn(&PeerId) -> bool) {
         if self.profiles.len() >= MAX_STRANGERS_KEPT && !self.profiles.contains_key(&profile.peer) {
             let oldest = self.profiles.iter().min_by_key(|(peer, held)| (here(peer), held.touched));
@@ -62,7 +62,7 @@ impl Strangers {
 }
 
 impl Friends {
-    /// Keeps a verified profile that a stranger sent of itself, and tells the user once.
+    /// Stores a verified profile that a stranger sent of itself, and notifies the user once.
     pub(super) fn keep_stranger(
         &mut self,
         profile: SignedProfile,

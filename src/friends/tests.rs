@@ -1,4 +1,5 @@
-//! Tests of [`Friends`] as the node uses it: here profiles, names, presence and restarts.
+//! Tests of [`Friends`] as the node uses it. This file covers profiles, names, presence and
+//! restarts.
 
 mod addresses;
 mod copies;
@@ -75,7 +76,7 @@ impl Key {
 }
 
 impl Friends {
-    /// Makes the profile's peer a friend, and keeps the profile that it sends.
+    /// Makes the profile's peer a friend, and stores its profile.
     fn befriend(
         &mut self,
         profile: SignedProfile,

@@ -1,4 +1,4 @@
-//! Runs work that takes long, or touches the disk, outside of the async tasks.
+//! Runs slow work and disk access outside of the async tasks.
 
 use crate::rpc::RpcError;
 

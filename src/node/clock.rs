@@ -34,8 +34,8 @@ pub(crate) fn moment() -> Moment {
     FIRST_MOMENT.saturating_add(elapsed)
 }
 
-/// Returns the moment of a monotonic clock that goes on while the machine sleeps, where the system
-/// has one. It is compared with its own moments alone.
+/// Returns the moment of a monotonic clock that continues while the machine sleeps, where the
+/// system has one. Compare it only with other results of this function.
 #[must_use]
 pub(crate) fn moment_with_sleep() -> Moment {
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -49,7 +49,7 @@ pub(crate) fn moment_with_sleep() -> Moment {
     moment()
 }
 
-/// Returns the moment that a stored time stands for; the present if it lies ahead of the wall
+/// Returns the moment of a stored time, or the present if the stored time lies ahead of the wall
 /// clock.
 #[must_use]
 pub(crate) fn moment_of(time: UnixMillis) -> Moment {

@@ -51,7 +51,7 @@ use crate::{
 /// The store's cache when a folder is opened for one command, in MiB.
 const COMMAND_CACHE_MIB: u32 = 64;
 
-/// Peers of earlier runs whose addresses the network dials again.
+/// Maximum number of peers from earlier runs whose addresses the network dials again.
 const KNOWN_PEERS: usize = 256;
 
 /// A folder that is open for one command.
@@ -91,7 +91,7 @@ pub(crate) async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
                 files.threads.push(thread);
                 files.chain = Some(parts);
             }
-            // Not refused here: the command may be the one that repairs the file.
+            // No error here: the command may be the one that repairs the file.
             Err(error) => unusable.chain = Some(error.into()),
         }
     }
@@ -99,7 +99,7 @@ pub(crate) async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
     let mut own_name = kept.and_then(|name| name.as_text().map(str::to_owned));
     if let Some(chain) = &files.chain {
         let network = chain.handle.summary().network.id;
-        // Without a network nobody is met, and those met before count as they did.
+        // Without a network, nobody can be met. Peers met in earlier runs keep their level.
         let trust = Trust::new([], network == Network::lan().id);
         match open_friends(&datadir, &identity, network, trust, read_only).await {
             Ok((friends, thread)) => {
@@ -163,16 +163,16 @@ async fn drain(mut output: ChainOutput) {
     }
 }
 
-/// Starts a node, its HTTP server and `node.json` included. Returns once it serves commands.
-/// `layers` are the settings that the configuration was made of, for `config show`.
+/// Starts a node with its HTTP server and `node.json`. Returns once the node serves commands.
+/// `config` was made from `layers`, which `config show` lists.
 pub(crate) async fn start(
     folder: FolderLock,
     config: NodeConfig,
     layers: Layers,
 ) -> Result<RunningNode, RpcError> {
     let datadir = folder.folder().clone();
-    // First: a port in use is refused before any work is done, and health checks get an answer
-    // while the chain opens.
+    // This comes first, so that a port in use fails before any work is done, and health checks get
+    // an answer while the chain opens.
     let listener = match config.metrics {
         Some(address) => Some(Listener::start(address).await?),
         None => None,
@@ -189,7 +189,7 @@ pub(crate) async fn start(
     };
     let chain = open_chain(&datadir, config.cache_mib, miner, false).await?;
     let network = chain.parts.handle.summary().network;
-    // On the built-in network, friends are who is on the same local network.
+    // On the built-in network, peers on the same local network are friends.
     let trust = Trust::new([], network.id == Network::lan().id && config.lan_friends);
     let (friends, friends_thread) =
         open_friends(&datadir, &identity, network.id, trust.clone(), false).await?;
@@ -295,7 +295,7 @@ async fn start_upper(
 
     let metrics_address = listener.as_ref().map(|listener| listener.address);
     let recovery = Recovery::new(base.datadir.file(RECOVERY_FILE), base.keyring.clone());
-    // It ends with the chain.
+    // The task ends with the chain.
     tokio::spawn(recovery.clone().watch(base.chain.handle.clone()));
     let service = Service {
         datadir: base.datadir.clone(),
@@ -321,7 +321,7 @@ async fn start_upper(
         Ok(rpc) => rpc,
         Err(error) => {
             router.stop();
-            // The caller needs the error of the RPC, not how the router ended.
+            // The caller needs the RPC's error, not the router's.
             let _ = router_task.await;
             return Err(error);
         }
@@ -335,7 +335,7 @@ async fn start_upper(
     Ok(Upper { client, liveness, feed, router_task, paid_task, rpc, listener })
 }
 
-/// Starts the task that tells the consoles who paid.
+/// Starts the task that announces incoming payments on consoles.
 fn watch_payments(base: &Base, feed: &EventFeed) -> (PaidSender, PaidTask) {
     announce_payments(PaidParts {
         chain: base.chain.handle.clone(),
@@ -346,7 +346,7 @@ fn watch_payments(base: &Base, feed: &EventFeed) -> (PaidSender, PaidTask) {
     })
 }
 
-/// Decides on the node's name: the given one, else the one that the folder keeps, else the default.
+/// Returns the node's name: the given one, else the folder's, else the default.
 async fn node_name(config: &NodeConfig, friends: &FriendsHandle) -> Result<String, RpcError> {
     let name = match (&config.name, &config.kept_name) {
         (None, Some(kept)) => friends.set_own_name(kept.clone()).await?,
@@ -390,7 +390,7 @@ async fn start_networking(
     let mut tried = config.peers.clone();
     for known in base.friends.known_peers(KNOWN_PEERS).await? {
         let told = if known.source >= AddressSource::Invite { Told::ByUser } else { Told::Before };
-        // Addresses that somebody told, and that nobody proved, are a friend's or are left out.
+        // Unproven addresses of peers that are no friends are left out.
         let kept =
             if base.trust.is_friend(&known.peer) { known.addresses.len() } else { known.proven };
         let addresses = known.addresses.get(..kept).unwrap_or_default();
@@ -402,7 +402,7 @@ async fn start_networking(
     Ok(Networking { net, events, peers, tried })
 }
 
-/// Repeats a command to the network while its queue is full.
+/// Repeats a command until the network's queue takes it.
 async fn until_taken(
     mut command: impl FnMut() -> Result<(), CommandError>,
 ) -> Result<(), CommandError> {
@@ -456,8 +456,8 @@ async fn router_parts(
     })
 }
 
-/// True if the news is that no connection comes of the chat room's first address. Nobody typed it,
-/// and another group may be there.
+/// True if the notice says that the chat room's first address cannot be reached. The user did not
+/// type that address, and another group may be there.
 fn is_about_meeting_place(news: &News) -> bool {
     matches!(news, News::NoWay(attempt) if attempt.address == peer_at(MEETING_PLACE))
 }
@@ -466,7 +466,7 @@ fn is_about_meeting_place(news: &News) -> bool {
 struct RunningRpc {
     address: SocketAddr,
     task: JoinHandle<()>,
-    /// Ends the server when it is sent on, or dropped.
+    /// Stops the server, by a message or by being dropped.
     stop: oneshot::Sender<()>,
 }
 
@@ -521,7 +521,7 @@ async fn finish(
     drop(upper.paid_task);
     upper.feed.push(ConsoleEvent::Stopping);
     drop(upper.listener);
-    // An error means that the server has ended by itself.
+    // An error means that the server has already ended.
     let _ = upper.rpc.stop.send(());
     let _ = upper.rpc.task.await;
     let height = chain.handle.summary().tip.height;

@@ -1,7 +1,7 @@
 //! The settings of a node, and the parsing of their texts.
 //!
-//! The command line fills them in: flags take precedence over environment variables, and those over
-//! defaults.
+//! The command line fills them in. Flags take precedence over environment variables, those over
+//! `friendchain.toml`, and the file over defaults.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -17,32 +17,33 @@ use crate::{
     wire::address::{HostPort, ip_multiaddr},
 };
 
-/// The peer that `people` dials if none is named: the first of a chat room's five nodes.
+/// The peer that `people` dials if no peer is named: the first of a chat room's five nodes.
 pub(crate) const MEETING_PLACE: SocketAddr =
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8_891);
 
-/// The default memory for the caches of coins and store, in MiB.
+/// The default memory for the caches of coins and database pages, in MiB.
 pub(crate) const DEFAULT_CACHE_MIB: u32 = 128;
 
-/// The smallest cache, in MiB: below it the store reads its pages again and again.
+/// The smallest cache, in MiB. Below it, the database would read its pages again and again.
 pub(crate) const MIN_CACHE_MIB: u32 = 16;
 
-/// The largest cache, in MiB: a larger number is a typing error.
+/// The largest cache, in MiB. A larger number is probably a typing error.
 pub(crate) const MAX_CACHE_MIB: u32 = 65_536;
 
 /// The settings of a node.
 #[derive(Debug, Clone)]
 pub(crate) struct NodeConfig {
-    /// The node's name. None: the kept one, else [`NodeConfig::default_name`]. The same name as at
-    /// the last start does not undo a `rename`.
+    /// The node's name. `None`: the kept one, else [`NodeConfig::default_name`]. If the last start
+    /// got the same name, a later `rename` stays in force.
     pub(crate) name: Option<String>,
-    /// The name that the folder's settings keep. It counts if no name was given.
+    /// The name in the folder's settings, used if no name was given.
     pub(crate) kept_name: Option<String>,
     /// The name of a node that never had one.
     pub(crate) default_name: String,
     /// Multiaddrs on which the node accepts connections.
     pub(crate) listen: Vec<String>,
-    /// Multiaddrs at which the user says that others reach the node: a forwarded port, or a name.
+    /// Multiaddrs at which others reach the node, according to the user: a forwarded port, or a
+    /// name.
     pub(crate) external: Vec<String>,
     /// Multiaddrs of the peers to dial, with or without `/p2p/…`.
     pub(crate) peers: Vec<String>,
@@ -64,11 +65,11 @@ pub(crate) struct NodeConfig {
     pub(crate) cache_mib: u32,
     /// Unlocks the wallet at the start.
     pub(crate) passphrase: Option<Secret>,
-    /// True to dial private addresses only. None: true on the built-in network alone.
+    /// True to dial only private addresses. `None`: true on the built-in network only.
     pub(crate) private_only: Option<bool>,
     /// True to ask the router for a mapped port. None: everywhere but on the built-in network.
     pub(crate) port_mapping: Option<bool>,
-    /// Whom the node relays for. None: friends, and nobody on the built-in network.
+    /// The peers for which the node relays. `None`: friends, but nobody on the built-in network.
     pub(crate) relay: Option<RelayMode>,
     /// True if, on the built-in network, a private address makes a peer a friend.
     pub(crate) lan_friends: bool,
@@ -77,7 +78,7 @@ pub(crate) struct NodeConfig {
 }
 
 impl NodeConfig {
-    /// Creates settings for a node that listens on a port of the system's choice and never mines.
+    /// Returns settings for a node that never mines and listens on a port that the system chooses.
     #[must_use]
     pub(crate) fn new(default_name: String) -> Self {
         Self {
@@ -105,7 +106,7 @@ impl NodeConfig {
     }
 }
 
-/// Whom a node relays for that others can reach.
+/// The peers for which a reachable node relays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RelayMode {
     /// For friends, within stated bytes and time
@@ -115,7 +116,7 @@ pub(crate) enum RelayMode {
 }
 
 /// Returns the multiaddrs of all interfaces at a port: IPv4 and IPv6, over TCP and QUIC. A machine
-/// that lacks IPv6 listens on IPv4 alone.
+/// without IPv6 listens on IPv4 only.
 #[must_use]
 pub(crate) fn listen_anywhere(port: u16) -> Vec<String> {
     let all: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
@@ -154,7 +155,7 @@ pub(crate) fn parse_peer(text: &str) -> Result<String, RpcError> {
     if text.starts_with('/') {
         return Ok(text.to_owned());
     }
-    // The command line allows neither port 0 of a name nor `_`, which no host's name has.
+    // The command line accepts neither a name with port 0 nor `_`, which no host name contains.
     let is_host = |parsed: &HostPort<'_>| match parsed {
         HostPort::Socket(_) => true,
         HostPort::Name { host, port } => *port > 0 && !host.contains('_'),
@@ -171,8 +172,8 @@ pub(crate) fn parse_peer(text: &str) -> Result<String, RpcError> {
     }
 }
 
-/// Parses an `--external` into multiaddrs: a multiaddr itself, or `HOST:PORT`, which stands for TCP
-/// and QUIC.
+/// Parses an `--external` into multiaddrs: a multiaddr itself, or a `HOST:PORT` for both TCP and
+/// QUIC.
 pub(crate) fn parse_external(text: &str) -> Result<Vec<String>, RpcError> {
     if text.starts_with('/') {
         return Ok(vec![text.to_owned()]);
@@ -221,7 +222,7 @@ pub(crate) fn checked_name(name: &str) -> Result<String, RpcError> {
         .map_err(|error: NameError| RpcError::new("bad_name", error.to_string()))
 }
 
-/// Returns the name of a node that was given none: its id, else the user's name on this machine,
+/// Returns the name of a node without a given name: its id, else the user's name on this machine,
 /// else `friend`.
 #[must_use]
 pub(crate) fn default_name(id: Option<&NodeId>) -> String {

@@ -1,7 +1,8 @@
-//! Shares the wallet of a data folder: opened when first needed, used by one caller at a time.
+//! Shares the wallet of a data folder: it is opened when first needed, and one caller uses it at a
+//! time.
 //!
-//! A send holds the wallet from reading the coins until the chain has accepted the trade. So two
-//! sends at once never select the same coin.
+//! A payment holds the wallet from reading the coins until the chain has accepted the trade. Two
+//! payments at once therefore never select the same coin.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -89,7 +90,8 @@ impl Keyring {
         let mut wallet = self.open().await?;
         match passphrase {
             Some(passphrase) if wallet.is_locked(moment_with_sleep()) => {
-                // Before the unlock: a caller that is cancelled meanwhile leaves it locked too.
+                // Set before the unlock: if the caller is cancelled meanwhile, the wallet is still
+                // locked again.
                 wallet.lock_after = true;
                 wallet.unlock(passphrase, None).await
             }
@@ -137,7 +139,7 @@ impl OpenWallet {
 impl Drop for OpenWallet {
     fn drop(&mut self) {
         if self.lock_after {
-            // The only error is a wallet without passphrase, and this one was unlocked with one.
+            // The only error is a wallet without a passphrase, and this wallet has one.
             let _ = self.wallet.lock();
         }
     }

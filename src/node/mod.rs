@@ -3,7 +3,7 @@
 //! - `compose`: starts a node with [`start`], or opens a folder for one command with [`open()`].
 //! - `router`: the task between network, chain, miner, friends and commands.
 //! - `service`: the implementation of the RPC.
-//! - `settings`: what `friendchain.toml` keeps, and the order of precedence.
+//! - `settings`: `friendchain.toml`, and the order of precedence.
 //! - `metrics`: health checks and metrics over HTTP.
 
 mod blocking;

@@ -1,4 +1,4 @@
-//! Opens the files of a folder: the chain with its thread and miner, and the friends.
+//! Opens the files of a folder: the chain with its thread and miner, and the friends' file.
 
 use std::thread::JoinHandle;
 
@@ -31,8 +31,8 @@ const SOLVED: usize = 16;
 /// The store's cache while a chain's file is created, in MiB: one block passes through it.
 const CREATE_CACHE_MIB: usize = 16;
 
-/// The channels that a chain's thread and miner send on. The owner has to receive from both: the
-/// chain thread waits while its queue is full.
+/// The channels that a chain's thread and miner send on. The owner must receive from both, since
+/// the chain thread blocks while its queue is full.
 pub(crate) struct ChainOutput {
     pub(crate) events: mpsc::Receiver<ChainEvent>,
     /// Headers that the miner has solved.
@@ -47,10 +47,10 @@ pub(crate) struct OpenChain {
     pub(crate) metrics: StoreMetrics,
 }
 
-/// The reason that a folder's chain could not be opened.
+/// The reason why a folder's chain could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenChainError {
-    /// The file was refused.
+    /// The file was rejected.
     #[error(transparent)]
     File(#[from] OpenError),
     /// A thread failed, or could not be started.
@@ -59,7 +59,7 @@ pub(crate) enum OpenChainError {
 }
 
 impl OpenChainError {
-    /// Returns true if the file's content is at fault, so that a reindex may repair it.
+    /// True if the file's content is at fault, so that a reindex may repair it.
     pub(crate) const fn is_bad_file(&self) -> bool {
         matches!(
             self,
@@ -118,7 +118,7 @@ pub(crate) async fn open_friends(
     friends::spawn(friends).map_err(RpcError::no_threads)
 }
 
-/// Creates the chain's file with its genesis. `checkpoint` is the block that an invite names.
+/// Creates the chain's file with its genesis. `checkpoint` is from an invite.
 pub(crate) async fn create_chain(
     folder: &DataDir,
     network: Network,
@@ -132,7 +132,7 @@ pub(crate) async fn create_chain(
     Ok(())
 }
 
-/// Creates the chain of the built-in network in a folder that has no chain.
+/// Creates the built-in network's chain in a folder without a chain.
 pub(crate) async fn adopt_lan(folder: &DataDir) -> Result<(), RpcError> {
     if store::exists(&folder.file(CHAIN_FILE)) {
         return Ok(());

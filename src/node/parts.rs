@@ -17,7 +17,7 @@ pub(crate) struct ChainParts {
     pub(crate) miner: MinerHandle,
 }
 
-/// Everything with threads that has a file of the folder open.
+/// Everything in threads of its own that has a file of the folder open.
 pub(crate) struct OpenFiles {
     /// None if the folder has no usable chain.
     pub(crate) chain: Option<ChainParts>,

@@ -1,8 +1,7 @@
-//! Looks for the addresses of a restored wallet in the blocks of the chain, those that are here and
-//! those that come later.
+//! Searches the chain for the addresses of a restored wallet, in stored blocks and in later ones.
 //!
 //! The blocks are read in parts from snapshots, on a blocking thread and without the chain thread.
-//! The search is one walk for all addresses, in memory of about 100 bytes for each.
+//! One pass over the blocks searches for all addresses, with about 100 bytes of memory for each.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -19,7 +18,7 @@ use crate::{
 /// Blocks that are read from one snapshot, which pins pages of the file meanwhile.
 const BLOCKS_AT_ONCE: usize = 256;
 
-/// Blocks after which the place of the search is stored. After a crash so many are read again.
+/// Blocks after which the search's progress is stored. After a crash, at most these are read again.
 const BLOCKS_UNSAVED: Height = 10_000;
 
 /// The search of a data folder. Clones share it.
@@ -30,17 +29,17 @@ pub(crate) struct Recovery {
     state: Arc<Mutex<State>>,
 }
 
-/// The search, as far as the file was read.
+/// The state of the search.
 #[derive(Debug, Default)]
 enum State {
-    /// The file was not read yet.
+    /// The file has not been read yet.
     #[default]
     Unread,
     /// There is no restored wallet here.
     Absent,
     Searching {
         search: Box<Search>,
-        /// The height that the file says was searched.
+        /// The height of the progress in the file.
         saved: Height,
     },
 }
@@ -121,8 +120,8 @@ impl Recovery {
         Ok(())
     }
 
-    /// Makes more keys if too few are left behind the last address. Returns true if it did. While
-    /// the wallet is locked it does not: the next call tries again.
+    /// Derives more keys if too few are left beyond the last address in use. Returns true if it
+    /// did. While the wallet is locked, it returns false, and the next call tries again.
     async fn extend(&self, state: &mut MutexGuard<'_, State>) -> Result<bool, RpcError> {
         let State::Searching { search, .. } = &mut **state else { return Ok(false) };
         let Some(mut wallet) = self.keyring.open_if_there().await? else { return Ok(false) };
@@ -139,7 +138,7 @@ impl Recovery {
         Ok(blocking(move || search.write(&path)).await??)
     }
 
-    /// Goes on with the search at each new block, until the chain is closed.
+    /// Continues the search at each new block, until the chain is closed.
     pub(crate) async fn watch(self, chain: ChainHandle) {
         let mut summary = chain.watch();
         let mut seen = None;
@@ -185,7 +184,7 @@ fn walk(
 fn last_shared(search: &Search, reader: &ChainReader) -> Option<(Height, BlockHash)> {
     let (_, mut hash) = search.scanned()?;
     loop {
-        // An unknown block is one of another chain, on which this folder was before.
+        // An unknown block belongs to another chain, which this folder had before.
         let (header, is_on_best_chain) = reader.header(&hash)?;
         if is_on_best_chain {
             return Some((header.height, hash));

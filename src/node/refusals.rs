@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// Converts errors that know the code of each of their variants.
+/// Converts errors whose variants each have a code.
 macro_rules! coded {
     ($($error:ty),* $(,)?) => {$(
         impl From<$error> for RpcError {
@@ -31,7 +31,7 @@ macro_rules! coded {
     )*};
 }
 
-/// Converts errors that have one code each.
+/// Converts errors that have one code.
 macro_rules! named {
     ($($error:ty => $code:literal),* $(,)?) => {$(
         impl From<$error> for RpcError {

@@ -1,4 +1,4 @@
-//! Corrects the clocks of the nodes by causality: nothing arrives before it was made.
+//! Corrects the clocks of the nodes by causality: nothing arrives before it was sent.
 //!
 //! Each block, trade and chat line that went from one node to another bounds how far their clocks
 //! can differ: the corrected time of arrival is not before the corrected time of departure. The
@@ -40,7 +40,7 @@ pub(super) fn corrections(story: &Story) -> Vec<Micros> {
     for chat in &story.chats {
         let origin = chat.journey.departure();
         add(&mut delays, origin, chat.journey.sightings.iter().copied());
-        // The receipt's way back to the sender.
+        // The receipt's path back to the sender.
         if let (Some(_), [received]) = (&chat.to, chat.journey.sightings.as_slice()) {
             add(&mut delays, Some(*received), chat.delivered);
         }

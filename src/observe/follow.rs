@@ -1,5 +1,5 @@
-//! `observe --follow`: keeps the report live in a terminal. If the output is no terminal, prints
-//! the time line entry by entry.
+//! `observe --follow`: keeps the report up to date in a terminal. If the output is not a terminal,
+//! prints the time line entry by entry.
 
 use std::{
     collections::HashSet,
@@ -12,17 +12,18 @@ use super::{ObserveError, Options, open, report::Report, text, write_page};
 /// The time between two reads of the logs.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The age at which an entry is printed, so that its block has had time to spread. If the logs are
-/// silent for as long, all remaining entries are printed.
+/// The age at which an entry is printed, so that its block has had time to spread. If the logs get
+/// no new lines for as long, all remaining entries are printed.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Clears the terminal and moves the cursor to its first line (ECMA-48 ED and CUP).
 const CLEAR: &str = "\x1b[2J\x1b[3J\x1b[H";
 
-/// The rows that a common terminal has for the time line, beside the tables of a small group.
+/// The rows of a common terminal that are left for the time line, beside the tables of a small
+/// group.
 const ROWS: usize = 15;
 
-/// Keeps the report live until `ended` resolves, or until all logs were pipes and have ended.
+/// Keeps the report up to date until `ended` resolves, or until all logs were pipes and have ended.
 ///
 /// # Errors
 /// See [`ObserveError`].

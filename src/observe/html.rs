@@ -202,7 +202,7 @@ fn reorganisation_table(page: &mut String, report: &Report) {
 }
 
 fn node_table(page: &mut String, report: &Report) {
-    // `table` reverses its rows, but nodes keep their order.
+    // `table` reverses its rows, so reverse the nodes to keep their order.
     let nodes = report.nodes.iter().rev().map(|node| {
         let height = node.height.map_or_else(|| "–".to_owned(), |height| height.to_string());
         let (mined, stale, starts) =

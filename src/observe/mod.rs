@@ -37,7 +37,8 @@ use self::{reading::Logs, report::Report};
 pub(crate) struct Options {
     /// Log files, folders of them, or `-` for standard input.
     pub(crate) logs: Vec<PathBuf>,
-    /// At most so many entries of the time line, and rows of each table, are printed: the last.
+    /// The number of entries of the time line, and of rows in each table, that are printed: the
+    /// last ones.
     pub(crate) limit: usize,
     /// True to print one JSON document instead of text.
     pub(crate) json: bool,
@@ -53,7 +54,7 @@ pub(crate) enum ObserveError {
     Log { path: PathBuf, cause: io::Error },
     #[error("there are no logs in {}: a log's name ends in .log, .json or .jsonl", path.display())]
     NoLogs { path: PathBuf },
-    /// None of the lines is a node's event.
+    /// None of the lines is an event of a node.
     #[error(
         "none of the lines ({broken}) is of a node's JSON log; start nodes with --log-format json"
     )]
@@ -71,7 +72,8 @@ pub(crate) enum ObserveError {
     Output(#[from] io::Error),
 }
 
-/// Reads the logs once and writes the report to `out`; also the page, if `options` asks for one.
+/// Reads the logs once and writes the report to `out`. Also writes the page, if `options` asks for
+/// one.
 ///
 /// # Errors
 /// See [`ObserveError`]. Broken lines are no error.
@@ -98,7 +100,7 @@ pub(crate) fn observe(options: &Options, out: &mut dyn Write) -> Result<(), Obse
     Ok(())
 }
 
-/// Opens the logs, and refuses a page that would overwrite one of them.
+/// Opens the logs. Fails if the page would overwrite one of them.
 fn open(options: &Options, live: bool) -> Result<Logs, ObserveError> {
     let logs = Logs::open(&options.logs, live)?;
     match options.html.as_ref().filter(|path| logs.contains(path)) {
@@ -107,14 +109,14 @@ fn open(options: &Options, live: bool) -> Result<Logs, ObserveError> {
     }
 }
 
-/// Writes the page atomically. A path that exists and is no regular file, such as a device, is
+/// Writes the page atomically. A path that exists and is not a regular file, such as a device, is
 /// written to in place.
 fn write_page(path: &Path, report: &Report) -> Result<(), ObserveError> {
     let failed = |cause| ObserveError::Page { path: path.to_owned(), cause };
     if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
         return fs::write(path, html::page(report)).map_err(failed);
     }
-    // A link stays a link: the page is replaced at its own place.
+    // If the path is a link, its target is replaced.
     let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let unfinished = place.with_extension("html-unfinished");
     fs::write(&unfinished, html::page(report)).map_err(failed)?;

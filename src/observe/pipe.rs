@@ -47,7 +47,7 @@ impl Pipe {
             }
         };
         if let Err(cause) = thread::Builder::new().name("pipe".into()).spawn(read_all) {
-            // The queue is empty, so that there is room.
+            // The queue is empty, so there is room.
             let _ = failures.try_send(Err(cause));
         }
         Self { chunks, chunk: Cursor::default(), taken: 0, ended: false }

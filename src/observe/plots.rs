@@ -8,7 +8,7 @@ use super::{
     text::{clock, date},
 };
 
-/// The width of every plot but the chain's, in units of its view box.
+/// The width of every plot except the chain's, in units of its view box.
 const WIDTH: f64 = 960.0;
 /// The left end of the horizontal axis. The labels of the vertical axis are left of it.
 const LEFT: f64 = 88.0;
@@ -19,8 +19,8 @@ const TIME_STEPS: [f64; 14] = [
     1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_200.0, 1_800.0, 3_600.0, 21_600.0,
 ];
 
-/// The most marks of one plot. More would not be clearer and would make the page heavy, so they
-/// are thinned evenly.
+/// The most marks of one plot. More would not be clearer and would make the page large, so they are
+/// thinned evenly.
 const MARKS: usize = 4_000;
 /// The number of node colours in `page.css`; further nodes reuse them.
 const COLOURS: usize = 8;
@@ -75,7 +75,7 @@ pub(super) fn colour(report: &Report, name: &str) -> String {
     )
 }
 
-/// Picks at most about `most` marks, evenly.
+/// Picks about `most` marks, evenly spread.
 fn thinned<T>(most: usize, marks: &[T]) -> impl Iterator<Item = &T> {
     marks.iter().step_by(marks.len().div_ceil(most).max(1))
 }

@@ -1,4 +1,4 @@
-//! Finds the log files and reads each on from its last position.
+//! Finds the log files, and continues reading each from its last position.
 
 use std::{
     collections::HashSet,
@@ -35,8 +35,8 @@ impl Read for Source {
     }
 }
 
-/// The lines read so far, each as a hash of 8 bytes. The key is random, so that no log can be made
-/// to collide on purpose.
+/// The lines read so far, each as a hash of 8 bytes. The hash key is random, so that nobody can
+/// craft a log with collisions.
 #[derive(Default)]
 struct Seen {
     lines: HashSet<u64>,
@@ -44,8 +44,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// Remembers a line; true if it is new. Equal lines, time included, come from copies of one
-    /// log.
+    /// Remembers a line; returns true if it is new. Lines that are equal, time included, come from
+    /// copies of one log.
     fn is_new(&mut self, line: &[u8]) -> bool {
         self.lines.insert(self.key.hash_one(line))
     }
@@ -53,7 +53,7 @@ impl Seen {
 
 /// An open log.
 struct Log {
-    /// The canonical path, so that links and detours to one file are one log.
+    /// The canonical path, so that different paths to one file are one log.
     path: PathBuf,
     reader: BufReader<Source>,
     /// The start of a line whose end has not been read yet.
@@ -143,7 +143,7 @@ impl Logs {
         Ok(live_or_whole(file, self.live && !is_file))
     }
 
-    /// Reads the lines written since the last call; true if there were any.
+    /// Reads the lines written since the last call; returns true if there were any.
     pub(super) fn read_on(&mut self) -> Result<bool, ObserveError> {
         self.open_new()?;
         let before = self.story.lines.saturating_add(self.story.broken);
@@ -154,7 +154,7 @@ impl Logs {
         Ok(self.story.lines.saturating_add(self.story.broken) != before)
     }
 
-    /// Takes last lines without a newline as whole, after the end of the logs.
+    /// Treats last lines without a newline as complete, after the end of the logs.
     pub(super) fn finish(&mut self) {
         for (number, log) in self.open.iter_mut().enumerate() {
             log.take_line(number, &mut self.seen, &mut self.story);
@@ -181,7 +181,7 @@ impl Log {
             let read = (&mut self.reader).take(limit).read_until(b'\n', &mut self.unfinished)?;
             let ended = self.unfinished.last() == Some(&b'\n');
             if !ended && read < room {
-                // End of the data so far. The rest of an unfinished line comes with a later call.
+                // The end of the data so far. A later call reads the rest of an unfinished line.
                 return Ok(());
             }
             if ended {

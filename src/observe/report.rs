@@ -1,5 +1,5 @@
-//! Computes the figures of a [`Story`] by corrected clocks: spread of blocks, trades and chat, the
-//! nodes' shares, reorgs, and the time line.
+//! Computes the figures of a [`Story`] by corrected clocks: the spread of blocks, trades and chat,
+//! the nodes' shares, reorgs, and the time line.
 
 use serde::{Serialize, Serializer};
 
@@ -54,7 +54,7 @@ pub(super) struct BlockRow {
     pub(super) holders: usize,
     /// True if another block of this height is on more best chains, or no best chain has this one.
     pub(super) stale: bool,
-    /// The delays to the nodes that were up when the block was mined, its miner left out.
+    /// The delays to the nodes that ran when the block was mined, without its miner.
     pub(super) spread_ms: Option<Spread>,
 }
 
@@ -93,7 +93,7 @@ pub(super) struct ReorganisationRow {
     pub(super) connected: u64,
 }
 
-/// A node and its share in what happened.
+/// A node and its part in the story.
 #[derive(Debug, Serialize)]
 pub(super) struct NodeRow {
     pub(super) name: String,
@@ -173,8 +173,8 @@ pub(super) struct Report {
     pub(super) broken_lines: u64,
     /// Lines that had been read before, from copies of logs.
     pub(super) repeated_lines: u64,
-    /// Events that nodes did not log, since peers caused too many of them. Spreads then lack some
-    /// arrivals.
+    /// Events that nodes did not log, since peers caused too many of them. The spreads then lack
+    /// some arrivals.
     pub(super) suppressed_events: u64,
     pub(super) from: Option<i64>,
     pub(super) until: Option<i64>,
@@ -242,12 +242,12 @@ impl<'a> CorrectedStory<'a> {
         self.names[node].clone()
     }
 
-    /// Returns the delay to each node that was up at departure. A node that started later fetched
-    /// the data by itself, which is no spread.
+    /// Returns the delay to each node that was running at departure. A node that started later
+    /// fetched the data itself, so it does not count.
     fn delays(&self, journey: &Journey) -> Vec<Micros> {
         let Some((origin, sent)) = journey.departure() else { return Vec::new() };
         let sent = self.corrected(origin, sent);
-        // True if the run in which the node saw it had begun by departure.
+        // True if the run in which the node saw it had begun by the departure.
         let was_up = |(node, came): &&Sighting| {
             let starts = &self.starts[*node];
             let before = starts.partition_point(|first| first <= came);
@@ -327,7 +327,7 @@ impl<'a> CorrectedStory<'a> {
         format!("mined block {} …{end}: reached {reached}", block.height)
     }
 
-    /// Describes how many other nodes a journey reached, and after how long the last.
+    /// Describes how many other nodes a journey reached, and the delay of the last one.
     fn reached(&self, journey: &Journey) -> String {
         match Spread::of(self.delays(journey)) {
             Some(spread) => {

@@ -28,7 +28,7 @@ pub(super) struct Session {
     pub(super) stopped: bool,
 }
 
-/// A node that began to listen. It will log its start a little later.
+/// The time at which a node began to listen. Its start is logged a little later.
 #[derive(Debug, Clone, Copy)]
 struct Listening {
     since: Micros,
@@ -51,13 +51,13 @@ pub(super) struct NodeStory {
     pub(super) height: Option<u32>,
 }
 
-/// A node, and the time at which it first saw something.
+/// A node, and the time at which it first saw an object.
 pub(super) type Sighting = (NodeId, Micros);
 
-/// The spread of a block, trade or chat line.
+/// The spread of a block, trade or chat line over the nodes.
 #[derive(Debug, Default)]
 pub(super) struct Journey {
-    /// The node that made it, and when.
+    /// The node that made the object, and the time.
     pub(super) origin: Option<Sighting>,
     /// The first sighting of each node.
     pub(super) sightings: Vec<Sighting>,
@@ -74,8 +74,8 @@ impl NodeStory {
         let listening = self.listens_since(time);
         match self.sessions.last_mut() {
             Some(session) if starts && session.started && !session.stopped => {
-                // The run before was killed. Lines since the node listens again belong to the new
-                // run.
+                // The run before was killed. Lines since the node began to listen again belong to
+                // the new run.
                 session.last = listening.map_or(session.last, |listening| listening.last_before);
                 self.begin(listening.map_or(time, |listening| listening.since));
             }
@@ -100,8 +100,8 @@ impl NodeStory {
 }
 
 impl Journey {
-    /// Returns where and when the journey began. A node may log a block as connected just before it
-    /// logs it as mined, so the earlier of both times counts.
+    /// Returns the node and the time at which the journey began. A node may log a block as
+    /// connected just before it logs it as mined, so the earlier time counts.
     pub(super) fn departure(&self) -> Option<Sighting> {
         let (node, time) = self.origin?;
         let own = self.sightings.iter().find(|(seen, _)| *seen == node);
@@ -128,7 +128,7 @@ pub(super) struct BlockStory {
     pub(super) holders: Vec<NodeId>,
 }
 
-/// A chat line on its way.
+/// A chat line and its journey.
 #[derive(Debug, Default)]
 pub(super) struct ChatStory {
     pub(super) journey: Journey,
@@ -211,7 +211,7 @@ impl Story {
     /// Adds one line of the log with the number `log`.
     pub(super) fn add_line(&mut self, log: usize, line: &Line<'_>) {
         let (fields, time) = (&line.fields, line.time);
-        // A line that a library logged before the node had a name.
+        // A library logged this line before the node had a name.
         if fields.node.is_empty() {
             self.lines = self.lines.saturating_add(1);
             return;
@@ -275,7 +275,7 @@ impl Story {
         Some(node)
     }
 
-    /// Applies an event; `None` if it lacks a field that nodes always log with it.
+    /// Applies an event; `None` if it lacks a field that nodes always log.
     fn apply(
         &mut self,
         event: Event,
@@ -285,7 +285,7 @@ impl Story {
     ) -> Option<()> {
         let sighting = (node, time);
         match event {
-            // A run begins with it, which `extend_session` has noted.
+            // It begins a run, which `extend_session` has recorded.
             Event::Listening => {}
             Event::NodeStarted => self.node_started(node, time, fields),
             Event::NodeStopped => self.node_stopped(node, time),
@@ -472,7 +472,7 @@ impl Story {
         self.chat_ids.get(chat).cloned().unwrap_or_default()
     }
 
-    /// Returns the name of a peer whose log is among the inputs, or else the end of its id.
+    /// Returns the name of a peer whose log is among the inputs; otherwise the end of its id.
     pub(super) fn peer_name(&self, peer: &str) -> String {
         let known = self.by_peer_id.get(peer);
         known.map_or_else(|| format!("…{}", tail(peer, 8)), |node| self.nodes[*node].name.clone())

@@ -32,7 +32,8 @@ pub fn escape(text: &str) -> String {
 /// A map from values to positions, linear or logarithmic.
 #[derive(Debug, Clone, Copy)]
 pub struct Scale {
-    /// The least value; its logarithm to base 10 on a logarithmic scale. So is `to`.
+    /// The least value, or its logarithm to base 10 on a logarithmic scale. The same applies to
+    /// `to`.
     pub(super) from: f64,
     pub(super) to: f64,
     start: f64,

@@ -1,4 +1,4 @@
-//! Tests of `observe` as a whole, on hostile logs and on long ones.
+//! Tests of `observe` as a whole, on hostile and on long logs.
 
 use std::{
     fmt::Write as _,

@@ -219,7 +219,7 @@ fn write_summary(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     }
 }
 
-/// Returns the first 16 digits of a hash, enough to tell hashes apart.
+/// Returns the first 16 digits of a hash, which are enough to distinguish hashes.
 pub(super) fn first_digits(hash: &str) -> String {
     hash.get(..16).unwrap_or_default().to_owned()
 }

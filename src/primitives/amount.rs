@@ -22,7 +22,7 @@ const DECIMALS: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Amount(u64);
 
-/// A reason for which a text is no amount.
+/// The reason why a text is not an amount.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AmountError {
     /// The text does not have the form `12` or `12.5`.

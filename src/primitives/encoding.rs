@@ -18,7 +18,7 @@ use std::fmt;
 
 use serde::{Deserializer, Serializer, de};
 
-/// A reason for which bytes are not the encoding of a value.
+/// The reason why bytes are not the encoding of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The bytes end inside the value.
@@ -277,7 +277,7 @@ mod tests {
         Ok(())
     }
 
-    /// Checks that changed bytes are refused, or are the encoding of another value.
+    /// Checks that changed bytes are rejected, or are the encoding of another value.
     fn no_second_encoding<T: Encode + Decode + PartialEq + fmt::Debug>(
         value: &T,
         changes: &[(usize, u8)],

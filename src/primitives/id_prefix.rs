@@ -4,7 +4,7 @@ use std::{ops::RangeInclusive, str::FromStr};
 
 use super::{printable, trimmed};
 
-/// The fewest characters of an id that users may give, of hashes and peer ids alike.
+/// The fewest characters of an id that a user may type, for hashes and peer ids alike.
 pub(crate) const MIN_ID_CHARS: usize = 4;
 
 /// Hex digits of a whole hash.
@@ -21,7 +21,7 @@ pub(crate) struct IdPrefix {
     last: [u8; 32],
 }
 
-/// The error for a text that is no hash and no start of one.
+/// The error for a text that is neither a hash nor the start of one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum IdPrefixError {
     /// The text has other characters than hex digits, or too many.

@@ -50,7 +50,7 @@ impl Owner {
     pub const ZERO: Self = Self([0; 20]);
 }
 
-/// A reason for which a text is no address.
+/// The reason why a text is not an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// The text has the form of an address, but a letter is wrong.
@@ -95,7 +95,7 @@ impl FromStr for Address {
             }
         })?;
         let bytes: Vec<u8> = checked.byte_iter().collect();
-        // One more letter would hold only padding and give the owner a second address.
+        // One more letter would hold only padding, and would give the owner a second address.
         if text.len() != ADDRESS_CHARS
             || !checked.hrp().as_str().eq_ignore_ascii_case(ADDRESS_PREFIX)
         {

@@ -1,10 +1,10 @@
-//! Names of friends: which texts may be one, and which of them look alike.
+//! Names of friends: the texts that may be a name, and the names that look alike.
 //!
-//! A name is a label that its key signed, so that anybody may take anybody's. The rule keeps out
-//! what a reader cannot see, and [`FriendName::is_like`] finds the names that a reader takes for
-//! one another: their skeletons of Unicode TR 39 are equal, with upper and lower case or without.
+//! A name is a label that its key signed, so anybody may take anybody's name. The rule excludes
+//! characters that a reader cannot see. [`FriendName::is_like`] finds names that a reader may
+//! confuse: their skeletons by Unicode TR 39 are equal, with or without regard to capital letters.
 //!
-//! The rule depends on Unicode's tables, which grow. Nothing of consensus may use it: the name of a
+//! The rule depends on Unicode's tables, which grow. Consensus must not use it, so the name of a
 //! network has a frozen rule of its own.
 
 use icu_properties::props::{
@@ -23,13 +23,13 @@ pub(crate) const MAX_NAME_CHARS: usize = 32;
 /// covers the lines above and below.
 const MAX_MARKS: usize = 4;
 
-/// The most characters of a text that are compared with names: a longer text is no name.
+/// The most characters of a text that are compared with names. A longer text is not a name.
 const MAX_SOUGHT: usize = 4 * MAX_NAME_CHARS;
 
 const ZWNJ: char = '\u{200c}';
 const ZWJ: char = '\u{200d}';
 
-/// A reason for which a text may not be a friend's name. The texts inside are printable.
+/// The reason why a text may not be a friend's name. The texts inside are printable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The name is empty or only white space.
@@ -38,7 +38,7 @@ pub enum NameError {
     /// The name has more than 32 characters.
     #[error("'{0}' is too long for a name: {MAX_NAME_CHARS} characters at most")]
     TooLong(String),
-    /// The name has a `#` or what looks like one, white space, or a control character.
+    /// The name has a `#` or a character like it, white space, or a control character.
     #[error("'{0}' may not be a name: names hold no '#', no spaces and no control characters")]
     Character(String),
     /// The name has a character that is invisible, or unassigned, or of private use.
@@ -56,7 +56,7 @@ pub enum NameError {
 }
 
 impl NameError {
-    /// True if every version of Unicode finds this fault, so that its author is to blame.
+    /// True if every version of Unicode has this fault, so that the author is to blame.
     #[must_use]
     pub(crate) const fn is_certain(&self) -> bool {
         match self {
@@ -84,9 +84,9 @@ impl NameError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FriendName {
     text: String,
-    /// The skeleton of the name as it is written.
+    /// The skeleton of the name as written.
     written: String,
-    /// The skeleton without the difference of upper and lower case, and of width.
+    /// The skeleton without the differences between capital and small letters, and of width.
     folded: String,
 }
 
@@ -101,7 +101,7 @@ impl FriendName {
         Ok(Self::of(text))
     }
 
-    /// Checks a name that a peer signed. Its bytes are signed, so that nothing is composed here.
+    /// Checks a name that a peer signed. Its bytes are signed, so accents are not composed here.
     pub(crate) fn signed(text: &str) -> Result<Self, NameError> {
         check(text)?;
         if is_nfc(text) {
@@ -111,8 +111,8 @@ impl FriendName {
         }
     }
 
-    /// Makes a name of any text, to look for it or to show it. Replaces what nobody sees by U+FFFD,
-    /// but compares the text as a reader sees it.
+    /// Makes a name of any text, to search for it or to show it. Replaces invisible characters by
+    /// U+FFFD, but compares the text as a reader sees it.
     #[must_use]
     pub(crate) fn of_any(text: &str) -> Self {
         let text: String = text.chars().take(MAX_SOUGHT).nfc().collect();
@@ -139,7 +139,7 @@ impl FriendName {
         self.written == other.written || self.folded == other.folded
     }
 
-    /// Returns the two texts of which names that look alike share at least one.
+    /// Returns two texts. Names that look alike share at least one of them.
     #[must_use]
     pub(crate) fn skeletons(&self) -> [&str; 2] {
         [&self.written, &self.folded]
@@ -152,7 +152,7 @@ pub(crate) fn composed(text: &str) -> String {
     text.nfc().collect()
 }
 
-/// True if a text has letters, digits and their marks only, of any script. Joiners may stand where
+/// True if a text has only letters, digits and their marks, of any script. Joiners may stand where
 /// the script needs them.
 #[must_use]
 pub(crate) fn spells_word(text: &str) -> bool {
@@ -167,7 +167,7 @@ pub(crate) fn spells_word(text: &str) -> bool {
     chars.iter().enumerate().all(fits) && has_few_marks(text)
 }
 
-/// Checks all but the normalization form.
+/// Checks everything except the normalization form.
 fn check(text: &str) -> Result<(), NameError> {
     if text.trim().is_empty() {
         return Err(NameError::Empty);
@@ -195,18 +195,18 @@ fn check(text: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// Returns the beginning of a text for a sentence.
+/// Returns the beginning of a text, for a sentence.
 fn shown(text: &str) -> String {
     printable(&text.chars().take(48).collect::<String>())
 }
 
-/// True for `#`, which begins a suffix, and for what a reader takes for it.
+/// True for `#`, which begins a suffix, and for characters that look like it.
 fn is_hash(c: char) -> bool {
     matches!(c, '#' | '\u{266f}' | '\u{2317}' | '\u{22d5}' | '\u{29e3}')
         || std::iter::once(c).nfkc().any(|c| c == '#')
 }
 
-/// True if everybody sees the character: it is assigned, and is no format character, filler,
+/// True if everybody sees the character: it is assigned, and is not a format character, filler,
 /// variation selector or blank.
 fn is_seen(c: char) -> bool {
     let category = GeneralCategory::for_char(c);
@@ -222,7 +222,7 @@ fn is_seen(c: char) -> bool {
             | GeneralCategory::ParagraphSeparator
             | GeneralCategory::EnclosingMark
     );
-    // The blank of Braille, the null notehead, and two that stand for what is missing.
+    // The blank of Braille, the null notehead, and two characters that stand for missing ones.
     let is_blank = matches!(c, '\u{2800}' | '\u{1d159}' | '\u{fffc}' | '\u{fffd}');
     !is_hidden && !is_blank && !DefaultIgnorableCodePoint::for_char(c)
 }
@@ -256,7 +256,7 @@ fn is_joined(chars: &[char], at: usize) -> bool {
         return true;
     }
     match chars.get(at) {
-        // As Bengali and Kannada write a letter that keeps its form before the virama.
+        // In Bengali and Kannada, a letter keeps its form before the virama this way.
         Some(&ZWJ) => {
             let letter = before.last().is_some_and(|c| c.is_alphabetic() && !c.is_ascii());
             letter && after.first().is_some_and(is_virama)
@@ -274,7 +274,7 @@ fn is_joined(chars: &[char], at: usize) -> bool {
     }
 }
 
-/// True if a reader or a command takes the text for an address or a peer id.
+/// True if a reader or a command may take the text for an address or a peer id.
 fn misleads(text: &str) -> bool {
     if Address::looks_like(text) || PeerId::looks_like(text) {
         return true;
@@ -286,8 +286,8 @@ fn misleads(text: &str) -> bool {
     like_a_peer || begins_as_address(text)
 }
 
-/// True if the text begins with what looks like `fc1`. An `l` or `I` in place of the digit is no
-/// such beginning, since words have them.
+/// True if the text begins with something that looks like `fc1`. An `l` or `I` in place of the
+/// digit does not count, since words contain them.
 fn begins_as_address(text: &str) -> bool {
     let mut chars = text.nfkc().filter(|c| !matches!(*c, ZWJ | ZWNJ));
     let mut is_letter = |letter: char| {

@@ -1,4 +1,4 @@
-//! The word of a list that a mistyped word was meant to be.
+//! Finds the word of a list that is nearest to a mistyped word.
 
 use strsim::osa_distance;
 
@@ -10,8 +10,8 @@ const MAX_WORD_BYTES: usize = 64;
 
 /// Returns the name that a mistyped word was probably meant to be.
 ///
-/// It is the same word in another spelling, the only name that begins with the word, a name of
-/// which the word is a part, or a name with few other letters.
+/// It is the same word in another spelling, the only name that begins with the word, a name that
+/// contains the word, or a name with few different letters.
 pub(crate) fn nearest<'a>(
     word: &str,
     names: impl Iterator<Item = &'a str> + Clone,
@@ -29,9 +29,9 @@ pub(crate) fn nearest<'a>(
     misspelt(word, names)
 }
 
-/// Returns the name that a word is but for its spelling, or for a slip of the fingers.
+/// Returns the name that differs from a word only in spelling, or by a slip of the fingers.
 ///
-/// It is stricter than [`nearest`]: a word of a conversation is no slip.
+/// It is stricter than [`nearest`], since a word of a conversation is not a slip.
 pub(crate) fn misspelt<'a>(
     word: &str,
     names: impl Iterator<Item = &'a str> + Clone,
@@ -49,7 +49,7 @@ pub(crate) fn misspelt<'a>(
     near.min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 
-/// Returns the name with the fewest other letters, however many they are.
+/// Returns the name with the fewest different letters, however many those are.
 pub(crate) fn closest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let short: String = plain(word).chars().take(MAX_WORD_BYTES).collect();
     names.min_by_key(|name| osa_distance(&short, &plain(name)))
@@ -59,8 +59,9 @@ fn plain(text: &str) -> String {
     text.to_lowercase().replace(['-', '_'], "")
 }
 
-/// Returns how many letters may be wrong, missing or too many. Short names look like too many words
-/// of any language. The chat room's lists la, lb, lf and ln look like no word.
+/// Returns the number of letters that may be wrong, missing or extra. Short names allow none, since
+/// they resemble many words. The chat room's lists la, lb, lf and ln allow one for each other,
+/// since they resemble no word.
 fn allowed(typed: &str, name: &str) -> usize {
     match name.len() {
         2 if typed.len() == 2 && typed.starts_with('l') && name.starts_with('l') => 1,

@@ -15,7 +15,7 @@ pub struct Rate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bucket {
     rate: Rate,
-    /// Content in thousandths of a token, so that each millisecond can add a whole number.
+    /// Content in thousandths of a token, so that each millisecond adds a whole number.
     thousandths: u64,
     /// Time of the last refill. Never goes back, so no time is counted twice.
     at: Moment,
@@ -36,7 +36,7 @@ impl Bucket {
         left.is_some()
     }
 
-    /// Puts tokens back that were taken for an act which turned out to be free.
+    /// Returns tokens to the bucket, because the action did not count after all.
     pub fn give(&mut self, tokens: u64) {
         self.thousandths = self
             .thousandths
@@ -44,12 +44,12 @@ impl Bucket {
             .min(self.rate.burst.saturating_mul(1_000));
     }
 
-    /// Moves the time of the last refill by so many ms, with a clock that has jumped by as many.
+    /// Moves the time of the last refill by `by` ms, after a jump of the clock.
     pub const fn move_clock(&mut self, by: i64) {
         self.at = self.at.saturating_add_signed(by);
     }
 
-    /// Returns true if the bucket is full. A full bucket can be dropped and made anew later.
+    /// True if the bucket is full. A full bucket can be dropped and replaced by a new one later.
     pub fn is_full(&mut self, now: Moment) -> bool {
         self.fill(now);
         self.thousandths == self.rate.burst.saturating_mul(1_000)

@@ -15,9 +15,8 @@ pub(crate) const SHORT_ID_BYTES: usize = 6;
 /// bytes of the block's hash.
 ///
 /// # Security
-///
-/// The key changes with each block, as in BIP 152. So an attacker cannot prepare transactions whose
-/// short ids collide.
+/// The key changes with each block, as in BIP 152. An attacker therefore cannot prepare
+/// transactions whose short ids collide.
 #[must_use]
 pub(crate) fn short_id(block: &BlockHash, leaf: &LeafHash) -> [u8; SHORT_ID_BYTES] {
     let mut key = [0; 16];

@@ -1,8 +1,8 @@
-//! Text of others, made harmless where it is shown. Stored text and JSON keep it as written.
+//! Makes text of others harmless where it is shown. Stored text and JSON stay as written.
 
 use std::fmt::Write as _;
 
-/// The beginning of each further line of a text, so that none looks like a line of its own.
+/// The beginning of each further line of a text, so that it does not look like a separate message.
 pub(crate) const INDENT: &str = "    ";
 
 /// True if a character moves the cursor, changes a terminal's state, or overrides the direction of
@@ -12,8 +12,8 @@ fn is_harmful(c: char) -> bool {
         || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}' | '\u{fff9}'..='\u{fffb}')
 }
 
-/// Returns the text as a person reads it. Its further lines are indented, tabs stay, and what could
-/// harm a terminal becomes U+FFFD.
+/// Returns the text as a person reads it. Further lines are indented, tabs stay, and characters
+/// that could harm a terminal become U+FFFD.
 #[must_use]
 pub(crate) fn shown(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -32,8 +32,8 @@ pub(crate) fn shown(text: &str) -> String {
     out
 }
 
-/// Returns a JSON document with escapes for the characters that could harm a terminal. Its value
-/// stays the same. JSON holds such characters in strings alone.
+/// Returns a JSON document in which characters that could harm a terminal are escaped. JSON
+/// contains such characters only in strings, so the value stays the same.
 #[must_use]
 pub(crate) fn escaped(json: &str) -> String {
     let mut out = String::with_capacity(json.len());

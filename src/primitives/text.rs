@@ -1,4 +1,4 @@
-//! Harmless display of text that peers send.
+//! Makes text from peers harmless for a terminal.
 
 /// True if a character is no control character, bidirectional override or invisible mark. The two
 /// joiners are printable, since scripts such as Persian and Sinhala write with them.
@@ -19,7 +19,7 @@ pub(crate) fn printable(text: &str) -> String {
 
 /// Returns a typed or pasted text without white space, line breaks and invisible marks around it.
 ///
-/// A byte order mark is left by editors, and a zero-width space by chat programs.
+/// Editors leave byte order marks, and chat programs leave zero-width spaces.
 #[must_use]
 pub(crate) fn trimmed(text: &str) -> &str {
     text.trim_matches(|c: char| {

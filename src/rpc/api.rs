@@ -61,8 +61,8 @@ pub trait FriendchainApi {
     #[method(name = "payments")]
     async fn payments(&self, request: PaymentsRequest) -> Result<PaymentList, RpcError>;
 
-    /// Returns the address that a text is, or the payment address of the friend that it names.
-    /// `None` if it is neither.
+    /// Returns the address in a text, or the payment address of the friend that the text names.
+    /// `None` if there is neither.
     #[method(name = "address_of")]
     async fn address_of(&self, text: String) -> Result<Option<Address>, RpcError>;
 
@@ -91,7 +91,7 @@ pub trait FriendchainApi {
     async fn invite(&self) -> Result<InviteText, RpcError>;
 
     /// Joins the chain of an invite. Refused if the data folder has a chain. `name` is the name
-    /// that friends see; without it the node keeps the one that it has.
+    /// that friends see; without it, the node keeps its present one.
     #[method(name = "join")]
     async fn join(&self, invite: String, name: Option<String>) -> Result<Joined, RpcError>;
 
@@ -99,8 +99,8 @@ pub trait FriendchainApi {
     #[method(name = "leave_chain")]
     async fn leave_chain(&self) -> Result<LeftChain, RpcError>;
 
-    /// Makes a backup of the data folder, but for the chain. The caller moves the file to its
-    /// place, and removes it from the folder.
+    /// Makes a backup of the data folder without the chain. The caller moves the file out of the
+    /// folder.
     #[method(name = "backup")]
     async fn backup(&self) -> Result<BackupMade, RpcError>;
 
@@ -193,8 +193,8 @@ pub trait FriendchainApi {
     #[method(name = "config")]
     async fn config(&self) -> Result<SettingList, RpcError>;
 
-    /// Keeps a setting in the data folder, for the next start. An empty value takes it away.
-    /// Returns the changed setting.
+    /// Stores a setting in the data folder, for the next start. An empty value removes it. Returns
+    /// the changed setting.
     #[method(name = "set_config")]
     async fn set_config(&self, key: String, value: String) -> Result<SettingList, RpcError>;
 
@@ -218,7 +218,7 @@ pub trait FriendchainApi {
     #[method(name = "block_friend")]
     async fn block_friend(&self, friend: String) -> Result<FriendBlocked, RpcError>;
 
-    /// Lifts the block of a peer, which is then what it was before.
+    /// Lifts the block of a peer, which returns to its former standing.
     #[method(name = "unblock_friend")]
     async fn unblock_friend(&self, friend: String) -> Result<FriendBlocked, RpcError>;
 
@@ -226,15 +226,15 @@ pub trait FriendchainApi {
     #[method(name = "rename")]
     async fn rename(&self, name: String) -> Result<Renamed, RpcError>;
 
-    /// Returns whom `send` would pay, and what the user has to confirm before.
+    /// Returns the peer that `send` would pay, and what the user must confirm first.
     #[method(name = "payee")]
     async fn payee(&self, to: String) -> Result<Payee, RpcError>;
 
     /// Sends a chat line to one friend: a name, a name with an id suffix, or a peer id. Replies
     /// once the line is stored here, which is at once.
     ///
-    /// Without `wait` the reply waits a moment for a friend who is here and answers. With `wait`
-    /// false it waits for nobody. With `wait` true it waits up to a minute for the delivery.
+    /// Without `wait`, the reply waits a moment for a friend who answers promptly. With `wait`
+    /// false it does not wait. With `wait` true it waits up to a minute for the delivery.
     #[method(name = "chat")]
     async fn chat(
         &self,
@@ -247,9 +247,9 @@ pub trait FriendchainApi {
     #[method(name = "broadcast")]
     async fn broadcast(&self, text: String) -> Result<BroadcastSent, RpcError>;
 
-    /// Returns the newest stored chat lines, of one friend or of all, oldest first. With `requests`
-    /// these are the lines of peers who are no friends. With `search` these are the newest lines
-    /// that hold this text, whatever the case of its letters.
+    /// Returns the newest stored chat lines, of one friend or of all, oldest first. With
+    /// `requests`, returns the lines of peers who are no friends. With `search`, returns the newest
+    /// lines that contain this text in capital or small letters.
     #[method(name = "history")]
     async fn history(
         &self,

@@ -11,7 +11,7 @@ use crate::primitives::{is_printable, printable};
 /// The JSON-RPC number of all friendchain errors. The field `data.code` has the specific code.
 const APPLICATION_ERROR: i32 = -32_000;
 
-/// The reason for the refusal or failure of a command.
+/// The reason why a command was refused or failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct RpcError {
@@ -30,7 +30,7 @@ struct ErrorData {
 impl RpcError {
     pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         let message = message.into();
-        // A sentence may repeat what a user or a peer wrote.
+        // A sentence may repeat text of a user or a peer.
         let is_harmless = message.chars().all(is_printable);
         let message = if is_harmless { message } else { printable(&message) };
         Self { code: code.into(), message }

@@ -2,8 +2,7 @@
 //!
 //! The node pushes events into a bounded ring. Each event has a place, a sequence number. Any
 //! number of consoles fetch events by place, each at its own pace. A console that is too slow
-//! misses the oldest events and learns how many it missed. It never blocks the node or another
-//! console.
+//! misses the oldest events and learns their number. It never blocks the node or another console.
 
 use std::{
     collections::VecDeque,

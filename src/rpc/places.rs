@@ -1,9 +1,9 @@
-//! The places of the RPC's connections: how many may do what, and for how long.
+//! Limits on the RPC's connections: how many may be in each stage, and for how long.
 //!
-//! A connection carries one request. It starts without a proof of its right to be here, and then
-//! moves from stage to stage: its body is read, its call is answered, its reply is sent. Stages
-//! that depend on the client have few places and a deadline. In a full one the oldest connection
-//! makes room, so a client that waits never keeps out one that works.
+//! A connection carries one request. It starts without the token, and then moves from stage to
+//! stage: its body is read, its call is answered, its reply is sent. Stages that depend on the
+//! client have few places and a deadline. If a stage is full, its oldest connection is closed, so a
+//! client that waits never keeps out one that works.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// Connections that have not shown the token. This program's clients show it in their first packet.
+/// Connections that have not sent the token. This program's clients send it in their first packet.
 pub(super) const MAX_UNPROVEN: usize = 32;
 
 /// Connections with the token whose bodies are read. Each may hold a body of 1 MiB.
@@ -27,23 +27,23 @@ pub(super) const MAX_SENDING: usize = 32;
 /// Long polls at once: one for each open console.
 pub(super) const MAX_POLLS: usize = 128;
 
-/// Calls at once that may last: they mine, wait for a block, or check the chain.
+/// Calls at once that may take long: they mine, wait for a block, or check the chain.
 pub(super) const MAX_LONG_CALLS: usize = 64;
 
 /// Other calls at once, which end within milliseconds.
 pub(super) const MAX_SHORT_CALLS: usize = 32;
 
-/// Calls that wait for one of the places of their class.
+/// Calls that wait for a place of their class.
 pub(super) const MAX_WAITING: usize = 64;
 
-/// The calls that need no place: each is answered from memory at once. The command line finds a
-/// node by asking for `progress`, before it sends `stop`.
+/// Calls that need no place: each is answered from memory at once. The command line finds a node by
+/// asking for `progress`, before it sends `stop`.
 const ALWAYS: [&str; 2] = ["stop", "progress"];
 
 /// The call that waits for events.
 const POLL: &str = "events";
 
-/// The calls that may last.
+/// The calls that may take long.
 const LONG: [&str; 12] = [
     "create_blockchain",
     "invite",
@@ -59,17 +59,17 @@ const LONG: [&str; 12] = [
     "sync",
 ];
 
-/// The call that may last if it waits for a delivery.
+/// The call that takes long if it waits for a delivery.
 const CHAT: &str = "chat";
 
 /// The times that connections and calls get.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
-    /// From the accept until the token has been shown.
+    /// The time from the accept until the token has been sent.
     pub(super) head: Duration,
-    /// From the token until the end of the body.
+    /// The time from the token until the end of the body.
     pub(super) body: Duration,
-    /// From the first byte of the reply until its last one.
+    /// The time from the first byte of the reply until its last one.
     pub(super) reply: Duration,
     /// The wait for a place.
     pub(super) place: Duration,
@@ -89,13 +89,13 @@ impl Times {
 /// The present activity of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// The client has not shown the token.
+    /// The client has not sent the token.
     Unproven,
-    /// The client has shown the token and sends its body.
+    /// The client has sent the token and sends its body.
     Reading,
     /// The node works. The places of [`CallPlaces`] bound this stage.
     Working,
-    /// The reply is on its way.
+    /// The reply is being sent.
     Sending,
 }
 
@@ -133,7 +133,7 @@ struct Connection {
 }
 
 impl Open {
-    /// Ends the connections of a stage that are to make room for one more.
+    /// Ends connections of a stage so that one more fits.
     fn make_room(&mut self, stage: Stage, most: usize) {
         let in_stage = self.connections.iter().filter(|(_, one)| one.stage == stage);
         let mut there: Vec<_> = in_stage.map(|(&id, one)| (one.since, id)).collect();
@@ -212,13 +212,13 @@ impl Place {
         if let Some((most, _)) = stage.bounds(&self.places.times) {
             open.make_room(stage, most);
         }
-        // A connection that has been ended stays so.
+        // A connection that was ended stays so.
         if let Some(connection) = open.connections.get_mut(&self.id) {
             (connection.stage, connection.since) = (stage, now);
         }
     }
 
-    /// Completes when the connection has to make room or is too slow.
+    /// Completes when the connection is ended for another one, or is too slow.
     pub(super) async fn ended(&self) {
         self.end.notified().await;
     }
@@ -239,7 +239,7 @@ pub(super) enum Class {
     Short,
 }
 
-/// The parts of a call that decide its class and name its reply.
+/// The parts of a call that decide its class, and the id for its reply.
 #[derive(Deserialize)]
 struct Call {
     method: String,
@@ -262,8 +262,8 @@ enum ChatParams {
     Named { wait: Option<bool> },
 }
 
-/// Returns the class of a body, and the id of its call in JSON. A text that is no call counts as a
-/// short one.
+/// Returns the class of a body, and the id of its call in JSON. A text that is not a call counts as
+/// a short one.
 pub(super) fn classify(body: &[u8]) -> (Class, Option<Box<RawValue>>) {
     if let Ok(call) = serde_json::from_slice::<Call>(body) {
         return (class_of(&call.method, call.params.as_deref()), call.id);
@@ -297,7 +297,7 @@ fn waits(params: Option<&RawValue>) -> bool {
     }
 }
 
-/// The reason why a call gets no place.
+/// The reason why a call got no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Full {
     Polls,
@@ -329,7 +329,7 @@ impl CallPlaces {
     ///
     /// # Errors
     ///
-    /// A poll without a place is refused at once. Other calls wait their turn for a bounded time.
+    /// A poll without a place is refused at once. Other calls wait for a bounded time.
     pub(super) async fn take(&self, class: Class) -> Result<Option<OwnedSemaphorePermit>, Full> {
         let places = match class {
             Class::Always => return Ok(None),
@@ -368,7 +368,7 @@ mod tests {
         assert!(held.iter().all(|place| !is_ended(place)));
         let newest = places.open(at(1_000));
         assert!(is_ended(&held[0]) && !is_ended(&held[1]) && !is_ended(&newest));
-        // A proven connection leaves the share of the unproven ones.
+        // A connection with the token no longer counts among those without it.
         held[1].enter(Stage::Reading, at(1_000));
         let _more = places.open(at(1_001));
         assert!(held[1..].iter().all(|place| !is_ended(place)));

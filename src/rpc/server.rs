@@ -7,8 +7,8 @@
 //! - `Host` is this machine. A web page that uses DNS rebinding sends another name.
 //! - `Authorization` holds the token of the data folder. The comparison takes constant time.
 //!
-//! A connection carries one request. The module `places` bounds connections and calls, so that
-//! neither half requests nor waiting consoles keep out a command.
+//! A connection carries one request. The module `places` limits connections and calls, so that
+//! neither unfinished requests nor waiting consoles keep out a command.
 
 use std::{
     convert::Infallible,
@@ -53,15 +53,15 @@ use super::{
 /// 4 kB, an invite under 16 kB.
 pub(crate) const MAX_REQUEST_BYTES: u32 = 1 << 20;
 
-/// The largest head of a request, in bytes. This program's own have about 250.
+/// The largest head of a request, in bytes. This program's own heads have about 250.
 const MAX_HEAD_BYTES: usize = 16 * 1_024;
 
 /// The largest reply, 128 MiB. It has room for a page of `print_chain`: 8 MiB of blocks and one
 /// block more, as JSON.
 pub(crate) const MAX_RESPONSE_BYTES: u32 = 128 << 20;
 
-/// A bound for jsonrpsee's own count of calls that is never reached. Its default, 100, would refuse
-/// commands while consoles wait.
+/// A limit for jsonrpsee's own count of calls, too high to be reached. The default of 100 would
+/// refuse commands while consoles wait.
 const UNUSED_LIMIT: u32 = 1 << 16;
 
 /// The most calls in one batch.
@@ -120,7 +120,7 @@ async fn serve_with(
     Ok(RpcServer { address, task })
 }
 
-/// Serves connections until the shutdown, and then finishes the replies under way.
+/// Serves connections until the shutdown, and then finishes the replies in progress.
 async fn accept(
     listener: TcpListener,
     door: Arc<Door>,
@@ -244,7 +244,7 @@ fn hosts_here(ip: IpAddr) -> Result<HostFilterLayer, RpcError> {
     HostFilterLayer::new(loopback.into_iter().chain([bound])).map_err(RpcError::internal)
 }
 
-/// Everything that stands between a request and the methods.
+/// Everything between a request and the methods.
 struct Door {
     token: Zeroizing<String>,
     hosts: HostFilterLayer,
@@ -351,7 +351,7 @@ mod tests {
         places::{MAX_LONG_CALLS, MAX_READING, MAX_UNPROVEN},
     };
 
-    /// Half requests that a test opens at once, as many as the attack that was seen.
+    /// Number of unfinished requests that a test opens at once, as in an attack that was observed.
     const HALF_REQUESTS: usize = 400;
 
     const WITH_TOKEN: &str = "Host: localhost\r\nAuthorization: Bearer secret\r\n";
@@ -395,13 +395,13 @@ mod tests {
         let _ = stream.read_to_end(&mut Vec::new()).await;
     }
 
-    /// Returns the number of connections that the server keeps for the whole `time`.
+    /// Returns the number of connections that the server keeps open for the whole `time`.
     async fn kept(streams: Vec<TcpStream>, time: Duration) -> usize {
         let all = streams.into_iter().map(|stream| timeout(time, closed(stream)));
         join_all(all).await.iter().filter(|ended| ended.is_err()).count()
     }
 
-    /// Makes `count` calls that last, and waits until the server has all of them.
+    /// Makes `count` calls that take long, and waits until the server has all of them.
     async fn lasting(address: SocketAddr, method: &str, count: usize) -> Vec<TcpStream> {
         let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}"}}"#);
         let request = format!(

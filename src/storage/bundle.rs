@@ -1,8 +1,8 @@
 //! A bundle: the files of a backup in one file, with a checksum.
 //!
-//! `proto/storage.md` has the layout. A bundle comes from anywhere, so every name and every length
-//! is checked against a list of the reader's before a byte of that part is written. A bundle counts
-//! only as a whole: its parts mean nothing before its checksum fits.
+//! `proto/storage.md` has the layout. A bundle may come from anywhere. Before a byte of a part is
+//! written, its name and length are checked against the reader's list. No part may be used before
+//! the checksum of the whole bundle fits.
 
 use std::{
     fs::File,
@@ -32,16 +32,16 @@ pub(crate) struct Part {
     pub(crate) max: u64,
 }
 
-/// The reason for which a file is no bundle, or could not be written or read.
+/// The reason why a file is not a bundle, or could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BundleError {
-    /// The file does not begin as a bundle.
+    /// The file does not begin like a bundle.
     #[error("it is no backup of friendchain: is it the right file?")]
     NotOurs,
     /// The layout is of another version.
     #[error("it is a backup of another version: use the friendchain that made it, or a newer one")]
     Version,
-    /// The reader does not know the name, or has passed it already.
+    /// The reader does not know the name, or the part is out of order.
     #[error("it holds a part with the name '{0}', which no backup has at that place")]
     Name(String),
     /// The part is larger than any such part may be.
@@ -114,11 +114,11 @@ impl<W: Write> BundleWriter<W> {
     }
 }
 
-/// Reads a bundle to its end, and writes the content of each part to the file that `place` makes
-/// for its name. Returns the names, in order.
+/// Reads a bundle to its end, and writes each part to the file that `place` creates for its name.
+/// Returns the names, in order.
 ///
 /// # Errors
-/// The file is no bundle. What was written until then is worth nothing.
+/// The file is not a bundle. The parts written so far must not be used.
 pub(crate) fn unpack(
     input: &mut impl Read,
     parts: &[Part],
@@ -136,7 +136,7 @@ pub(crate) fn unpack(
         let mut name = [0; u8::MAX as usize];
         let name = name.get_mut(..usize::from(count)).unwrap_or_default();
         reader.fill(name)?;
-        // In the list's order, so that each part comes once.
+        // The names must be in the list's order, so that each part comes once.
         let Some(part) = next.find(|part| part.name.as_bytes() == name) else {
             let shown: String = String::from_utf8_lossy(name).chars().take(40).collect();
             return Err(BundleError::Name(crate::primitives::printable(&shown)));
@@ -203,13 +203,13 @@ impl<R: Read> BundleReader<'_, R> {
     }
 }
 
-/// Passes on exactly `left` bytes, in chunks.
+/// Copies exactly `left` bytes, in chunks.
 fn chunks(
     input: &mut impl Read,
     left: &mut u64,
     mut put: impl FnMut(&[u8]) -> Result<(), BundleError>,
 ) -> Result<(), BundleError> {
-    // Holds a secret for a moment: the wallet's key.
+    // It may hold the wallet's key for a moment.
     let mut chunk = zeroize::Zeroizing::new(vec![0; CHUNK_BYTES]);
     while *left > 0 {
         let wanted = usize::try_from(*left).unwrap_or(usize::MAX).min(CHUNK_BYTES);
@@ -259,7 +259,7 @@ mod tests {
         Ok(names.into_iter().map(|name| (name.to_owned(), read(name))).collect())
     }
 
-    /// A bundle of one part with any name and length, and a right checksum.
+    /// Returns a bundle of one part with any name and length, and the right checksum.
     fn forged(name: &[u8], length: u64, content: &[u8]) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.push(u8::try_from(name.len()).expect("short"));

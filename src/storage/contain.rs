@@ -17,10 +17,10 @@ thread_local! {
     static MESSAGE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Runs `work`, and returns its panic as an error of one line. The panic is printed nowhere.
+/// Runs `work`, and returns its panic as an error of one line. The panic is not printed.
 ///
-/// After an error, the values that `work` was changing are in an unknown state. Better leak than
-/// drop them: a destructor that panics during another panic ends the process.
+/// After an error, the values that `work` was changing are in an unknown state. Leak them rather
+/// than drop them, since a destructor that panics during another panic ends the process.
 ///
 /// # Errors
 /// The message and place of the panic, if `work` panicked.

@@ -1,10 +1,10 @@
-//! A disk that remembers every operation and can show what a crash after any of them would have
-//! left.
+//! `crash` simulates a disk that records every operation, and shows the content after a crash at
+//! any of them.
 //!
-//! Used by the crash tests of the chain and of the friends' store, and by the simulation. The model
-//! is a disk with a write cache and sectors of 512 bytes: what was written before the last
-//! completed sync is there; of what was written after it, any subset of sectors, in any order; the
-//! file's length is one of those it had since.
+//! Used by the crash tests of the chain and of the friends' store, and by the simulation. The disk
+//! has a write cache and sectors of 512 bytes. Everything written before the last completed sync
+//! survives. Of later writes, any subset of sectors survives, in any order. The file has one of the
+//! lengths that it had since then.
 
 use std::{
     io,
@@ -16,7 +16,7 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use redb::StorageBackend;
 
-/// What a disk writes whole or not at all, in bytes.
+/// The unit that a disk writes whole or not at all, in bytes.
 const SECTOR: usize = 512;
 
 /// One operation on the disk.
@@ -29,33 +29,33 @@ enum Operation {
 
 #[derive(Debug, Default)]
 struct Content {
-    /// Before the first operation.
+    /// The bytes before the first operation.
     start: Vec<u8>,
-    /// As the program sees it.
+    /// The bytes as the program sees them.
     now: Vec<u8>,
     operations: Vec<Operation>,
-    /// True if operations are carried out and not remembered.
+    /// True if operations are carried out without being recorded.
     quiet: bool,
-    /// Operations that fail.
+    /// The numbers of the operations that fail.
     failing: Option<std::ops::Range<usize>>,
-    /// Operations that were tried.
+    /// Number of operations so far, failed ones included.
     tried: usize,
-    /// How long a sync takes.
+    /// Duration of a sync.
     sync_takes: Duration,
 }
 
-/// The disk; clones are the same one.
+/// The disk. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CrashDisk(Arc<Mutex<Content>>);
 
-/// What a crash does with the writes that no sync has followed.
+/// The effect of a crash on writes after the last sync.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Unsynced {
-    /// They are all there: the process was killed, the machine goes on.
+    /// All of them survive: the process was killed, but the machine runs on.
     All,
-    /// None is there.
+    /// None of them survives.
     None,
-    /// The power is cut: some sectors of them are there, which the seed says.
+    /// Some of their sectors survive a power cut. The seed decides which.
     Some(u64),
 }
 
@@ -72,12 +72,12 @@ impl CrashDisk {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A disk with this content that remembers no operation before [`Self::watch`].
+    /// Returns a disk with this content that records no operation before [`Self::watch`].
     pub(crate) fn quiet(content: Vec<u8>) -> Self {
         Self(Arc::new(Mutex::new(Content { now: content, quiet: true, ..Content::default() })))
     }
 
-    /// Remembers the operations from now on.
+    /// Records the operations from now on.
     pub(crate) fn watch(&self) {
         let mut content = self.content();
         let Content { start, now, .. } = &mut *content;
@@ -85,41 +85,41 @@ impl CrashDisk {
         content.quiet = false;
     }
 
-    /// A copy of all bytes.
+    /// Returns a copy of all bytes.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         self.content().now.clone()
     }
 
-    /// The same content, with no operations yet.
+    /// Returns a disk with the same content and no operations yet.
     #[cfg(test)]
     pub(crate) fn restarted(&self) -> Self {
         Self::of(self.content().now.clone())
     }
 
-    /// How many operations there were.
+    /// Returns the number of operations.
     pub(crate) fn operations(&self) -> usize {
         self.content().operations.len()
     }
 
-    /// The operations of these numbers, counted with those that failed, fail as on a full disk.
+    /// Makes the operations of these numbers fail, as on a full disk. Failed ones count too.
     #[cfg(test)]
     pub(crate) fn fail(&self, operations: std::ops::Range<usize>) {
         self.content().failing = Some(operations);
     }
 
-    /// From now on a sync takes this long: whoever is answered before its end is seen to be.
+    /// Makes each sync take this long, so that a test notices a reply before its end.
     #[cfg(test)]
     pub(crate) fn slow(&self, sync_takes: Duration) {
         self.content().sync_takes = sync_takes;
     }
 
-    /// All bytes, to be damaged.
+    /// Lets a test damage the bytes.
     #[cfg(test)]
     pub(crate) fn damage(&self, change: impl FnOnce(&mut Vec<u8>)) {
         change(&mut self.content().now);
     }
 
-    /// A disk as a crash after that many operations would have left this one.
+    /// Returns the disk after a crash that follows this many operations.
     pub(crate) fn after_crash(&self, operations: usize, unsynced: Unsynced) -> Self {
         let content = self.content();
         let done = &content.operations[..operations];
@@ -170,7 +170,7 @@ fn apply(bytes: &mut Vec<u8>, operation: &Operation) {
     }
 }
 
-/// Some sectors of some writes, in any order, under one of the lengths.
+/// Applies some sectors of some writes, in any order, and one of the lengths.
 fn tear(bytes: &mut Vec<u8>, operations: &[Operation], random: &mut StdRng) {
     let mut lengths = vec![bytes.len()];
     let mut sectors = Vec::new();
@@ -189,7 +189,7 @@ fn tear(bytes: &mut Vec<u8>, operations: &[Operation], random: &mut StdRng) {
         }
     }
     let length = lengths[random.random_range(0..lengths.len())];
-    // Nearly all, nearly none, or anything between.
+    // Nearly all, nearly none, or half of them.
     let kept = [0.03, 0.5, 0.97][random.random_range(0..3)];
     sectors.retain(|_| random.random_bool(kept));
     sectors.shuffle(random);

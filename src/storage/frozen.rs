@@ -51,7 +51,7 @@ fn length_in_header(header: &[u8; HEADER]) -> Option<u64> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Commit {
     Last,
-    /// The one before it. Damage to pages of the last commit alone leaves it whole.
+    /// The commit before the last one. Damage to pages of the last commit does not affect it.
     Previous,
 }
 

@@ -1,5 +1,6 @@
-//! Keeps files safe for the rooms above: private files, bundles of them, read-only databases,
-//! panics of a damaged database, and a disk in memory that crashes.
+//! `storage` keeps files safe for the modules above: private files, backups of them, read-only
+//! databases, and errors in place of panics on damaged ones. It also has a simulated disk for crash
+//! tests.
 
 pub(crate) mod bundle;
 mod contain;

@@ -1,13 +1,13 @@
-//! Makes and replaces files that only their owner may read, whole or not at all.
+//! Creates and replaces files that only their owner may read, as a whole or not at all.
 //!
 //! The wallet, the identity, the RPC's token and `node.json` are written here. A write goes to a
-//! temporary file beside the target, becomes durable, and then takes the target's name: a reader
+//! temporary file beside the target, becomes durable, and then takes the target's name. A reader
 //! and a crash see the old content or the new content, never a part. Databases, logs and the
-//! console's history get their empty files here.
+//! console's history are created empty here, and opened by their libraries.
 //!
-//! A link stays a link: the file that it names is replaced, at its own place. A link that points to
-//! nothing is an error, because its disk may be missing. A replaced file keeps its owner. A new one
-//! belongs to the owner of its folder, so that a command of root leaves a service's folder usable.
+//! A link stays a link: the file at its target is replaced there. A link to a missing target is an
+//! error, because its disk may be missing. A replaced file keeps its owner. A new one belongs to
+//! the owner of its folder, so that a command of root leaves a service's folder usable.
 
 use std::{
     ffi::OsString,
@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A link whose target does not exist.
+/// The error for a link whose target does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the link {path} -> {target} points to nothing: is the disk mounted?",
@@ -36,7 +36,7 @@ pub(crate) fn dangling_link(path: &Path) -> Option<DanglingLink> {
     is_missing.then(|| DanglingLink { path: path.to_owned(), target })
 }
 
-/// Returns the place at which the file at `path` is, or would be made: links are followed.
+/// Returns the path at which the file at `path` is, or would be created. Follows links.
 ///
 /// # Errors
 /// A [`DanglingLink`], of the kind [`io::ErrorKind::Other`], or an error of the file system.
@@ -63,7 +63,7 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     finish(&temporary, take_place(&temporary, &place))
 }
 
-/// Gives a finished file the name of another, its owner and the owner's rights. Durable on return.
+/// Gives a finished file the name of another, with that file's owner and mode. Durable on return.
 ///
 /// # Errors
 /// The first error of the file system. The file at `place` is then still there, whole.
@@ -82,7 +82,7 @@ pub(crate) fn take_place(finished: &Path, place: &Path) -> io::Result<()> {
 /// # Errors
 /// [`io::ErrorKind::AlreadyExists`] if another process was faster; its file stays as it is.
 pub(crate) fn create_private(path: &Path, content: &[u8]) -> io::Result<()> {
-    // A link that points somewhere is refused below, as any file that exists.
+    // A link to an existing file is rejected below, like any file that exists.
     real_place(path)?;
     // Each process has a temporary file of its own, so that two may try at once.
     let temporary = beside(path, &format!("new-{}", std::process::id()));
@@ -102,7 +102,7 @@ pub(crate) fn place_new(finished: &Path, path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => claim(finished, path),
         linked => linked,
     };
-    // Nothing is left to clean up where the finished file itself got the name.
+    // If the finished file itself got the name, nothing is left to remove.
     let _ = fs::remove_file(finished);
     linked?;
     sync_folder(path)
@@ -110,8 +110,8 @@ pub(crate) fn place_new(finished: &Path, path: &Path) -> io::Result<()> {
 
 /// Moves a file to a name that must be free, on a file system without hard links (exFAT).
 ///
-/// Two processes that get here at the same moment may both succeed; the lock of the data folder
-/// keeps that from happening.
+/// If two processes get here at the same moment, both may succeed. The lock of the data folder
+/// prevents that.
 fn claim(temporary: &Path, path: &Path) -> io::Result<()> {
     if path.symlink_metadata().is_ok() {
         return Err(io::ErrorKind::AlreadyExists.into());
@@ -124,7 +124,7 @@ fn write_temporary(temporary: &Path, content: &[u8]) -> io::Result<()> {
     finish(temporary, file.write_all(content).and_then(|()| file.sync_all()))
 }
 
-/// Creates an empty file with mode 0600 for reading and writing. Replaces what a crash left there.
+/// Creates an empty file with mode 0600 for reading and writing. Replaces a file that a crash left.
 ///
 /// # Errors
 /// The first error of the file system.
@@ -136,8 +136,8 @@ pub(crate) fn unfinished_private(path: &Path) -> io::Result<File> {
     private_options().read(true).write(true).create_new(true).open(path)
 }
 
-/// Creates an empty file with mode 0600, unless a file is there, which becomes private. For files
-/// that other libraries then open.
+/// Creates an empty file with mode 0600, or makes an existing file private. Other libraries then
+/// open the file.
 ///
 /// # Errors
 /// The first error of the file system, or a [`DanglingLink`].
@@ -155,7 +155,8 @@ pub(crate) fn prepare_private(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Copies a file to a new one with mode 0600. Durable on return, but for the new name.
+/// Copies a file to a new one with mode 0600. Its content is durable on return, but its name is
+/// not.
 ///
 /// # Errors
 /// The first error of the file system.
@@ -192,7 +193,7 @@ pub(crate) fn private_options() -> OpenOptions {
     options
 }
 
-/// Takes the rights of group and others away from a file. True if it had any.
+/// Removes the rights of group and others from a file. Returns true if there were any.
 ///
 /// # Errors
 /// The file belongs to another user, or the disk is read-only.
@@ -218,7 +219,7 @@ fn narrow(path: &Path, mode: u32) -> io::Result<bool> {
     Ok(wide)
 }
 
-/// Creates a folder that only its owner may enter, and makes a folder private that is there.
+/// Creates a folder that only its owner may enter, or makes an existing folder private.
 ///
 /// # Errors
 /// The first error of the file system, or a [`DanglingLink`].
@@ -229,8 +230,8 @@ pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Creates a folder with mode 0700, and the folders above it. A folder that is there stays as it
-/// is, because it may be a shared one.
+/// Creates a folder with mode 0700, and the folders above it. An existing folder stays unchanged,
+/// because it may be shared.
 ///
 /// # Errors
 /// The first error of the file system, or a [`DanglingLink`].
@@ -252,7 +253,7 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
 
 /// Gives a new file to the owner of its folder, where the system allows that.
 ///
-/// A service's folder that root works on must stay usable for the service.
+/// A service's folder must stay usable for the service after root has worked on it.
 pub(crate) fn give_to_owner_of_folder(path: &Path) {
     #[cfg(unix)]
     {
@@ -267,7 +268,7 @@ pub(crate) fn give_to_owner_of_folder(path: &Path) {
     let _ = path;
 }
 
-/// Gives a file the owner of another and that owner's rights. Group and others get none.
+/// Gives a file the owner of another file and that owner's rights. Group and others get none.
 #[cfg_attr(not(unix), expect(clippy::unnecessary_wraps, reason = "only unix has owners"))]
 fn keep_owner_and_mode(path: &Path, of: &Metadata) -> io::Result<()> {
     #[cfg(unix)]
@@ -276,7 +277,7 @@ fn keep_owner_and_mode(path: &Path, of: &Metadata) -> io::Result<()> {
         let new = fs::metadata(path)?;
         if (new.uid(), new.gid()) != (of.uid(), of.gid()) {
             let given = chown(path, Some(of.uid()), Some(of.gid()));
-            // The group has no rights. Without a right to give files away, the owner alone counts.
+            // The group has no rights, so it does not matter if it cannot be changed.
             if new.uid() != of.uid() {
                 given?;
             }
@@ -409,7 +410,7 @@ mod tests {
         };
         write_private(&path("wallet.json"), b"old").expect("written");
         fs::set_permissions(path("wallet.json"), fs::Permissions::from_mode(0o444)).expect("set");
-        // Only root may give files away. Others check the mode alone.
+        // Only root may give files away. Other users check only the mode.
         let is_root = chown(path("wallet.json"), Some(4_711), Some(4_712)).is_ok();
         let before = owner("wallet.json");
         write_private(&path("wallet.json"), b"new").expect("written");
@@ -444,7 +445,7 @@ mod tests {
             (mode(&path), fs::read_to_string(&path).expect("read").as_str()),
             (0o600, "a line")
         );
-        // A shared folder is not taken away from the others.
+        // A shared folder keeps its mode.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("widened");
         create_folder(folder.path()).expect("there");
         assert_eq!(mode(folder.path()), 0o755);

@@ -1,8 +1,8 @@
 //! Declares every event that a node logs: its name, level, fields and documentation.
 //!
 //! Each event is a struct, and [`TABLE`] lists them all. The table of events in `deploy/README.md`
-//! is made of the same texts; a test compares the two. Readers of logs may rely on names, fields
-//! and types. A number is logged as a number, and an id as its usual text.
+//! has the same texts; a test compares the two. Readers of logs may rely on names, fields and
+//! types. A number is logged as a number, and an id as its usual text.
 //!
 //! # Security
 //! No field of an event holds a secret or the text of a chat. An event that a peer can trigger at
@@ -28,7 +28,7 @@ pub const TARGET: &str = "friendchain::event";
 
 static NODE_NAME: OnceLock<String> = OnceLock::new();
 
-/// Sets the field `node` of all events of this process. The first call decides.
+/// Sets the field `node` of all events of this process. Only the first call has an effect.
 pub fn set_node_name(name: &str) {
     // Only tests run two nodes in one process.
     let _ = NODE_NAME.set(name.to_owned());
@@ -119,7 +119,7 @@ macro_rules! log_as_text {
 macro_rules! log_as_number {
     ($($ty:ty),*) => {$(
         impl LogValue for $ty {
-            // No lossless cast leads from usize to u64, though usize is never longer.
+            // Rust has no lossless cast from usize to u64, although usize is never longer.
             #[allow(clippy::cast_lossless)]
             fn log_value(&self) -> impl tracing::Value {
                 *self as u64
@@ -236,9 +236,9 @@ events! {
         /// A libp2p multiaddr.
         address: String,
     }
-    /// Another node with the identity of this one runs: a copy of its data folder. Stop one.
+    /// Another node with this node's identity runs on a copy of its data folder. Stop one of them.
     WARN CopyRuns = "copy_runs" {
-        /// A libp2p multiaddr, unless friends told of it.
+        /// A libp2p multiaddr; absent if friends reported the copy.
         address: Option<String>,
     }
     /// The node has ended cleanly.
@@ -417,8 +417,7 @@ events! {
         height: u32,
         tip: BlockHash,
     }
-    /// A branch with more work would undo settled blocks, so a person must decide. Emitted once
-    /// for each fork.
+    /// A branch with more work needs a person's decision. Emitted once for each fork.
     WARN Diverged = "diverged" {
         /// Hash of our tip.
         tip: BlockHash,
@@ -509,11 +508,12 @@ events! {
         /// Number of events that were not logged.
         count: u64,
     }
-    /// A peer no longer takes part in gossip, so its connection is made anew.
+    /// A peer no longer takes part in gossip, so this node makes a new connection to it.
     WARN GossipDeaf = "gossip_deaf" of PEERS {
         peer: PeerId,
     }
-    /// How others reach this node has changed: `public`, `mapped`, `relayed` or `nowhere`.
+    /// The way in which others reach this node has changed: `public`, `mapped`, `relayed` or
+    /// `nowhere`.
     INFO ReachChanged = "reach_changed" of PEERS {
         way: &'static str,
     }

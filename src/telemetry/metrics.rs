@@ -5,7 +5,7 @@
 //! has the same texts; a test compares the two.
 //!
 //! # Security
-//! A label's value is one of the program's own words, never a word from a peer. So no peer can
+//! A label's value is one of the program's own words, never a word from a peer, so no peer can
 //! create another series.
 
 use std::{sync::atomic::AtomicU64, time::Duration};

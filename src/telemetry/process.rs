@@ -1,6 +1,6 @@
 //! Reads the process's use of memory, processors and files, and the limits that the system sets.
 //!
-//! A function returns None where the system gives no number.
+//! Functions return `None` where the system reports no number.
 
 use std::{fs, path::Path};
 
@@ -87,7 +87,7 @@ mod tests {
     fn the_program_was_started_before_now_and_its_time_runs() {
         let began = Duration::from_secs_f64(start_time().expect("Linux says it"));
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
-        // The boot's time has whole seconds.
+        // The boot time is in whole seconds.
         assert!(began < now + Duration::from_secs(2), "{began:?} and {now:?}");
         assert!(began + Duration::from_hours(24) > now, "{began:?} and {now:?}");
         assert!(cpu_seconds().is_some_and(|seconds| (0.0..86_400.0).contains(&seconds)));

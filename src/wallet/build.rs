@@ -9,8 +9,8 @@
 //! 5. What others have sent and is not mined yet, if the user allows it. Its sender can replace it,
 //!    and every trade that spends it is then void.
 //!
-//! Change goes back to the address of the first coin spent: no address is used up by a payment, and
-//! a wallet that is restored finds its change where it looks first.
+//! Change goes back to the address of the first coin spent. Payments therefore use up no addresses,
+//! and a restored wallet finds its change at an address that it searches first.
 
 use std::{cmp::Reverse, collections::HashMap};
 
@@ -27,7 +27,7 @@ use crate::{
 /// The wallet's public keys by their owners.
 pub(crate) type Keys = HashMap<Owner, PublicKey>;
 
-/// A payment to build: who gets how much, and what it may rest on.
+/// A payment to build: recipients, amounts, and the coins that it may use.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Order {
     /// The payments, at least one.
@@ -37,7 +37,8 @@ pub(crate) struct Order {
     pub memo: Vec<u8>,
     /// The only address that pays; `None`: all of the wallet's.
     pub from: Option<Owner>,
-    /// A coin that the trade spends in any case. No other trade that spends it can be mined too.
+    /// A coin that the trade must spend, so that no other trade that spends this coin can also be
+    /// mined.
     pub tie: Option<OwnedCoin>,
     /// True if coins of others may be spent before they are mined.
     pub unconfirmed: bool,
@@ -48,10 +49,10 @@ pub(crate) struct Order {
 pub(crate) struct BuiltTrade {
     /// The transaction. All signatures are zeros until `Wallet::sign` fills them.
     pub transaction: Transaction,
-    /// True if it spends the reward of a block less than [`SETTLED_DEPTH`] deep. A reorg that
-    /// removes the block makes this trade void.
+    /// True if the trade spends a reward less than [`SETTLED_DEPTH`] deep. A reorg that removes the
+    /// reward's block makes this trade void.
     pub rests_on_young_rewards: bool,
-    /// The transactions whose coins it spends before they are mined, each once.
+    /// The transactions whose unmined coins the trade spends, each once.
     pub rests_on: Vec<TxId>,
     /// The owner of the first coin spent, which gets the change.
     pub payer: Owner,
@@ -168,8 +169,8 @@ pub(crate) fn raise_fee(
 
 /// Builds a replacement of `trade` that pays everything back to the wallet, less `fee`.
 ///
-/// `before` is the current fee. If the coins of the trade do not pay the new fee, mined coins are
-/// added.
+/// `before` is the current fee. Mined coins are added if the trade's own coins do not cover the new
+/// fee.
 pub(crate) fn build_cancel(
     trade: &Transaction,
     before: Amount,
@@ -190,8 +191,8 @@ pub(crate) fn build_cancel(
     replacement(&bare, &chosen, vec![TxOutput { value, owner: payer }], payer, keys)
 }
 
-/// Returns the position of a trade's change: its last output to the wallet, as [`build_trade`] puts
-/// it. A single output is not change, even if it goes to the wallet.
+/// Returns the position of a trade's change: its last output to the wallet. A single output is not
+/// change.
 pub(crate) fn change_of(trade: &Transaction, keys: &Keys) -> Option<usize> {
     let own = |output: &TxOutput| keys.contains_key(&output.owner);
     trade.outputs.iter().rposition(own).filter(|_| trade.outputs.len() > 1)
@@ -222,7 +223,7 @@ const fn unsigned(outpoint: OutPoint, public_key: PublicKey) -> TxInput {
     TxInput { outpoint, public_key, signature: Signature([0; 64]) }
 }
 
-/// Returns the owner of a trade's first input, which pays; a note has none.
+/// Returns the owner of a trade's first input, who is the payer. A note has none.
 fn payer_of(trade: &Transaction) -> Result<Owner, BuildError> {
     let first = trade.inputs.first().filter(|input| !input.outpoint.is_stamp());
     first.map(|input| input.public_key.owner()).ok_or(BuildError::NoteWithFee)
@@ -245,7 +246,7 @@ fn built(transaction: Transaction, chosen: &[Candidate], payer: Owner) -> BuiltT
     BuiltTrade { transaction, rests_on_young_rewards: young, rests_on, payer }
 }
 
-/// Builds a trade that spends what `trade` spends, and `chosen` beside it.
+/// Builds a trade that spends the coins of `trade` and the coins `chosen`.
 fn replacement(
     trade: &Transaction,
     chosen: &[Candidate],
@@ -265,7 +266,7 @@ fn replacement(
     Ok(built(Transaction { inputs, outputs, memo: trade.memo.clone() }, chosen, payer))
 }
 
-/// Chooses mined coins worth `needs` that fit beside the inputs of a trade.
+/// Chooses mined coins worth `needs` that fit beside a trade's inputs.
 fn choose_more(
     trade: &Transaction,
     needs: Amount,
@@ -284,7 +285,7 @@ fn choose_more(
         .map_err(|most| BuildError::TooManyCoins { payer, gather, most })
 }
 
-/// Returns the number of inputs that fit beside a memo of `memo` bytes and so many outputs.
+/// Returns the number of inputs that fit beside a memo of `memo` bytes and `outputs` outputs.
 fn most_inputs(memo: usize, outputs: usize) -> usize {
     let empty = Transaction { inputs: Vec::new(), outputs: Vec::new(), memo: Vec::new() };
     let outputs = outputs.saturating_mul(TxOutput::BYTES);
@@ -315,7 +316,7 @@ fn candidates(spendable: &Spendable, unconfirmed: bool) -> Vec<Candidate> {
     confirmed.chain(pending).chain(unsure).filter(|coin| coin.value > Amount::ZERO).collect()
 }
 
-/// Takes the tie out of the candidates. One that is not among them is an unmined output.
+/// Removes the tie from the candidates. If it is not among them, it is an unmined output.
 fn tied(coins: &mut Vec<Candidate>, tie: OwnedCoin) -> Candidate {
     match coins.iter().position(|coin| coin.outpoint == tie.outpoint) {
         Some(at) => coins.swap_remove(at),

@@ -1,4 +1,4 @@
-//! From a seed to keys: SLIP-0010 for ed25519, hardened derivation alone (the curve has no other).
+//! Derives keys from a seed: SLIP-0010 for ed25519, which has hardened derivation only.
 //!
 //! <https://github.com/satoshilabs/slips/blob/master/slip-0010.md>. Address `i` of a wallet is the
 //! key at `m/44'/26211'/i'`: the purpose of BIP-44, the letters `fc` as a number (friendchain has
@@ -12,7 +12,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::primitives::PublicKey;
 
-/// What SLIP-0010 keys the first HMAC with for this curve.
+/// The key of the first HMAC in SLIP-0010 for this curve.
 const MASTER_KEY: &[u8] = b"ed25519 seed";
 /// The bit that marks a hardened index.
 const HARDENED: u32 = 0x8000_0000;
@@ -20,7 +20,7 @@ const HARDENED: u32 = 0x8000_0000;
 const PURPOSE: u32 = 44;
 /// The letters `fc` in ASCII, big-endian.
 const COIN_TYPE: u32 = 0x6663;
-/// SHA-512's block, which HMAC pads its key to.
+/// Block length of SHA-512, to which HMAC pads its key.
 const HMAC_BLOCK: usize = 128;
 
 /// A node of the derivation tree: a secret and its chain code.
@@ -31,30 +31,30 @@ pub(super) struct ExtendedKey {
 }
 
 impl ExtendedKey {
-    /// The root of the tree.
+    /// Returns the root of the tree.
     pub(super) fn master(seed: &[u8]) -> Self {
         Self::from_hmac(MASTER_KEY, &[seed])
     }
 
-    /// The hardened child at `index`, whose highest bit is set for the caller.
+    /// Returns the hardened child at `index`. This function sets the highest bit of the index.
     pub(super) fn child(&self, index: u32) -> Self {
         Self::from_hmac(&self.chain_code, &[&[0], &self.secret, &(index | HARDENED).to_be_bytes()])
     }
 
-    /// The node under which a wallet's addresses lie: `m/44'/26211'`.
+    /// Returns the node of a wallet's addresses: `m/44'/26211'`.
     pub(super) fn account(seed: &[u8]) -> Self {
         Self::master(seed).child(PURPOSE).child(COIN_TYPE)
     }
 
-    /// The key pair of this node.
+    /// Returns the key pair of this node.
     pub(super) fn signing_key(&self) -> SigningKey {
         SigningKey::from_bytes(&self.secret)
     }
 
-    /// `key` is at most [`HMAC_BLOCK`] bytes; both callers' are far shorter.
+    /// `key` is at most [`HMAC_BLOCK`] bytes long.
     fn from_hmac(key: &[u8], parts: &[&[u8]]) -> Self {
-        // HMAC pads a short key with zeros to a block, so a padded key is the same key, and of the
-        // one length that cannot be refused.
+        // HMAC pads a short key with zeros to a block. A key that is padded already is equivalent,
+        // and its length is never rejected.
         let mut padded = Zeroizing::new([0; HMAC_BLOCK]);
         for (slot, byte) in padded.iter_mut().zip(key) {
             *slot = *byte;
@@ -72,7 +72,7 @@ impl ExtendedKey {
     }
 }
 
-/// The public half of a key pair in the chain's own type.
+/// Returns the public key of a key pair, in the chain's type.
 pub(super) fn public_key(key: &SigningKey) -> PublicKey {
     PublicKey(key.verifying_key().to_bytes())
 }
@@ -83,7 +83,8 @@ mod tests {
 
     use super::*;
 
-    /// The two ed25519 vectors of SLIP-0010: chain code, private key, public key along one path.
+    /// Checks the two ed25519 vectors of SLIP-0010: chain code, private key and public key along
+    /// one path.
     #[test]
     fn the_vectors_of_slip_0010_are_met() {
         let first = "000102030405060708090a0b0c0d0e0f";

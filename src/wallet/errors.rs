@@ -17,7 +17,7 @@ pub enum WalletError {
          it"
     )]
     Exists(PathBuf),
-    /// The file exists, but is damaged or not a wallet.
+    /// The file is damaged or is not a wallet.
     #[error(
         "'{path}' is not a wallet that can be read: {reason}; it was left as it is: restore a \
          copy of it, or move it away and use create-wallet --recover"
@@ -149,11 +149,11 @@ pub enum BuildError {
         payer: Payer,
         /// The sum of all spendable coins, pending ones included.
         has: Amount,
-        /// The amount plus the fee.
+        /// The amount and the fee.
         needs: Amount,
         /// The part of `has` that is not mined yet.
         pending: Amount,
-        /// Coins of others that are on their way, which the user did not allow to spend.
+        /// Unmined coins from others, which the user did not allow to spend.
         more: Amount,
     },
     #[error("the amount is 0: send at least 0.00000001")]

@@ -1,13 +1,14 @@
-//! `wallet.json`: what is in it, and how it is read and replaced so that no power cut leaves half
-//! of one.
+//! `wallet.json`: its content, and how it is read and replaced. A power cut never leaves half a
+//! file.
 //!
 //! ```json
 //! {"version": 1, "public_keys": ["…"], "secret": {"plain": "…"}}
 //! {"version": 1, "public_keys": ["…"],
 //!  "secret": {"sealed": {"argon2id": {…}, "salt": "…", "nonce": "…", "xchacha20poly1305": "…"}}}
 //! ```
-//! The secret is the entropy of the recovery phrase. The public keys stand beside it so that
-//! addresses can be listed while it is sealed; they are checked against it whenever it opens.
+//! The secret is the entropy of the recovery phrase. The public keys are stored beside it, so that
+//! addresses can be listed while it is sealed. They are checked against the secret whenever it
+//! opens.
 
 use std::{
     fs::File,
@@ -27,42 +28,42 @@ use crate::{
     storage::{make_private, real_place, write_private},
 };
 
-/// What this program reads and writes.
+/// The version that this program reads and writes.
 const VERSION: u32 = 1;
-/// The most addresses of one wallet: an index, a line on a screen and 67 bytes of file for each.
+/// The most addresses of one wallet. Each takes 67 bytes of the file.
 pub(super) const MAX_ADDRESSES: usize = 10_000;
-/// A longer file is no wallet: room for the most addresses and the secret.
+/// The longest file that is read. It has room for all addresses and the secret.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 const _: () = assert!(MAX_ADDRESSES as u64 * 80 + 4_096 <= MAX_FILE_BYTES);
 
-/// The file as it is written and read.
+/// The content of the file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WalletFile {
     version: u32,
-    /// In the order made; never empty.
+    /// The keys in the order made; never empty.
     pub(super) public_keys: Vec<PublicKey>,
     pub(super) secret: StoredSecret,
 }
 
-/// The secret as the file keeps it.
+/// The secret as stored in the file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum StoredSecret {
-    /// Open to whoever reads the file.
+    /// Not encrypted.
     Plain(SecretBytes),
-    /// Under a passphrase.
+    /// Encrypted under a passphrase.
     Sealed(Sealed),
 }
 
-/// The part that every version has.
+/// The field that every version has.
 #[derive(Deserialize)]
 struct AnyVersion {
     version: u32,
 }
 
-/// SHA-256 of a file's bytes: tells whether it is still the one that was read or written.
+/// SHA-256 of the file's bytes, which reveals a change by another program.
 pub(super) type Fingerprint = [u8; 32];
 
 impl WalletFile {
@@ -70,8 +71,7 @@ impl WalletFile {
         Self { version: VERSION, public_keys, secret }
     }
 
-    /// Reads the file. It is not changed, whatever it holds; only its mode is narrowed where it was
-    /// wider.
+    /// Reads the file without changing its content. Restricts its mode if others could read it.
     pub(super) fn read(path: &Path) -> Result<(Self, Fingerprint), WalletError> {
         let bytes = read_bounded(path)?;
         let unreadable = |reason: String| WalletError::Unreadable { path: path.to_owned(), reason };
@@ -92,10 +92,11 @@ impl WalletFile {
         Ok((file, sha256(&[&bytes])))
     }
 
-    /// Replaces the file at `path` by this one, if it still is the one with fingerprint `expected`
-    /// (`None`: absent).
+    /// Replaces the file at `path`, if its fingerprint still is `expected` (`None`: there is no
+    /// file).
     ///
-    /// Durable when this returns. After a crash the file is the old one or the new one, whole.
+    /// The new file is durable when this returns. After a crash there is the old file or the new
+    /// one, whole.
     pub(super) fn write(
         &self,
         path: &Path,
@@ -108,7 +109,7 @@ impl WalletFile {
             (_, None) => return Err(WalletError::Exists(path.to_owned())),
             (_, Some(_)) => return Err(WalletError::Changed(path.to_owned())),
         }
-        // Room for everything, so that growing leaves no copy of the secret behind.
+        // Reserves enough, so that growing leaves no copy of the secret in memory.
         let mut bytes =
             Zeroizing::new(Vec::with_capacity(self.public_keys.len().saturating_mul(80) + 4_096));
         let failed =
@@ -122,7 +123,7 @@ impl WalletFile {
     }
 }
 
-/// Where JSON went wrong, without the value that stands there.
+/// Returns the position and kind of a JSON error, without the value there.
 fn place_of(error: &serde_json::Error) -> String {
     let what = match error.classify() {
         serde_json::error::Category::Eof => "it ends too early",
@@ -137,7 +138,7 @@ fn read_bounded(path: &Path) -> Result<Zeroizing<Vec<u8>>, WalletError> {
         io::ErrorKind::NotFound => WalletError::Missing(path.to_owned()),
         _ => WalletError::Io { action: "read", path: path.to_owned(), source },
     };
-    // A wallet on a disk that is missing is not a missing wallet.
+    // If the target disk of a link is missing, the wallet is not simply missing.
     let file = real_place(path).and_then(File::open).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
     if length > MAX_FILE_BYTES {
@@ -150,8 +151,8 @@ fn read_bounded(path: &Path) -> Result<Zeroizing<Vec<u8>>, WalletError> {
     Ok(bytes)
 }
 
-/// A copied wallet may have come with a wider mode. Best effort: the file may be another user's, or
-/// read-only.
+/// Restricts the mode, since a copied wallet may have a wider one. Ignores failures: the file may
+/// belong to another user or be read-only.
 fn narrow_mode(path: &Path) {
     if let Err(error) = make_private(path) {
         tracing::debug!(%error, "the wallet's file mode could not be narrowed");

@@ -1,8 +1,8 @@
-//! The wallet's own payments: which transactions are payments, and those of the best chain.
+//! The wallet's own payments: which transactions are payments, and the list from the best chain.
 //!
-//! [`payment`] reads one transaction from the view of the wallet: change is no payment. [`History`]
-//! keeps the newest payments of the chain with the balance after each. It follows the chain by the
-//! pages of `ChainReader::wallet_scan`, and takes back what a reorg undoes.
+//! [`payment`] interprets one transaction for the wallet; change is not a payment. [`History`]
+//! keeps the newest payments of the chain with the balance after each. It reads the chain page by
+//! page through `ChainReader::wallet_scan`, and removes the payments that a reorg undoes.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -13,11 +13,11 @@ use crate::{
     },
 };
 
-/// The payments that are kept, and the rewards that are kept: 20,000 of each, at most 50 MB with
-/// the longest memos. Rewards have a bound of their own, so that they push no payment out.
+/// The most payments that are kept, and the most rewards: 20,000 of each, at most 50 MB with the
+/// longest memos. Rewards have a limit of their own, so that they push no payment out.
 const MAX_KEPT: usize = 20_000;
 
-/// The other ends of a payment that are kept. More than one is rare.
+/// The most other parties of a payment that are kept. More than one is rare.
 const MAX_PARTIES: usize = 4;
 
 /// The direction of a payment, from the view of the wallet.
@@ -27,7 +27,7 @@ pub(crate) enum Direction {
     Out,
     /// The coinbase of a block.
     Reward,
-    /// From own coins to own addresses only.
+    /// A transfer from own coins to own addresses only.
     Own,
 }
 
@@ -41,11 +41,11 @@ pub(crate) struct Payment {
     pub(crate) fee: Amount,
     /// The owners at the other end, at most [`MAX_PARTIES`].
     pub(crate) parties: Vec<Owner>,
-    /// Printable; empty if there is none.
+    /// The memo as printable text; empty if there is none.
     pub(crate) memo: String,
-    /// The sum of the own coins that it creates.
+    /// The sum of the own coins that the transaction creates.
     pub(crate) gained: Amount,
-    /// The sum of the own coins that it spends.
+    /// The sum of the own coins that the transaction spends.
     pub(crate) lost: Amount,
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn payment(
             _ => (Direction::Out, foreign, payees),
         }
     } else if gain >= loss {
-        // Somebody else signed too, so that nobody's fee can be told: the difference counts.
+        // Somebody else signed too. Nobody can tell who paid the fee, so the difference counts.
         (Direction::In, gain, payers)
     } else {
         (Direction::Out, loss, payees)
@@ -123,7 +123,7 @@ pub(crate) struct MinedPayment {
     pub(crate) height: Height,
     pub(crate) time: UnixMillis,
     position: u32,
-    /// The wallet's confirmed coins after it.
+    /// The wallet's confirmed coins after the payment.
     pub(crate) balance: Amount,
 }
 
@@ -197,7 +197,7 @@ impl History {
         self.upto = upto.or(self.upto);
     }
 
-    /// Takes back everything above a block: a reorg undid it.
+    /// Removes everything above a block, because of a reorg.
     pub(crate) fn rewind(&mut self, fork: (Height, BlockHash)) {
         for kept in [&mut self.payments, &mut self.rewards] {
             while kept.back().is_some_and(|last| last.height > fork.0) {
@@ -210,7 +210,7 @@ impl History {
         } else if self.dropped == 0 {
             (self.balance, self.upto) = (Amount::ZERO, Some(fork));
         } else {
-            // Nothing that is kept says the balance there.
+            // The balance at that block is not known any more.
             *self = Self { owners: std::mem::take(&mut self.owners), ..Self::default() };
         }
     }

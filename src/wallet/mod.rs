@@ -1,8 +1,8 @@
 //! The wallet: keys, addresses and signatures of this node's user.
 //!
 //! [`Wallet`] is a plain struct over one file, `wallet.json`, that only its user may read. Its disk
-//! access blocks, and sealing and unlocking are slow by design. Async callers must use a blocking
-//! thread. A running node owns the wallet. Commands open it themselves when no node runs.
+//! access blocks, and sealing and unlocking are slow by design, so async callers use a blocking
+//! thread. A running node owns the wallet. Commands open the file themselves when no node runs.
 //!
 //! # Invariants
 //! - All keys derive from one [`RecoveryPhrase`]. [`build`] makes the trades that the wallet signs.
@@ -130,7 +130,7 @@ impl Wallet {
         }
     }
 
-    /// Checks that a phrase is the one of this wallet.
+    /// Checks that a phrase belongs to this wallet.
     pub(crate) fn check_phrase(&self, phrase: &RecoveryPhrase) -> Result<(), WalletError> {
         if phrase.public_keys(self.public_keys.len()) == self.public_keys {
             Ok(())
@@ -205,8 +205,8 @@ impl Wallet {
         self.add_keys(&added)
     }
 
-    /// Adds the addresses of these public keys, which are the wallet's own from the first one on.
-    /// Works while locked: an unlock checks them.
+    /// Adds the addresses of these public keys, which must continue the wallet's own from the first
+    /// one on. Works while locked: the next unlock checks them.
     pub(crate) fn add_found(&mut self, found: &[PublicKey]) -> Result<(), WalletError> {
         let added = found.get(self.public_keys.len()..).unwrap_or_default();
         if found.len() > MAX_ADDRESSES || !found.starts_with(&self.public_keys) {
@@ -223,7 +223,7 @@ impl Wallet {
         self.add_keys(added)
     }
 
-    /// Returns the public keys of the wallet's first `count` addresses, made or not.
+    /// Returns the public keys of the wallet's first `count` addresses, whether added or not.
     pub(crate) fn keys_ahead(
         &mut self,
         count: usize,
@@ -232,7 +232,7 @@ impl Wallet {
         self.unlocked(now).map(|unlocked| unlocked.phrase.public_keys(count))
     }
 
-    /// Writes the file with these keys behind the others. If that fails, the wallet is as before.
+    /// Writes the file with these keys after the others. If that fails, the wallet is unchanged.
     fn add_keys(&mut self, added: &[PublicKey]) -> Result<(), WalletError> {
         if added.is_empty() {
             return Ok(());
@@ -288,8 +288,8 @@ impl Wallet {
 
     /// Sets, changes or removes the passphrase. Afterwards a wallet with a passphrase is locked.
     ///
-    /// `old` is needed if there is a passphrase, even while the wallet is unlocked. The file is
-    /// replaced as a whole, and is durable when this returns. With an error it is as before.
+    /// `old` is needed if there is a passphrase, even while the wallet is unlocked. The new file is
+    /// durable when this returns. After an error, the file is unchanged.
     pub(crate) fn change_passphrase(
         &mut self,
         old: Option<&str>,
@@ -381,7 +381,7 @@ impl Wallet {
         Ok(txid)
     }
 
-    /// Builds and signs a note of `text` by the address of `owner`.
+    /// Builds and signs a note of `text` with the key of `owner`.
     pub(crate) fn note(
         &mut self,
         owner: &Owner,
@@ -410,7 +410,7 @@ fn unseal(sealed: &Sealed, passphrase: &str) -> Result<SecretBytes, UnlockError>
 }
 
 impl Unlocked {
-    /// Derives the keys and checks the file's public keys against them: that list is not sealed.
+    /// Derives the keys and checks the file's public keys against them, since those are not sealed.
     fn new(
         entropy: &SecretBytes,
         public_keys: &[PublicKey],

@@ -1,4 +1,4 @@
-//! The recovery phrase: the BIP-39 words that a wallet can be made from again, on any machine.
+//! The recovery phrase: BIP-39 words that restore a wallet on any machine.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ const ENTROPY_BYTES: usize = 16;
 /// Reasons why words are not a recovery phrase. No message contains the words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PhraseError {
-    /// Not 12, 15, 18, 21 or 24 words.
+    /// The number of words is not 12, 15, 18, 21 or 24.
     #[error(
         "a recovery phrase has 12 words (or 15, 18, 21 or 24), and these are {0}: write them all \
          on one line"
@@ -27,12 +27,12 @@ pub enum PhraseError {
     /// A word is not in the list; the first word is 1.
     #[error("word {0} is not a word of recovery phrases: check how it is spelt")]
     UnknownWord(usize),
-    /// All words are in the list, but they do not belong together.
+    /// All words are in the list, but the checksum is wrong.
     #[error("these words are not a recovery phrase: one is wrong, or two have changed places")]
     Checksum,
 }
 
-/// A recovery phrase. Whoever has it has the coins: `Debug` shows nothing of it, and there is no
+/// A recovery phrase. Anybody who has it has the coins, so `Debug` hides it and there is no
 /// `Display`.
 #[derive(Clone)]
 pub(crate) struct RecoveryPhrase {
@@ -40,7 +40,7 @@ pub(crate) struct RecoveryPhrase {
 }
 
 impl RecoveryPhrase {
-    /// Reads words as people type them: any case, any white space between them.
+    /// Parses words in upper or lower case, with any white space between them.
     pub(crate) fn parse(text: &str) -> Result<Self, PhraseError> {
         let lower = Zeroizing::new(text.to_lowercase());
         Mnemonic::parse_in_normalized(Language::English, &lower)
@@ -54,10 +54,11 @@ impl RecoveryPhrase {
             })
     }
 
-    /// The words, to be shown to their owner on a terminal and nowhere else.
+    /// Returns the words. Show them on their owner's terminal only.
     #[must_use]
     pub(crate) fn reveal(&self) -> Zeroizing<String> {
-        // Room for 24 words of at most 8 letters, so that growing leaves no copy behind.
+        // Reserves room for 24 words of at most 8 letters, so that growing leaves no copy in
+        // memory.
         let mut words = Zeroizing::new(String::with_capacity(24 * 9));
         for word in self.mnemonic.words() {
             if !words.is_empty() {
@@ -68,13 +69,13 @@ impl RecoveryPhrase {
         words
     }
 
-    /// The public keys of the first `count` addresses that the phrase leads to, in order.
+    /// Returns the public keys of the phrase's first `count` addresses, in order.
     pub(crate) fn public_keys(&self, count: usize) -> Vec<PublicKey> {
         let account = self.account();
         (0..).take(count).map(|index| public_key(&signing_key(&account, index))).collect()
     }
 
-    /// The node that the wallet's addresses lie under.
+    /// Returns the node of the wallet's addresses in the derivation tree.
     pub(super) fn account(&self) -> ExtendedKey {
         let seed = Zeroizing::new(self.mnemonic.to_seed_normalized(""));
         ExtendedKey::account(&*seed)
@@ -85,22 +86,22 @@ impl RecoveryPhrase {
         SecretBytes::new(self.mnemonic.to_entropy())
     }
 
-    /// The phrase of what the file keeps; `None` when that has a length that no phrase has.
+    /// Returns the phrase for stored entropy; `None` if the entropy has the wrong length.
     pub(super) fn from_entropy(entropy: &SecretBytes) -> Option<Self> {
         Mnemonic::from_entropy_in(Language::English, entropy.expose())
             .ok()
             .map(|mnemonic| Self { mnemonic })
     }
 
-    /// A new one of 12 words, from the operating system's randomness.
+    /// Draws a new phrase of 12 words from the operating system's randomness.
     pub(super) fn generate() -> Result<Self, rand::rngs::SysError> {
         let entropy = SecretBytes::random(ENTROPY_BYTES)?;
-        // 16 bytes always make a phrase; the other branch is never taken.
+        // 16 bytes always make a phrase, so this error never occurs.
         Self::from_entropy(&entropy).ok_or(rand::rngs::SysError::UNEXPECTED)
     }
 }
 
-/// The key pair of address `index`.
+/// Returns the key pair of address `index`.
 pub(super) fn signing_key(account: &ExtendedKey, index: u32) -> SigningKey {
     account.child(index).signing_key()
 }

@@ -1,12 +1,12 @@
-//! `recovery.json`: the search for the addresses that a restored wallet had in use.
+//! `recovery.json`: the search for the addresses of a restored wallet that were in use.
 //!
-//! A phrase leads to endless addresses, and only the chain knows which of them ever had coins. The
-//! search looks for the next [`GAP`] addresses at least after the last one found. It goes on for as
-//! long as the file exists: a wallet may be restored before its chain is here, and two machines may
-//! use one phrase.
+//! A phrase leads to an endless number of addresses, and only the chain shows which of them had
+//! coins. The search always looks for at least the next [`GAP`] addresses after the last one found.
+//! It continues as long as the file exists, since the chain may arrive after the wallet is
+//! restored, and two machines may use one phrase.
 //!
-//! The file holds public keys alone, so the search goes on while the wallet is locked. Only more
-//! keys need the secret.
+//! The file holds only public keys, so the search continues while the wallet is locked. Only the
+//! derivation of further keys needs the secret.
 
 use std::{collections::HashMap, fs::File, io, io::Read as _, path::Path};
 
@@ -19,29 +19,29 @@ use crate::{
     storage::write_private,
 };
 
-/// The unused addresses after which a wallet ends. The node makes addresses one by one, so that
-/// nobody leaves so many out.
+/// The number of unused addresses in a row after which the search stops looking further. The node
+/// creates addresses one by one, so no user skips that many.
 pub(crate) const GAP: u32 = 200;
 
-/// Keys that are made ahead of the last address found: several gaps, so that few wallets need the
-/// secret, and the blocks, a second time.
+/// Keys that are derived beyond the last address found. These are several gaps, so that few wallets
+/// need the secret, and a second read of the blocks.
 pub(crate) const AHEAD: u32 = 1_000;
 
 /// The version that this program reads and writes.
 const VERSION: u32 = 1;
 
-/// A longer file is refused: room for the most keys of a wallet.
+/// The longest file that is read. It has room for all keys of a wallet.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 const _: () = assert!(MAX_ADDRESSES as u64 * 80 + 4_096 <= MAX_FILE_BYTES);
 const _: () = assert!(GAP < AHEAD);
 
-/// The search as the file keeps it.
+/// The state of the search, as stored in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Search {
     version: u32,
-    /// The keys that are looked for, from the first address on.
+    /// The keys to search for, from the first address on.
     keys: Vec<PublicKey>,
     /// The number of addresses up to the last one found.
     used: u32,
@@ -58,7 +58,7 @@ struct Scanned {
 }
 
 impl Search {
-    /// Starts a search for these keys, which are those of a phrase in order.
+    /// Starts a search for these keys of a phrase, in order.
     #[must_use]
     pub(crate) const fn new(keys: Vec<PublicKey>) -> Self {
         Self { version: VERSION, keys, used: 1, scanned: None }
@@ -117,8 +117,8 @@ impl Search {
         };
     }
 
-    /// Returns the number of keys that are missing behind the last address in use; `None` if there
-    /// are enough. The wallet itself has `addresses`.
+    /// Returns the total number of keys that the search needs; `None` if it has enough. The wallet
+    /// itself has `addresses`.
     #[must_use]
     pub(crate) fn wants_keys(&self, addresses: usize) -> Option<usize> {
         let used = self.used().max(addresses);
@@ -127,7 +127,7 @@ impl Search {
         short.then(|| count(AHEAD).min(MAX_ADDRESSES))
     }
 
-    /// Takes more keys on. The blocks are then searched from the genesis again.
+    /// Replaces the keys by a longer list. The blocks are then searched from genesis again.
     pub(crate) fn set_keys(&mut self, keys: Vec<PublicKey>) {
         if keys.len() > self.keys.len() {
             self.keys = keys;
@@ -141,7 +141,7 @@ impl Search {
         self.keys.iter().map(PublicKey::owner).zip(0..).collect()
     }
 
-    /// Searches a block of the best chain: each output and each stamp shows that its owner's
+    /// Searches a block of the best chain. Each output and each stamp shows that its owner's
     /// address was in use.
     pub(crate) fn see(&mut self, block: &Block, positions: &HashMap<Owner, u32>) {
         for transaction in &block.transactions {

@@ -1,8 +1,8 @@
-//! The plan to send a void payment again, such that it is never paid twice.
+//! The plan for sending a void payment again without paying twice.
 //!
 //! The old transaction may still be mined by somebody who has it. A new one is safe if the two can
-//! never both be mined: it spends a coin that the old one spends too, or an output of the
-//! transaction that spent such a coin, or that transaction is settled. Pure functions.
+//! never both be mined. It is safe if it spends a coin of the old one, or an output of the
+//! transaction that spent such a coin, or if that transaction is settled. Pure functions.
 
 use super::build::{Keys, Order, change_of};
 use crate::{
@@ -24,7 +24,7 @@ pub(crate) enum Plan {
 pub(crate) enum ResendError {
     #[error("the stamp of note {0} is used up: write its text again with note")]
     Note(TxId),
-    /// The transaction that took its coins pays the same payees as much.
+    /// The transaction that spent the coins pays the same payees at least as much.
     #[error("{by} took the place of {txid} and pays the same: nothing is left to send again")]
     AlreadyPaid { txid: TxId, by: TxId },
     /// A later transaction makes the same payments.
@@ -33,14 +33,14 @@ pub(crate) enum ResendError {
          more"
     )]
     PaidSince { txid: TxId, by: TxId },
-    /// The transaction that took its coins may still leave the chain or the mempool.
+    /// The transaction that spent the coins may still leave the chain or the mempool.
     #[error(
         "{txid} could still be mined beside a new payment, since {by}, which took its coins, is \
          not settled: wait until {by} is {SETTLED_DEPTH} blocks deep, or give --force if you take \
          the risk of paying twice"
     )]
     NotSettled { txid: TxId, by: TxId },
-    /// A coin is on no branch that this node has.
+    /// A coin does not exist on any branch that this node has.
     #[error(
         "{txid} could still be mined beside a new payment if its coin {}:{} came back, which is \
          not on this chain now: give --force if you take the risk of paying twice",
@@ -49,7 +49,7 @@ pub(crate) enum ResendError {
     CoinMayReturn { txid: TxId, coin: OutPoint },
 }
 
-/// Returns how to send `trade` again. `fates` are those of its inputs, in their order.
+/// Returns a plan for sending `trade` again. `fates` are the fates of its inputs, in their order.
 pub(crate) fn plan(
     txid: TxId,
     trade: &Transaction,
@@ -83,13 +83,13 @@ pub(crate) fn plan(
     Ok(Plan::Anew(Order { outputs, memo, tie, ..Order::default() }))
 }
 
-/// Returns the payments of a transaction to others than the wallet.
+/// Returns the payments of a transaction to owners outside of the wallet.
 pub(crate) fn payments(trade: &Transaction, keys: &Keys) -> Vec<TxOutput> {
     let others = trade.outputs.iter().filter(|output| !keys.contains_key(&output.owner));
     others.copied().collect()
 }
 
-/// True if a transaction pays each payee outside of the wallet as much as `outputs` do.
+/// True if a transaction pays each payee outside of the wallet at least as much as `outputs` do.
 fn pays_the_same(outputs: &[TxOutput], transaction: &Transaction, keys: &Keys) -> bool {
     let paid = |outputs: &[TxOutput], to: &TxOutput| -> Amount {
         outputs.iter().filter(|output| output.owner == to.owner).map(|output| output.value).sum()
@@ -118,7 +118,7 @@ fn tie(fates: &[InputFate], spendable: &Spendable) -> Option<OwnedCoin> {
     )
 }
 
-/// True if a transaction that took one of the coins is so deep that no reorg removes it.
+/// True if a transaction that spent one of the coins is too deep for a reorg.
 fn is_settled(fates: &[InputFate], tip: Height) -> bool {
     fates.iter().any(|fate| match fate {
         InputFate::Spent { height: Some(height), .. } => {
@@ -228,7 +228,7 @@ mod tests {
         let me = me().owner();
         let fates = [spent(&[(me, 90)], None), InputFate::Free(owned(outpoint(2)))];
         assert_eq!(tie_of(planned(&fates, vec![], false)), Some(outpoint(2)));
-        // Or it spends what took the old one's place.
+        // Or the new trade spends an output of the transaction that took the coins.
         let fates = [spent(&[(me, 90)], None), InputFate::Missing(outpoint(2))];
         let change = OutPoint { txid: NEWER, index: 0 };
         assert_eq!(tie_of(planned(&fates, vec![owned(change)], false)), Some(change));

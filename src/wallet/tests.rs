@@ -17,7 +17,7 @@ fn folder() -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-/// A sealed wallet of a known phrase, unlocked, at the least cost.
+/// Returns an unlocked wallet of a known phrase, sealed at the least cost.
 fn sealed(path: &Path) -> Wallet {
     Wallet::make(path, RecoveryPhrase::parse(WORDS).unwrap(), 2, Some("open sesame"), Cost::TEST)
         .unwrap()
@@ -251,7 +251,7 @@ fn a_phrase_brings_back_the_addresses_that_were_in_use() {
     let wallet = Wallet::recover(&path, phrase.clone(), 5, None).unwrap();
     assert_eq!(wallet.addresses().len(), 5);
     assert_eq!(wallet.addresses()[4], Address(used));
-    // Again, with more found: the same wallet, longer.
+    // A second recovery that found more addresses extends the same wallet.
     assert_eq!(Wallet::recover(&path, phrase.clone(), 7, None).unwrap().addresses().len(), 7);
     assert_eq!(Wallet::recover(&path, phrase, 1, None).unwrap().addresses().len(), 7);
     let other = RecoveryPhrase::generate().unwrap();

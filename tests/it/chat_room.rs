@@ -72,7 +72,7 @@ fn five_friends_meet_chat_write_notes_and_part() {
     goodbyes_and_crashes_are_noticed(consoles, &all);
 }
 
-/// Checks that `c` sends the whole line to one friend alone, and `ca` to all the others.
+/// Checks that `c` sends the whole line to one friend only, and `ca` to all the others.
 fn whole_lines_reach_whom_they_are_for(consoles: &mut [Node]) {
     let marks: Vec<_> = consoles.iter().map(Node::output_mark).collect();
     consoles[0].say("c yjf Good morning to you");

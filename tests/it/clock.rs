@@ -1,4 +1,4 @@
-//! Sets a node's wall clock wrong with libfaketime, at its start and while it runs.
+//! Tests nodes whose wall clock libfaketime sets wrong, at the start and while they run.
 //!
 //! The monotonic clock stays right, as on a machine whose clock somebody sets.
 
@@ -46,7 +46,7 @@ fn await_friend(of: &Folder, id: &str) {
 fn a_clock_that_jumps_stops_no_sync_and_charges_and_forgets_nobody() {
     let Some(library) = clocks_wanted() else { return };
     let net = TestNet::new();
-    // The chain's own time is older than any of the wrong ones, so that no header is early.
+    // The chain's own time is older than any of the wrong clocks, so that no header is early.
     let miner = net.folder("miner").with_clock(&Clock::new(&library, &net, "miner", "-5d"));
     let clock = Clock::new(&library, &net, "jumper", "+0");
     let jumper = net.folder("jumper").with_clock(&clock);
@@ -72,7 +72,7 @@ fn a_node_that_started_with_a_wrong_clock_finds_its_friends_once_it_is_right() {
     let net = TestNet::new();
     let home = net.folder("home");
     home.create_chain(&home.new_address());
-    // Each side has the other's address from its user, so that all are friends.
+    // Each side dials the other's address as its user's choice, so all are friends.
     let addresses = WRONG.map(|_| free_port());
     let peers = addresses.map(|port| format!("--peer=/ip4/127.0.0.1/tcp/{port}"));
     let node = home.start(&peers.each_ref().map(String::as_str));

@@ -1,5 +1,5 @@
-//! Tests which coins a payment spends, what becomes of one that is void, and which addresses a
-//! restored wallet finds.
+//! Tests the coins that a payment spends, void payments, and the addresses that a restored wallet
+//! finds.
 
 use serde_json::Value;
 
@@ -28,8 +28,8 @@ fn state(folder: &Folder, txid: &Value) -> String {
     text(&folder.json(["tx", &text(txid)])["state"])
 }
 
-/// Returns two folders with running nodes on one chain, and an address of each. The first has the
-/// coins of the genesis.
+/// Returns two folders with running nodes on one chain, and an address of each. The first folder
+/// owns the genesis coin.
 fn two_friends(net: &TestNet) -> ([Folder; 2], [String; 2]) {
     let folders = ["yzw", "yjf"].map(|id| net.folder(id));
     let addresses = [folders[0].new_address(), folders[1].new_address()];
@@ -60,7 +60,7 @@ fn a_payment_takes_coins_of_all_addresses_of_the_wallet() {
     let inputs = folder.json(["tx", &text(&sent["txid"])])["inputs"].clone();
     let payers: Vec<_> = inputs.as_array().expect("inputs").iter().map(|i| &i["address"]).collect();
     assert!(payers.contains(&&one.into()) && payers.contains(&&two.clone().into()), "{inputs}");
-    // The change, and the reward with the fee.
+    // These are the change and the reward with the fee.
     let first = payers[0].as_str().expect("an address");
     assert_eq!(folder.balance(first), "150");
     assert_eq!(folder.balance(&friend), "150");
@@ -84,14 +84,14 @@ fn what_others_sent_is_spent_before_it_is_mined_only_when_the_user_says_so() {
     let sent = send(&yjf, &shop, "4", &["--unconfirmed"]);
     assert_eq!(sent["rests_on_unconfirmed"], true, "{sent}");
     assert_eq!(sent["rests_on"], serde_json::json!([gift["txid"]]), "{sent}");
-    // All is signed by one wallet here, and yet the change rests on the gift.
+    // This wallet signed everything, and yet the change depends on the gift.
     assert_eq!(refuses(&yjf, &shop, "1", &[]).0, "not_enough");
 
     // The giver's own change needs no flag.
     let again = send(&yzw, &shop, "5", &[]);
     assert_eq!(again["rests_on_unconfirmed"], true, "{again}");
     assert_eq!(again["rests_on"], serde_json::json!([gift["txid"]]), "{again}");
-    // The gift is replaced, and what rests on it is void.
+    // The gift is replaced, and the trade that depends on it is void.
     let raised = yzw.json(["raise-fee", &text(&gift["txid"]), "--fee", "0.01"]);
     assert!(raised["also_void"].as_array().expect("a list").contains(&again["txid"]), "{raised}");
     eventually("what rests on it is void", || {
@@ -138,7 +138,8 @@ fn a_payment_is_cancelled_and_sent_again_and_paid_once() {
     assert_eq!(yzw.refused(&["cancel", &txid]).0, "void");
     assert_eq!(yzw.mempool(), [text(&cancelled["txid"])]);
 
-    // The new payment spends what took the place of the old one: only one of the two can be mined.
+    // The new payment spends an output of the old one's replacement, so only one of the two can be
+    // mined.
     let (code, sentence) = yzw.refused(&["resend", &txid, "--fee", "20", "--force"]);
     assert_eq!(code, "fee_too_high");
     assert!(sentence.ends_with("raise-fee --force pays more"), "{sentence}");
@@ -190,7 +191,7 @@ fn a_restored_wallet_finds_addresses_that_are_empty_by_now_once_its_chain_is_her
             .collect();
         holds(found.len() == 51 && found[50] == far.as_str(), &found)
     });
-    // With the chain here it is found at once.
+    // With the chain here, the coins are found at once.
     let third = net.folder("third");
     third.join(&folder);
     let _third = third.start_with_peers(&[&node]);

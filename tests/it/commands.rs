@@ -1,5 +1,5 @@
-//! Tests commands that no story uses: notes and look-ups, chat to all, bans, leaving a chain, and
-//! access to the node's RPC.
+//! Tests commands that no other test covers: notes and look-ups, chat to all, bans, leaving a
+//! chain, and access to the node's RPC.
 
 use std::{
     io::{Read, Write},

@@ -1,4 +1,4 @@
-//! Tests what a person at the console sees: nothing typed is lost, whatever runs and whatever ends.
+//! Tests the console on a terminal: no typed text is lost, whatever runs or ends meanwhile.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use crate::support::{
 /// Starts a node on a chain of its own.
 fn running(folder: &Folder) -> Node {
     folder.new_address();
-    // The wallet has no coins, so that no advice on them comes while a test types.
+    // The wallet has no coins, so that no advice about them appears while a test types.
     folder.create_chain(&Forge::address());
     folder.start(&["--name", "yzw"])
 }
@@ -130,7 +130,7 @@ fn the_death_of_the_node_ends_its_console_and_gives_the_terminal_back() {
     node.kill();
     let screen = terminal.await_screen("the end", |screen| screen.ends_with("ended: 1"));
     assert!(screen.contains("error: the node has ended"), "{screen}");
-    // The terminal echoes again: `cat` shows nothing by itself before Enter.
+    // The terminal echoes again: `cat` itself shows nothing before Enter.
     terminal.type_text("echoed");
     terminal.await_screen("the echo", |screen| screen.ends_with("echoed"));
 }
@@ -234,7 +234,7 @@ fn a_console_asks_for_a_passphrase_and_shows_no_letter_of_it() {
     answer("open sesame", "Passphrase:", "The wallet is open.");
     terminal.say("lock");
     terminal.await_screen("the lock", |screen| screen.contains("is locked"));
-    // A question is given up, and the next line is a line again.
+    // The user cancels a question, and the next line is a usual line.
     terminal.say("recovery-phrase");
     terminal.await_screen("the question", |screen| screen.contains("Passphrase:"));
     terminal.keys("C-c");
@@ -248,7 +248,7 @@ fn a_console_asks_for_a_passphrase_and_shows_no_letter_of_it() {
     terminal.keys("C-u");
     terminal.say("q");
     drop(terminal);
-    // Without a line editor, the terminal itself is told to echo nothing.
+    // Without a line editor, the terminal itself must not echo.
     let plain = Terminal::of_size(&folder, "asked-plainly", &["console"], (80, 24), "dumb");
     plain.await_screen("the prompt", |screen| screen.ends_with("Zoë>"));
     plain.say("unlock");

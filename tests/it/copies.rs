@@ -1,4 +1,4 @@
-//! Tests that two copies of one folder that run at once are told, by both.
+//! Tests that two copies of one folder that run at once both warn.
 
 use std::{fs, time::Duration};
 
@@ -7,7 +7,7 @@ use crate::support::{
     tools::{Lan, namespaces_wanted},
 };
 
-/// Gives a folder the identity and the chain of another, as a copy of the folder has them.
+/// Gives a folder the identity and the chain of another, like a copy.
 fn copy(from: &Folder, to: &Folder) {
     fs::create_dir(to.path()).expect("a folder");
     for file in ["identity.key", "chain.redb"] {
@@ -15,7 +15,7 @@ fn copy(from: &Folder, to: &Folder) {
     }
 }
 
-/// Waits until a node says that a copy of its folder runs.
+/// Waits until a node warns that a copy of its folder runs.
 #[track_caller]
 fn await_warning(node: &Node) {
     node.await_event("copy_runs", |_| true);
@@ -53,7 +53,7 @@ fn two_copies_that_cannot_reach_each_other_are_told_through_a_friend_of_both() {
         node
     });
     for node in &nodes {
-        // Friends are asked for profiles once in a minute at least.
+        // Friends are asked for profiles at least once a minute.
         eventually_within(Duration::from_mins(4), "the copy is told", || {
             let status = node.folder.json(["status"]);
             if status["copy"]["seen"].is_u64() { Ok(()) } else { Err(status.to_string()) }

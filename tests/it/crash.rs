@@ -109,7 +109,7 @@ fn kills() -> u64 {
     std::env::var("FRIENDCHAIN_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
 }
 
-/// Returns a number below `below` that depends on the round alone, evenly spread.
+/// Returns a number below `below` that depends only on the round, evenly spread.
 fn spread(round: u64, below: u64) -> u64 {
     let mixed = (round + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) % below
@@ -192,7 +192,7 @@ fn assert_kept(
     }
 }
 
-/// Prints the bar of start times after kills.
+/// Prints the start times after kills, with their limit.
 fn report(rounds: u64, trades: usize, mut starts: Vec<Duration>) {
     starts.sort();
     let (max, p99) = (starts[starts.len() - 1], starts[(starts.len() * 99).div_ceil(100) - 1]);

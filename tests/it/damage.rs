@@ -1,4 +1,4 @@
-//! Tests files that are damaged, in the way, or cannot be written. The program refuses with a
+//! Tests files that are damaged, in the way, or cannot be written. The program fails with a
 //! sentence and leaves them unchanged.
 
 use std::{
@@ -42,7 +42,7 @@ fn reading(address: &str) -> Vec<Vec<&str>> {
     ]
 }
 
-/// Checks that a command and the node refuse with these words, and that the file stays unchanged.
+/// Checks that a command and the node fail with these words, and that the file stays unchanged.
 #[track_caller]
 fn assert_refused_unchanged(folder: &Folder, path: &Path, args: &[&str], words: &[&str]) {
     let before = fs::read(path).ok();

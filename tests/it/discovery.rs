@@ -15,7 +15,7 @@ fn friends_on_one_lan_meet_by_mdns_alone() {
     let names = ["yzw", "yjf", "sr"];
     let lan = Lan::new(names.len());
     let net = TestNet::new();
-    // Each host has its own 127.0.0.1:8891, so that the usual meeting place leads nowhere.
+    // Each host has its own 127.0.0.1:8891, so the usual meeting place has no node.
     let mut consoles: Vec<Node> = names
         .iter()
         .zip(&lan.hosts)

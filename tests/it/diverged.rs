@@ -1,8 +1,8 @@
-//! Tests a branch with more work that would undo settled blocks: a node had them for 72 hours while
-//! peers shared them.
+//! Tests a branch with more work that would undo settled blocks: a node had them for 72 hours of
+//! attended time.
 //!
-//! The folders are made with the library, which takes the time of each block, and the hours in
-//! company, as arguments. So they equal the folders of a node that ran for a hundred hours.
+//! The library makes the folders. It gets the time of each block and the attended hours as
+//! arguments, so the folders equal those of a node that ran for a hundred hours.
 
 use friendchain::{
     chain::{BlockAccepted, Chain, ChainOptions, Origin},
@@ -193,8 +193,8 @@ fn a_diverged_node_says_so_goes_on_and_takes_the_other_branch_when_told() {
 
     assert_bad_branches_refused(&story, &a);
 
-    // The divergence follows from the stored blocks. So it outlives a restart, and is known while
-    // no node runs.
+    // The divergence follows from the stored blocks. It survives a restart, and is known while no
+    // node runs.
     one.stop();
     let status = a.json(["status"]);
     assert_eq!(
@@ -204,7 +204,7 @@ fn a_diverged_node_says_so_goes_on_and_takes_the_other_branch_when_told() {
     let one = a.start_with_peers(&[&two]);
     await_diverged(&one, &newest);
 
-    // Any block of the other branch names it.
+    // Any block of the other branch identifies it.
     let accepted = a.json(["accept-branch", &story.theirs[2].hash().to_string()]);
     assert_eq!(accepted["tip"], newest, "{accepted}");
     assert_eq!(await_one_tip(&[&a, &b], 15), (15, newest));

@@ -1,4 +1,4 @@
-//! Tests that a person has one place: the folder that commands mean, and what it keeps.
+//! Tests which folder a command uses, and which settings the folder keeps.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio};
 
@@ -95,7 +95,7 @@ fn name_port_and_mining_mode_of_the_first_start_are_kept() {
     assert!(addresses.contains(&format!("/tcp/{port}")), "{addresses}");
     again.stop();
 
-    // What is typed later holds for that start alone.
+    // A value typed at a later start applies to that start only.
     let (once, other) = (free_port(), format!("127.0.0.1:{}", free_port()));
     assert_ne!(once, port);
     start(&folder, &["--name", "Bob", "--listen", &other, "--mine", "off"]).stop();
@@ -126,7 +126,7 @@ fn config_shows_where_each_setting_comes_from() {
         let shown = setting(&folder, key);
         assert_eq!((&shown["value"], &shown["origin"]), (&value, &origin.into()), "{shown}");
     }
-    // A change holds from the next start on, and says so.
+    // A change applies from the next start on, and the command says so.
     let other = free_port();
     let said = folder.run(["config", "set", "port", &other.to_string()]).done().stdout;
     assert!(said.contains(&format!("runs with {port}")), "{said}");
@@ -134,7 +134,7 @@ fn config_shows_where_each_setting_comes_from() {
     folder.run(["stop"]).done();
     assert!(child.wait().expect("it ends").success());
     assert_eq!(setting(&folder, "port")["value"], other);
-    // The mining mode of the first start is kept, and an empty value forgets it.
+    // The folder keeps the mining mode of the first start, and an empty value removes it.
     assert_eq!(setting(&folder, "mine")["origin"], "friendchain.toml");
     folder.json(["config", "set", "mine", ""]);
     assert_eq!(setting(&folder, "mine")["origin"], "default");
@@ -265,7 +265,7 @@ fn an_empty_environment_variable_is_none() {
     let mut asked = folder.command(["create-wallet", "--json"]);
     asked.env("FRIENDCHAIN_PASSPHRASE_FILE", "").env("NODE_ID", "");
     assert!(asked.output().expect("it runs").status.success());
-    // Without a data folder the platform's is meant, which is under HOME.
+    // Without a given data folder, the program uses the platform's, which is under HOME.
     let mut bare = folder.command(["list-addresses"]);
     bare.env("FRIENDCHAIN_DATA_DIR", "").env("HOME", folder.path()).env_remove("XDG_DATA_HOME");
     let said = String::from_utf8(bare.output().expect("it runs").stderr).expect("text");
@@ -322,7 +322,7 @@ fn a_node_that_was_told_to_outlive_its_terminal_does() {
     assert!(child.wait().expect("it ends").success());
 }
 
-/// Root has no limit of processes, so that the program runs as another user there.
+/// Root has no process limit, so the program runs as another user there.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_limit_of_processes_is_a_sentence_and_never_a_panic() {

@@ -1,5 +1,5 @@
-//! Plays the Go seed's story: a wallet, a chain, a payment, and a second node that syncs it all
-//! over the network.
+//! Plays the Go seed's story: a wallet, a chain, a payment, and a second node that fetches all of
+//! it over the network.
 
 use crate::support::{
     Folder, Node, TestNet,

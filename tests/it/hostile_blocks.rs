@@ -22,7 +22,7 @@ use crate::support::{
     peer::{Branch, TestPeer},
 };
 
-/// Serves blocks of which the last breaks a rule. Checks that the node logs the error, drops the
+/// Serves blocks, the last of which breaks a rule. Checks that the node logs the error, drops the
 /// peer, and ends at a good block.
 #[track_caller]
 fn assert_refused(scene: &Scene, blocks: &[Block], code: &str, offence: &str) {
@@ -70,7 +70,7 @@ fn nobody() -> Owner {
     Owner([7; 20])
 }
 
-/// Proves as a control that blocks made by a test are accepted if they keep the rules.
+/// A control: blocks made by a test are accepted if they obey the rules.
 #[test]
 fn a_peer_of_another_make_that_keeps_the_rules_is_followed() {
     let scene = Scene::new();
@@ -211,7 +211,8 @@ fn a_used_stamp_is_refused() {
     assert_refused(&scene, &[first, second], "stamp_used", "invalid_block");
 }
 
-/// The header is honest, so that only the sender of a wrong body is penalised and the block stays
+/// The header is valid, so only the sender of the wrong body is penalised, and the right body is
+/// still accepted.
 /// welcome.
 #[test]
 fn a_body_of_another_merkle_root_is_refused_and_the_right_one_is_still_welcome() {

@@ -1,5 +1,5 @@
-//! Tests a peer that sends garbage, too much, or messages of others. The node logs the offence and
-//! stays up.
+//! Tests a peer that sends garbage, too many messages, or other peers' messages. The node logs the
+//! offence and stays up.
 
 use friendchain::{
     primitives::{BlockHash, Encode, NetworkId},
@@ -30,7 +30,7 @@ fn noise(length: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(length).collect()
 }
 
-/// Connects a peer that serves the genesis block alone.
+/// Connects a peer that serves only the genesis block.
 #[track_caller]
 fn newcomer(scene: &Scene) -> TestPeer {
     let branch = Branch::new(&scene.forge.genesis, &[]);
@@ -63,7 +63,7 @@ fn another_networks_status_is_told_so_and_the_peer_is_left() {
     let responder = branch
         .responder_but(move |request| matches!(request, Request::Hello(_)).then(|| answer.clone()));
     let peer = TestPeer::connect(&scene.node, scene.forge.network, responder);
-    // The node may disconnect before this question arrives, since it has our answer to its own
+    // The node may disconnect before this request arrives, since it has our answer to its own
     // hello.
     if let Ok(bytes) = peer.ask(&Request::Hello(HelloRequest::Status(status))) {
         let response = Protocol::Hello.decode_response(&bytes).expect("a message");
@@ -141,7 +141,7 @@ fn oversized_gossip_is_refused() {
         peer.publish(topic, &vec![7; topic.max_bytes() + 1]);
         assert_penalised(&scene, &peer, "oversized", "limit");
     }
-    // Beyond gossipsub's own limit it closes the stream without an event, but the node goes on.
+    // Beyond gossipsub's own limit it closes the stream without an event, but the node continues.
     let peer = newcomer(&scene);
     peer.publish(Topic::Blocks, &vec![7; 3 * 1024 * 1024]);
     scene.assert_unmoved(0, &scene.forge.genesis.header);

@@ -1,4 +1,4 @@
-//! Tests the ways into a group, backups, and the sentences for who is alone.
+//! Tests the ways to join a group, backups, and advice for a user who is alone.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::support::{
     tools::terminal_wanted,
 };
 
-/// Makes a group's first member, whose node runs.
+/// Creates the first member of a group, with a running node.
 fn group(net: &TestNet) -> (Folder, String, crate::support::Node) {
     let folder = net.folder("yzw");
     let chain = folder.create_chain(&folder.new_address());
@@ -31,7 +31,7 @@ fn an_invite_says_what_it_holds_and_for_whom() {
     let answer = folder.run(["invite"]).done();
     assert!(answer.stderr.contains("no address"), "{answer:?}");
     assert_eq!(folder.json(["invite"])["reach"], "nobody");
-    // Not waited for: the command itself waits until the node listens.
+    // The test does not wait for the node, since the command itself does.
     let _node = folder.spawn_listening(&[]);
     let answer = eventually("a node answers", || {
         let answer = folder.run(["invite"]);
@@ -52,7 +52,7 @@ fn a_join_in_people_on_lan_moves_there_and_loses_no_line() {
     let mut console = ann.people("127.0.0.1", free_port(), &["--no-mdns"]);
     let address = text(&ann.json(["list-addresses"])["addresses"][0]["address"]);
     let invite = yzw.invite();
-    // A no, and then a yes with the next command right behind it.
+    // First a no, then a yes with the next command right after it.
     console.say(&format!("join {invite}"));
     console.await_printed(0, "y/n");
     console.say("n");

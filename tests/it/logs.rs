@@ -109,8 +109,7 @@ fn what_a_peer_repeats_does_not_fill_the_log() {
     }
     scene.node.status();
     let said = scene.node.said();
-    // The peer is penalised and then banned, so that the node does not even read most of its
-    // messages.
+    // The peer is penalised and then banned, so the node does not even read most of its messages.
     let lines = said.lines().count();
     assert!(lines < 200, "{lines} lines: {}", &said[..2_000]);
 }

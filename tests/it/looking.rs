@@ -1,5 +1,5 @@
-//! Tests what people see: lists that fit the screen, short ids and their first characters, help,
-//! text logs, progress and completion.
+//! Tests the look of output: lists that fit the screen, short ids, help, text logs, progress and
+//! completion.
 
 use std::{
     io::{BufRead, BufReader},
@@ -28,7 +28,7 @@ fn look(folder: &Folder, args: &[&str]) -> String {
     shown
 }
 
-/// Starts two connected friends with the longest names that there are, in two scripts.
+/// Starts two connected friends with names of the greatest length, in two scripts.
 fn friends_with_long_names(net: &TestNet) -> (Node, Node, String) {
     let (first, second) = (net.folder("first"), net.folder("second"));
     let address = first.new_address();
@@ -241,7 +241,7 @@ fn completion_knows_friends_addresses_and_ids_and_is_silent_without_a_node() {
     assert_eq!(completed_by_bash(&folder, &["print-c"]), "print-chain");
 }
 
-/// Returns what a bash that has loaded the completion script offers for the last word.
+/// Returns the completions that bash offers for the last word, with the completion script loaded.
 fn completed_by_bash(folder: &Folder, words: &[&str]) -> String {
     let script = folder.run(["completions", "bash"]).done().stdout;
     let binary = binary();
@@ -264,7 +264,7 @@ fn completed_by_bash(folder: &Folder, words: &[&str]) -> String {
     String::from_utf8_lossy(&answer.stdout).trim().to_owned()
 }
 
-/// A command that runs on; killed when dropped.
+/// A command that keeps running; killed when dropped.
 struct Running(Child);
 
 impl Drop for Running {

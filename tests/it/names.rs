@@ -1,4 +1,4 @@
-//! Tests of names: which are taken, who keeps a plain one, and forgetting, blocking and renaming.
+//! Tests names: valid ones, the holder of a plain one, and forgetting, blocking and renaming.
 
 use serde_json::Value;
 
@@ -85,11 +85,12 @@ fn a_namesake_from_somewhere_else_is_told_apart_by_its_suffix() {
     let (code, sentence) = ann.folder.refused(&["chat", "ann", "to whom?"]);
     assert_eq!(code, "note_to_self");
     assert!(sentence.contains(&text(&own["name"])), "{sentence}");
-    // A name typed as the namesake writes it is not taken for the first one's.
+    // A name typed in the namesake's spelling does not mean the first peer.
     assert_eq!(ann.folder.refused(&["chat", "уzw", "to whom?"]).0, "ambiguous_friend");
 }
 
-/// Pays a shared name on a terminal, where a no pays nothing, and in a console, where a yes pays.
+/// Pays a shared name: on a terminal, where the answer no pays nothing, and in a console, where yes
+/// pays.
 fn ask_whom_to_pay(folder: &Folder) {
     let shell = Terminal::open(folder, "whom", &["send", "1", "yzw"]);
     shell.await_screen("the question", |screen| screen.contains("Pay yzw#"));

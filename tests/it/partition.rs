@@ -23,7 +23,7 @@ use crate::support::{
 /// The environment variable with the number of blocks of each half. The long run sets 200,000.
 const HALVES: &str = "FRIENDCHAIN_HALVES";
 
-/// The number of blocks of each half without it: far more than a branch may lack in work.
+/// The default number of blocks of each half: far more than a branch may lack in work.
 const FEW: u32 = 1_000;
 
 /// Builds a shared history of 14 blocks in all folders. Both addresses get coins in it.
@@ -165,7 +165,7 @@ fn mine_apart(folder: &Folder, count: u32, salt: u8) -> BlockHash {
     parent.hash()
 }
 
-/// Waits until all nodes have this tip. Fails once none has gained a block or a header for long.
+/// Waits until all nodes have this tip. Fails if no node gains a block or a header for a long time.
 fn await_tip_while_it_moves(nodes: &[&Node], tip: BlockHash) {
     let (mut before, mut moved) = (Vec::new(), Instant::now());
     loop {

@@ -1,4 +1,4 @@
-//! Tests the user's side of money: payments by name, who paid, the history, fees and passphrases.
+//! Tests payments for users: by name, notices of incoming ones, the history, fees and passphrases.
 
 use serde_json::Value;
 

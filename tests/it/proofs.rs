@@ -149,7 +149,7 @@ fn trust_that_the_chain_does_not_share_is_said() {
         "{spoken}"
     );
 
-    // The other's chain ends below the proof's block, then grows another way.
+    // The other folder's chain ends below the proof's block, and then grows differently.
     assert_eq!(assert_valid(&other, &[&file, "--trust", &block])["warning"], Value::Null);
     other.mine(1, Some(&other.new_address()));
     assert_not_valid(&other, &[&file], "not_anchored");

@@ -1,4 +1,4 @@
-//! Tests that a fresh node syncs a long chain although it is killed on the way.
+//! Tests that a fresh node syncs a long chain although it is killed several times.
 
 use crate::support::{
     TestNet,
@@ -22,7 +22,7 @@ fn five_thousand_blocks_with_trades_sync_to_a_fresh_node_that_is_killed_in_the_m
     source.create_chain(&yzw);
     let yjf = source.new_address();
     let fresh = net.folder("fresh");
-    // No node runs yet, so that the invite holds no address. The fresh node only knows the slow
+    // No node runs yet, so the invite holds no address, and the fresh node knows only the slow
     // line.
     fresh.join(&source);
     let from = source.start(&[]);

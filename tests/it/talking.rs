@@ -1,5 +1,5 @@
-//! Tests talking between real processes: friends who do not answer, the order of lines, lines to
-//! all that were missed, and text that is kept as written.
+//! Tests chat between real processes: friends who do not answer, the order of lines, missed lines
+//! to all, and text that is kept as written.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::support::{Folder, Node, TestNet, eventually, holds};
 
-/// Far below the 10 s for which a request waits for an answer, and far above what storing takes.
+/// Far below the 10 s for which a request waits for an answer, and far above the time that storing
+/// takes.
 const AT_ONCE: Duration = Duration::from_secs(4);
 
 /// Makes nodes on one chain, whose users are all friends. All connect to the first one.
@@ -43,7 +44,7 @@ fn await_online(of: &Folder, name: &str, online: bool) {
     });
 }
 
-/// Returns the texts of the kept lines that begin with `prefix`, in order.
+/// Returns the stored lines that begin with `prefix`, in order.
 fn texts(folder: &Folder, prefix: &str) -> Vec<String> {
     let history = folder.json(["history", "--limit", "1000"]);
     let messages = history["messages"].as_array().expect("messages").iter();
@@ -143,7 +144,7 @@ fn who_was_away_gets_the_missed_lines_to_all_from_a_friend_of_the_author_once() 
         assert_eq!((&sent["peers"], &sent["later"]), (&1.into(), &1.into()), "{sent}");
     }
     await_texts(&yzw.folder, "missed", &missed);
-    // The author leaves, so that only another friend can tell.
+    // The author leaves, so only another friend can send its line.
     let author = yjf.folder.clone();
     yjf.stop();
     let sr = away.start_with_peers(&[&yzw]);
@@ -254,7 +255,7 @@ fn a_direct_line_to_who_is_away_comes_by_a_mutual_friend_once_and_in_order() {
     });
     let shown = author.run(["history", "yjf"]).done().stdout;
     assert!(shown.contains("(queued, left with 1 friend)"), "{shown}");
-    // The author leaves. Its line is read all the same.
+    // The author leaves. Its line is delivered all the same.
     yzw.stop();
     let yjf = receiver.start_with_peers(&[&sr]);
     await_texts(&receiver, "sealed", &lines);

@@ -76,7 +76,7 @@ fn the_recovery_phrase_is_shown_on_a_terminal_alone_and_restores_the_wallet() {
     lost.join(&folder);
     lost.run_reading(["create-wallet", "--recover"], phrase).done();
     let listed = lost.json(["list-addresses"]).to_string();
-    // The first address is always restored, the second since it has coins.
+    // The first address is always restored, and the second one because it has coins.
     assert!(addresses.iter().all(|address| listed.contains(address)), "{addresses:?} in {listed}");
     let damaged = phrase.replacen(|c: char| c.is_ascii_lowercase(), "z", 1);
     assert_eq!(
@@ -148,7 +148,7 @@ fn syncing_on_a_terminal_shows_a_bar_with_rate_and_time_left() {
     let (source, fresh) = (net.folder("source"), net.folder("fresh"));
     let address = source.new_address();
     source.create_chain(&address);
-    // No node runs yet, so that the invite holds no address. The fresh node only knows the slow
+    // No node runs yet, so the invite holds no address, and the fresh node knows only the slow
     // line.
     fresh.join(&source);
     source.mine(1_500, Some(&address));

@@ -1,10 +1,10 @@
-//! The bounds on headers that are not connected: how many there may be, and which give way.
+//! `bounds` limits the headers that are not connected, and decides which are dropped.
 //!
-//! Two shares make the whole. *Loose* headers are on no branch of interest: they are dropped from
-//! the ends of their branches, what was withheld first, then the least work. The other share holds
-//! the best header chain beyond the connected blocks, and branches that were shown to have more
-//! work than the tip. None of these is dropped; when the share is full, more are refused until
-//! bodies connect.
+//! There are two shares. *Droppable* headers are neither on the best header chain nor on a branch
+//! that was shown to have more work than the tip. They are dropped from the ends of their branches:
+//! withheld ones first, then those with the least work. The other share holds the best header chain
+//! beyond the connected blocks, and the branches that were shown to have more work. None of these
+//! is dropped. When their share is full, more headers are rejected until bodies connect.
 
 use std::{
     cmp::Reverse,
@@ -46,7 +46,8 @@ pub(super) const DROPPED_AT_ONCE: usize = MAX_SIDE_HEADERS / 10;
 
 /// Headers above our tip that are not dropped, on the best branch from it.
 ///
-/// They are the next blocks of the chain that this node is on, while a stranger's headers are the
+/// While a stranger's headers are the best ones, these are the next blocks of this node's own
+/// chain.
 /// best.
 const NEXT_HEADERS: usize = 1_000;
 
@@ -105,8 +106,8 @@ impl HeaderTree {
         self.kept_ahead().saturating_sub(self.most_ahead)
     }
 
-    /// Makes room for a header above `parent` that cannot be dropped, by giving up other branches
-    /// that were shown to have more work. Returns false if there is none.
+    /// Makes room for a header above `parent` that cannot be dropped. Other branches that were
+    /// shown to have more work lose that status. Returns false if there is still no room.
     pub(crate) fn make_room(&mut self, parent: NodeId) -> bool {
         if self.kept_ahead() < self.most_ahead {
             return true;
@@ -122,7 +123,7 @@ impl HeaderTree {
         self.kept_ahead() < self.most_ahead
     }
 
-    /// Exempts a node and what is below it from being dropped: its branch was shown to have more
+    /// Exempts a node and its ancestors from being dropped: their branch was shown to have more
     /// work than the tip.
     pub(crate) fn set_shown(&mut self, id: NodeId) {
         let is_new = |id: &NodeId| {
@@ -134,10 +135,10 @@ impl HeaderTree {
         }
     }
 
-    /// Drops headers from the ends of loose branches if there are more than [`MAX_SIDE_HEADERS`],
+    /// Drops headers from the ends of side branches if there are more than [`MAX_SIDE_HEADERS`],
     /// but not `kept`. Returns the keys of the dropped headers.
     ///
-    /// What was withheld goes first, then the least work, and of equal work the latest.
+    /// Withheld headers go first, then those with the least work, and of equal work the latest.
     pub(crate) fn drop_excess(&mut self, kept: Option<NodeId>) -> Vec<BlockKey> {
         if self.droppable() <= MAX_SIDE_HEADERS {
             return Vec::new();

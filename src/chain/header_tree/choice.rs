@@ -1,15 +1,15 @@
-//! The choice of the best header, and the headers that are withheld from it.
+//! `choice` selects the best header, and remembers the headers that are withheld.
 //!
-//! Of equal work, the draw of [`is_better`](crate::consensus::is_better) decides between two. It is
-//! not transitive, so the order of the duels matters. Each newcomer challenges the present best
-//! once, when its header comes, and the tip once, when its body comes. A search among many keeps
-//! the present best if it is one of the best; otherwise the tip, then the others in the order of
-//! their hashes, challenge one after the other.
+//! Between headers of equal work, the draw of [`is_better`](crate::consensus::is_better) decides.
+//! The draw is not transitive, so the order of comparisons matters. A new block is compared with
+//! the present best once, when its header arrives, and with the tip once, when its body arrives. A
+//! search keeps the present best if that is among the best. Otherwise the tip comes first, and is
+//! compared with the others in the order of their hashes.
 //!
 //! # Security
-//! A header without its body costs its miner as much as a block, and gives nobody a chain. A header
-//! whose body no peer delivers is withheld from the choice with all that rests on it, until its
-//! body comes. So whoever publishes headers alone cannot keep this node waiting for them.
+//! A header costs its miner as much as a block, but a chain cannot grow without its body. A header
+//! whose body no peer delivers is therefore withheld with its descendants until the body arrives. A
+//! peer that publishes only headers cannot keep this node waiting for them.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -18,8 +18,8 @@ use crate::{chain::store::Status, consensus::Work, primitives::BlockHash};
 
 /// Maximum number of withheld headers that are remembered, the lowest of each branch: 64 kB.
 ///
-/// They are remembered after the bounds have dropped them, so that the same headers do not come
-/// back as the best ones.
+/// They are remembered after the bounds have dropped them, so that the same headers do not become
+/// the best ones again.
 const MAX_HELD_ROOTS: usize = 1_024;
 
 /// The headers whose bodies no peer delivered, the latest last.
@@ -64,7 +64,8 @@ impl HeaderTree {
         Self::is_eligible(node) && node.beats(self.node(self.best))
     }
 
-    /// True if the best header is stored, and has no more work than the tip, which was preferred.
+    /// True if the best header is stored and has no more work than the tip, so that the tip was
+    /// preferred.
     pub(crate) fn is_best_refused(&self) -> bool {
         let (best, tip) = (self.node(self.best), self.node(self.tip()));
         best.hash != tip.hash && best.work == tip.work && best.status.has_body()
@@ -98,13 +99,14 @@ impl HeaderTree {
         }
     }
 
-    /// True if a withheld node is on a branch with more work than the tip: its body is wanted.
+    /// True if a withheld node is on a branch with more work than the tip, so that its body is
+    /// wanted.
     pub(crate) fn is_held_winner(&self, id: NodeId) -> bool {
         self.node(id).held && self.node(self.best_above(id)).work > self.node(self.tip()).work
     }
 
-    /// Ends the withholding of a header whose body has come. Returns true if any node is eligible
-    /// again.
+    /// Ends the withholding of a header whose body has arrived. Returns true if any node became
+    /// eligible again.
     pub(crate) fn release(&mut self, id: NodeId) -> bool {
         let node = *self.node(id);
         self.withheld.remove(&node.hash);

@@ -4,9 +4,9 @@
 //! [`Chain`](super::Chain) owns the tree and writes its changes to the headers table. Readers share
 //! only the map from hash to height, as a hint for lookups on disk.
 //!
-//! `choice.rs` chooses the best header, and knows the headers that were withheld from the choice.
-//! `bounds.rs` bounds the headers that are not connected. `loader.rs` builds the tree from a file.
-//! `missing.rs` lists the bodies that the best header chain lacks.
+//! `choice.rs` selects the best header and remembers the withheld ones. `bounds.rs` bounds the
+//! headers that are not connected. `loader.rs` builds the tree from a file. `missing.rs` lists the
+//! bodies that the best header chain lacks.
 //!
 //! # Invariants
 //! - A node's parent is in the tree. If the node has a body, so has its parent.
@@ -68,8 +68,7 @@ pub(crate) struct Node {
     pub(crate) status: Status,
     pub(crate) on_best: bool,
     pub(crate) connected_at: UnixMillis,
-    /// True if the choice of the best header leaves it out, since its body, or one below it, was
-    /// not delivered.
+    /// True if the header or one below it is withheld from the choice of the best header.
     held: bool,
     /// True if it is on a branch that was shown to have more work than the tip.
     shown: bool,
@@ -186,7 +185,7 @@ impl HeaderTree {
             let lowest = self.node(self.best).height.saturating_sub(WHOLE_HEADERS);
             self.recent.retain(|_, header| header.height >= lowest);
             if self.recent.len() > limit {
-                // Many branches at the same heights: the disk has their headers too.
+                // There are many branches at the same heights. The disk has their headers too.
                 self.recent.clear();
             }
         }

@@ -1,4 +1,4 @@
-//! The header tree without a chain: choice, bounds, and the headers withheld.
+//! Tests of the header tree without a chain: choice, bounds and withheld headers.
 
 use super::{bounds::DROPPED_AT_ONCE, *};
 use crate::primitives::MerkleRoot;
@@ -127,7 +127,7 @@ fn withheld_headers_give_way_first_and_do_not_come_back_as_the_best() {
     let dropped = tree.drop_excess(None);
     assert!(dropped.len() >= DROPPED_AT_ONCE && tree.loose <= MAX_SIDE_HEADERS);
     assert_eq!(tree.id(&tree.node(honest).hash), Some(honest), "of less work, and kept");
-    // All of them go, and the first one comes again.
+    // All of them are dropped, and the first one arrives again.
     for id in tree.branch(root).into_iter().rev() {
         tree.remove_end(id);
     }
@@ -147,7 +147,7 @@ fn the_best_chain_and_shown_branches_are_bounded_and_not_dropped() {
     tree.set_shown(shown);
     assert_eq!((tree.loose, tree.shown), (20, 20));
     assert_eq!(tree.excess_ahead(), 0);
-    // Only the latest of the shown branches has a right to the room.
+    // Of the shown branches, only the latest keeps its status.
     assert!(tree.make_room(best), "the other gives way");
     assert_eq!(tree.shown, 0);
     tree.set_shown(shown);
@@ -156,7 +156,7 @@ fn the_best_chain_and_shown_branches_are_bounded_and_not_dropped() {
     assert_eq!(tree.excess_ahead(), 1);
     assert_eq!(tree.cut_best(tree.node(next).height - 1, 10).len(), 1);
     assert_eq!((tree.best(), tree.excess_ahead()), (best, 0));
-    // Beside them there is room for others, and the shown ones outlast them.
+    // Droppable headers have their own share, and are dropped before the shown ones.
     let side = grow(&mut tree, genesis, MAX_SIDE_HEADERS + 1, 3, 2);
     let side = tree.node(side).hash;
     assert!(!tree.drop_excess(None).is_empty());

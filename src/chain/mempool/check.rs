@@ -68,7 +68,7 @@ impl Rules {
     }
 }
 
-/// A transaction that passed the checks against chain and mempool; its signatures are not yet
+/// A transaction that passed the checks against chain and mempool. Its signatures are not yet
 /// verified.
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
@@ -155,8 +155,8 @@ impl Mempool {
         Ok(candidate)
     }
 
-    /// Finds the entries that it would replace. Their number is bounded, and none may be its
-    /// parent.
+    /// Finds the entries that the candidate would replace. Their number is bounded, and none may be
+    /// a parent of the candidate.
     fn find_replaced(
         &self,
         txid: TxId,
@@ -181,7 +181,7 @@ impl Mempool {
         }
     }
 
-    /// Adds up its ancestors, and checks the limits on ancestors and descendants.
+    /// Adds up the candidate's ancestors, and checks the limits on ancestors and descendants.
     fn find_package(
         &self,
         txid: TxId,
@@ -204,7 +204,7 @@ impl Mempool {
         if bytes > limits.bytes {
             return Err(AcceptTradeError::TooLargePackage { txid, bytes, limit: limits.bytes });
         }
-        // Trades accepted before skip the check of their ancestors' descendants.
+        // Trades that were accepted before skip the check of their ancestors' descendants.
         if limits.bytes == usize::MAX {
             return Ok(());
         }
@@ -239,7 +239,7 @@ impl Mempool {
         Ok(())
     }
 
-    /// Checks that it pays enough for what it would replace.
+    /// Checks that the candidate pays enough for the entries that it would replace.
     fn check_replacement(
         &self,
         txid: TxId,

@@ -2,8 +2,8 @@
 
 use crate::primitives::{Amount, UnixMillis};
 
-/// The fee rate at which a trade counts as paying, in units per 1,000 bytes. It is also the
-/// increment that a replacement, or a trade that follows an eviction, has to add.
+/// The fee rate at which a trade counts as paying, in units per 1,000 bytes. A replacement must
+/// also pay this much more than what it replaces, and so must the first trade after an eviction.
 pub const PAYING_RATE: u64 = 1_000;
 
 /// Half-life of the floor, in ms: 10 minutes, longer than blocks take to empty a full mempool.
@@ -135,7 +135,7 @@ impl Floor {
     }
 }
 
-/// A recent block, as the estimate of fees sees it.
+/// A recent block, as input of the fee estimate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockFees {
     /// Encoded length of the block.

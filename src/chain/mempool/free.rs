@@ -1,13 +1,14 @@
-//! Per-peer limits on free trades, notes included: how many bytes a peer may send, and how much may
-//! wait.
+//! `free` limits each peer's free trades, notes included: the bytes that it may send, and the bytes
+//! that may wait.
 //!
-//! The relay limits messages, whatever they pay. These limits count bytes that cost their maker
-//! nothing, by any route, because bytes are what is scarce in a block.
+//! The relay limits messages whether they pay or not. These limits count bytes that cost their
+//! maker nothing, because bytes are the scarce resource of a block.
 //!
 //! # Security
 //! A peer that sends more than blocks can hold would in time fill the mempool and keep everybody's
-//! notes out. Once the mempool is half full, a peer is therefore refused if its waiting free trades
-//! would exceed 1/16 of the mempool. While there is room, one peer may relay what all others wrote.
+//! notes out. Once the mempool is half full, a peer's trade is therefore rejected if that peer's
+//! waiting free trades would exceed 1/16 of the mempool. Below that, one peer may relay the trades
+//! of all others.
 
 use std::collections::HashMap;
 

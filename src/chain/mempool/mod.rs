@@ -15,8 +15,7 @@
 //!
 //! # Policy
 //! Consensus limits what a block may hold. Policy limits what waits here, and each node chooses its
-//! own. The cost of a trade to the node is bounded by its fee, or by a limit on the peer that sent
-//! it.
+//! own. Either the trade's fee or a limit on the peer that sent it bounds its cost to the node.
 //! - *Order*: by the fee rate of a trade or of its package (the trade and its ancestors), whichever
 //!   is lower; then first come. A full mempool evicts from the end of this order. [`Floor`] then
 //!   rejects trades that pay no more than the evicted one.
@@ -193,7 +192,7 @@ impl Default for Mempool {
 /// Estimates the memory of a waiting transaction, in bytes.
 ///
 /// The result is 4 to 7 times the encoded length of a trade, and 10 times that of a short note.
-/// Measured against the allocator, the error is below 20 %; the true value jumps whenever a map
+/// Measured against the allocator, the error is below 20 %. The true value jumps when a map
 /// doubles.
 fn memory_of(transaction: &Transaction) -> usize {
     let inputs = transaction.inputs.len().saturating_mul(INPUT_MEMORY);
@@ -472,8 +471,9 @@ impl Mempool {
         self.expiries.first().map(|(at, _)| *at)
     }
 
-    /// Evicts from the end of the mining order until the rest fits, and raises the floor above what
-    /// left. Only this node's own entries and their ancestors can then exceed the memory limit.
+    /// Evicts from the end of the mining order until the rest fits, and raises the floor above the
+    /// rates of the evicted. Only this node's own entries and their ancestors can then exceed the
+    /// memory limit.
     pub(crate) fn evict(&mut self, now: UnixMillis) -> Vec<Entry> {
         let mut left = Vec::new();
         while self.memory > self.max_memory
@@ -486,8 +486,8 @@ impl Mempool {
         left
     }
 
-    /// Keeps rates and waits as they are while the wall clock jumps by so many ms. Entries expire
-    /// by wall time, because their times are stored.
+    /// Adjusts rates and waits to a jump of the wall clock by `by` ms. Expiry times are not
+    /// adjusted, because they are stored as wall time.
     pub(crate) fn clock_moved(&mut self, by: i64) {
         self.floor.clock_moved(by);
         self.free.clock_moved(by);

@@ -1,4 +1,4 @@
-//! Balances and spendable coins, as a wallet of `key(1)` and `key(2)` sees them.
+//! Tests of balances and spendable coins, for a wallet of `key(1)` and `key(2)`.
 
 use super::*;
 use crate::{
@@ -67,7 +67,7 @@ fn own_change_can_be_spent_at_once_and_what_others_sent_is_unsure_with_all_that_
     assert_eq!(outpoints(&found.pending), [coin_of(&again, 1)]);
     assert_eq!(outpoints(&found.unsure), [coin_of(&gift, 0)]);
 
-    // Signed by this wallet alone, and yet it rests on the gift.
+    // Only this wallet signed it, but it depends on the gift.
     let onward = pay(&network, &key(2), coin_of(&gift, 0), &[(owner(&key(1)), 100 * COIN)]);
     chain.trade(&onward, Origin::Local).expect("good");
     let found = look(&mut chain, None, 0);
@@ -133,7 +133,7 @@ fn dust_and_stamps_of_one_owner_are_bounded_in_memory_and_the_largest_coins_are_
     for batch in 0..3_u64 {
         // Just below the limit of a transaction's bytes.
         let mut outputs: Vec<_> = (0..3_400).map(|unit| (me, batch * 3_400 + unit + 1)).collect();
-        // The fee makes room in a block, which free trades of this length do not get.
+        // Free trades of this length find no room in a block, so these pay.
         rest -= outputs.iter().map(|(_, units)| units).sum::<u64>() + FEE;
         outputs.push((me, rest));
         let dust = pay(&network, &key(1), coin, &outputs);

@@ -65,7 +65,7 @@ pub fn salvage(
     let lost = |reason: String| OpenError::Lost { path: path.to_owned(), reason };
     let failed =
         |error: io::Error| OpenError::Disk { path: path.to_owned(), reason: error.to_string() };
-    // A link stays a link: the new file and the damaged one are where the link points to.
+    // If `path` is a link, both files are at its target.
     let path = &real_place(path).map_err(failed)?;
     let old = Old::open(path, options.page_mib()).map_err(|error| match error {
         OpenError::Corrupt { reason, .. } => {
@@ -91,7 +91,7 @@ pub fn salvage(
     let backup = path.with_file_name(format!("chain-damaged-{now}.redb"));
     // The backup gets its name before the rename, so that `path` exists at every moment.
     fs::hard_link(path, &backup).or_else(|_| copy_private(path, &backup)).map_err(failed)?;
-    // The damaged file may belong to somebody else; its rights do not matter for the new one.
+    // The damaged file may belong to another user. Its mode does not matter for the new one.
     let _ = make_private(&backup);
     take_place(&unfinished, path).map_err(failed)?;
     let above = if goal > audit.height {
@@ -146,7 +146,7 @@ impl Old {
         Ok(Self { path: path.to_owned(), commits: commits.collect(), leaves })
     }
 
-    /// Reads something from the newest commit in which it is whole.
+    /// Reads a value from the newest commit in which that value is whole.
     fn first<T>(&self, read: impl Fn(&ReadOnlyDatabase) -> Option<T>) -> Option<T> {
         self.commits.iter().find_map(|commit| contain(|| read(commit)).ok().flatten())
     }
@@ -175,8 +175,8 @@ impl Old {
         })
     }
 
-    /// Reads the entries of a table from both ends, each up to the first damage. An entry that both
-    /// commits have is that of the newer one.
+    /// Reads the entries of a table from both ends, each up to the first damage. If both commits
+    /// have an entry, the newer one wins.
     fn values<K, V, T>(
         &self,
         table: TableDefinition<'static, &'static K, V>,
@@ -235,8 +235,7 @@ impl Old {
         for key in best.into_iter().chain(others) {
             let (height, _) = split_block_key(&key);
             let Some(block) = self.block(&key) else { continue };
-            // The connection time is now, so a better chain from friends may undo the block for
-            // 3 days.
+            // No block is settled in the new file, so a better chain from friends may undo it all.
             let time = block.header.time.max(now);
             match chain.accept_block(block, Origin::Local, time) {
                 Err(AcceptBlockError::Fault(fault)) => return Err(fault),
@@ -292,7 +291,7 @@ impl Old {
                 whole.insert(TxId(key), record);
             }
         }
-        // A record in a leaf page proves itself by its key, the name of its transaction.
+        // A record in a leaf page is genuine if its key is the id of its transaction.
         let scanned = leaves::scan(&self.path, |key: &[u8; 32], _, bytes| {
             let record = stored::<OwnRecord>("an own trade", bytes).ok().and_then(named);
             if let Some((txid, record)) = record.filter(|(txid, _)| txid.0 == *key) {

@@ -1,4 +1,4 @@
-//! Verify checks the whole chain from genesis; reindex rebuilds its tables from the stored blocks.
+//! `verify` checks the whole chain from genesis, and `reindex` rebuilds its tables from the blocks.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -219,7 +219,7 @@ impl Chain {
         }
     }
 
-    /// Checks the headers of the best chain, which a reindex trusts.
+    /// Checks the headers of the best chain. A reindex relies on them.
     fn check_headers(&self, tables: &ReadTables) -> Result<(), Finding> {
         let (mut window, mut work) = self.first_window(tables)?;
         let above = self.tree.connected().iter().skip(1);

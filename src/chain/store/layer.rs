@@ -230,7 +230,7 @@ fn side_by_side(
         let second = second();
         let first = match thread {
             Ok(thread) => thread.join().unwrap_or_else(|_| Err("a storing thread panicked".into())),
-            // Too many processes run: one after the other then.
+            // The system gives no thread, so one runs after the other.
             Err(_) => run(),
         };
         first.unwrap_or_else(|reason| Err(ChainFault::Corrupt(reason))).and(second)

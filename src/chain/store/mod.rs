@@ -61,7 +61,7 @@ pub fn exists(path: &Path) -> bool {
 }
 
 /// Creates a chain that contains only the genesis of `network`, completely or not at all.
-/// `checkpoint` is the block of an invite that the chain must have.
+/// `checkpoint` is the invite's block that the chain must contain.
 ///
 /// # Errors
 /// The file already exists, or the disk fails.
@@ -128,8 +128,7 @@ pub(super) fn frozen_database(path: &Path, cache_mib: usize) -> Result<Database,
         .map_err(|error| OpenError::from_database(path, error))
 }
 
-/// Opens a commit of a file with unreadable parts, for reading alone and without a repair. May
-/// panic.
+/// Opens a commit of a file with unreadable parts, read-only and without a repair. May panic.
 pub(super) fn damaged_database(
     path: &Path,
     commit: Commit,

@@ -217,7 +217,7 @@ impl Overlay {
         let run = move || take(&for_thread).map_or(Ok(()), |write| write());
         let writer = match thread::Builder::new().name("storing".into()).spawn(run) {
             Ok(thread) => Writer::Thread(thread),
-            // Too many processes run. The commit then takes this thread's time.
+            // The system gives no thread, so the commit runs on this one.
             Err(_) => Writer::Done(take(&write).map_or(Ok(()), |write| write())),
         };
         self.writing = Some(Writing { writer, ended });
@@ -417,7 +417,8 @@ impl Overlay {
 
 impl Overlay {
     /// Returns the coin under a key. Unless the child layer changed the coin, a value from
-    /// `remembered` is used without a lookup; the caller keeps it in line with all other layers.
+    /// `remembered` is used without a lookup. The caller keeps `remembered` in line with all other
+    /// layers.
     pub(crate) fn coin_or(
         &mut self,
         key: &CoinKey,

@@ -13,8 +13,8 @@ use crate::{
     primitives::{BlockHash, Height, IdPrefix, TxId},
 };
 
-/// The most headers that are looked up for one prefix. More than the first few are ambiguous
-/// anyway; the first digits of all blocks are zeros, so that a short prefix fits every block.
+/// The most headers that are looked up for one prefix. A prefix that fits more is ambiguous anyway:
+/// all block hashes begin with zeros, so a short prefix fits every block.
 const MAX_LOOKED_UP: usize = 1_024;
 
 impl ChainReader {
@@ -35,10 +35,10 @@ impl ChainReader {
         found.unwrap_or_default()
     }
 
-    /// Lists blocks whose hashes begin with these digits: at most `limit`, lowest first. Blocks of
-    /// other branches count unless `on_best_chain` is true.
+    /// Lists blocks whose hashes begin with these digits: at most `limit`, lowest first. If
+    /// `on_best_chain` is false, blocks of other branches count too.
     ///
-    /// The tables are sorted by height, so that this reads the map in memory instead.
+    /// The tables are sorted by height, so this reads the map in memory instead.
     #[must_use]
     pub(crate) fn blocks_beginning(
         &self,

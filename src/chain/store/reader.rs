@@ -94,7 +94,7 @@ impl ChainReader {
 
     /// Returns the states of a void transaction's inputs, in their order.
     ///
-    /// Finding out who spent a coin reads the blocks since the coin was made.
+    /// To find the spender of a coin, this reads the blocks since the coin was made.
     ///
     /// # Errors
     /// Fails if the chain is closed or its file cannot be read.
@@ -203,7 +203,7 @@ impl ChainReader {
     }
 
     /// Returns the canonical bytes of a stored block of any branch. Returns `None` for a damaged
-    /// block, because a peer would penalize this node for it.
+    /// block, because a peer would penalise this node for it.
     #[must_use]
     pub fn block_bytes(&self, hash: &BlockHash) -> Option<Vec<u8>> {
         self.read(|tables| {
@@ -218,8 +218,8 @@ impl ChainReader {
     }
 
     /// Returns the canonical bytes of blocks, one block after the other: the block `first`, and
-    /// those above it if it is on the best chain. There are at most `count`. None follows the first
-    /// one that does not fit into `limit` bytes. Empty if the first one has no sound body here.
+    /// those above it if it is on the best chain. There are at most `count` blocks in at most
+    /// `limit` bytes, but at least the first one. Empty if this node has no sound body of it.
     #[must_use]
     pub fn blocks_from(&self, first: &BlockHash, count: usize, limit: usize) -> (Vec<u8>, usize) {
         let read = self.read(|tables| {

@@ -67,10 +67,10 @@ pub(crate) const META_BEST_HEADER: &str = "best_header";
 /// The work of the checkpoint in the invite that this chain was joined with, 32 bytes big-endian.
 /// Absent for a chain without an invite.
 pub(crate) const META_MIN_WORK: &str = "min_work";
-/// The block key of that checkpoint, which the best chain must have.
+/// The block key of the checkpoint, which the best chain must contain.
 pub(crate) const META_CHECKPOINT: &str = "checkpoint";
-/// The time in which peers shared our branch: milliseconds since the last mark, u32, then the block
-/// keys of the marks.
+/// The record of attended time: milliseconds since the last mark, u32, then the block keys of the
+/// marks.
 pub(crate) const META_ATTENDED: &str = "attended";
 
 /// The coins table, opened for writing.
@@ -166,7 +166,7 @@ impl ReadTables {
     }
 }
 
-/// Opens the meta table alone; its schema version decides whether the others are readable.
+/// Opens only the meta table. Its schema version decides whether the others are readable.
 pub(crate) fn open_meta(
     transaction: &ReadTransaction,
 ) -> Result<ReadOnlyTable<&'static str, &'static [u8]>, TableError> {
@@ -372,11 +372,11 @@ impl Decode for MempoolRecord {
     }
 }
 
-/// A transaction made on this node, kept whatever its outcome.
+/// A transaction made on this node. The record is never deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OwnRecord {
     pub(crate) added: UnixMillis,
-    /// The reason for which it is void; empty if it is not.
+    /// The reason why the transaction is void; empty if it is not.
     pub(crate) void: String,
     pub(crate) transaction: Transaction,
 }

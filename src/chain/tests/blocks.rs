@@ -1,4 +1,4 @@
-//! Blocks and headers one by one: what connects, what is refused by which name, what waits.
+//! Tests of single blocks and headers: which connect, which wait, and which error rejects the rest.
 
 use crate::{
     chain::{
@@ -15,7 +15,8 @@ use crate::{
     },
 };
 
-/// The code of the error that a block is refused with; what is refused changes nothing.
+/// Returns the code and the blame of the error that rejects a block. A rejected block changes
+/// nothing.
 fn refusal(chain: &mut TestChain, block: &Block) -> (&'static str, Blame) {
     let (tip, hash) = (chain.tip(), chain.hash());
     let error = chain.block(block).expect_err("a refusal");
@@ -279,7 +280,7 @@ fn of_too_many_bodies_beside_the_best_chain_those_with_the_least_work_go() {
     }
     let counted = chain.chain.side_bodies.bytes;
     chain.chain.commit().expect("a commit");
-    // A start counts them anew.
+    // A restart counts them again.
     let mut chain = chain.reopen();
     chain.chain.side_bodies.max_bytes = counted;
     let stored = |chain: &TestChain, block: &Block| {
@@ -294,7 +295,7 @@ fn of_too_many_bodies_beside_the_best_chain_those_with_the_least_work_go() {
         Ok(BlockAccepted::SideBranch),
         "the most work of all beside"
     );
-    // Three quarters of eleven stay.
+    // Deletion stops at three quarters of the limit, which are 8 of 11 blocks.
     assert!(
         low.iter().all(|block| !stored(&chain, block))
             && theirs.iter().all(|block| stored(&chain, block))
@@ -362,7 +363,7 @@ fn of_too_much_that_is_ahead_of_our_clock_the_last_due_gives_way() {
     let headers: Vec<_> = (0..=MAX_EARLY_HEADERS).map(delayed).collect();
     let early = first.header.time - network().params.future_limit_ms() - 1;
     for number in 0..headers.len() {
-        // In no order.
+        // In no particular order.
         let header = headers[number * 37 % headers.len()];
         chain.chain.accept_headers(&[header], PEER, early).expect_err("too early");
     }

@@ -1,4 +1,4 @@
-//! Branches: most work wins, all or nothing, and back.
+//! Tests of branches: the most work wins, a reorg takes all blocks or none, and can be reversed.
 
 use crate::{
     chain::{
@@ -69,7 +69,7 @@ fn a_better_branch_that_proves_invalid_changes_nothing() {
     let last = theirs.next(&[]);
     chain.block(&good[0]).expect("stored");
     chain.block(&good[1]).expect("stored");
-    // As much work: if it wins the draw, it is found out at once.
+    // With equal work: if it wins the draw, the fault is found at once.
     let outcome = chain.block(&bad);
     let error = match outcome {
         Ok(BlockAccepted::SideBranch) => chain.block(&last).expect_err("invalid"),
@@ -131,7 +131,8 @@ fn an_own_trade_whose_coin_was_gone_once_stays_void_and_is_sent_again_by_its_use
     chain.trade(&child, Origin::Local).expect("good");
     chain.events();
 
-    // The rival also spends a reward of its own branch, so it cannot wait on another.
+    // The rival also spends a reward of its own branch, so it cannot return to the mempool on
+    // another.
     let mut theirs = base.fork(1);
     let first = theirs.next(&[]);
     let reward = coin_of(&first.transactions[0], 0);
@@ -159,7 +160,7 @@ fn an_own_trade_whose_coin_was_gone_once_stays_void_and_is_sent_again_by_its_use
     let mut chain = chain.reopen();
     assert!(void(&mut chain, own.txid()).contains("was spent by"), "also after a restart");
 
-    // Another branch, on which both would be valid again.
+    // A third branch, on which both would be valid again.
     let mut others = base.fork(2);
     for block in others.extend(3) {
         chain.block(&block).expect("good");

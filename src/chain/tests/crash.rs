@@ -1,5 +1,5 @@
-//! A crash after any write, whatever of the unsynced is left: the chain that opens again is whole,
-//! has everything that was acknowledged, and goes on to the same end.
+//! Tests of a crash after any write, with any part of the unsynced data lost. The chain that opens
+//! again is whole, has everything that was acknowledged, and reaches the same end.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -24,25 +24,25 @@ use crate::{
     storage::crash::{CrashDisk, Unsynced},
 };
 
-/// How many runs the long run tries: `FRIENDCHAIN_CRASH_SEEDS`, none by default.
+/// Returns the number of runs of the long test: `FRIENDCHAIN_CRASH_SEEDS`, none by default.
 pub(super) fn long_run() -> Option<u64> {
     std::env::var("FRIENDCHAIN_CRASH_SEEDS").ok()?.parse().ok()
 }
 
-/// One thing that happens to a chain.
+/// A step of a run.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Headers(Vec<Header>),
     Block(Block),
     Trade(Transaction, Origin),
-    /// What gathered becomes durable and is told.
+    /// Uncommitted changes become durable, and their events are emitted.
     Commit,
-    /// The same, while the next steps go on.
+    /// The same, while the next steps run.
     Store,
     Reindex,
 }
 
-/// A branch with a coin of `key(1)` on it, which trades pass on.
+/// A branch with a coin of `key(1)` on it. Each trade spends that coin and creates a new one.
 #[derive(Clone)]
 struct Growing {
     branch: Branch,
@@ -53,7 +53,7 @@ struct Growing {
 }
 
 impl Growing {
-    /// A trade of the coin, which makes the coin anew.
+    /// Returns a trade that spends the coin and creates a new one.
     fn trade(&mut self, network: &Network) -> Transaction {
         let paid = self.units / 10;
         self.units -= paid;
@@ -73,8 +73,8 @@ impl Growing {
     }
 }
 
-/// Adds a branch that leaves the best one below its tip. If it wins, returns the branch after each
-/// of its blocks.
+/// Adds a branch that forks off below the tip of the best one. If it wins, returns the branch after
+/// each of its blocks.
 fn fork(
     network: &Network,
     random: &mut StdRng,
@@ -96,7 +96,7 @@ fn fork(
     wins.then_some(kept)
 }
 
-/// A run of connects, reorganisations, trades, bad blocks and flushes, which depends on the seed
+/// Returns a run of blocks, reorgs, trades, invalid blocks and flushes, which depends on the seed
 /// alone.
 pub(super) fn script(network: &Network, seed: u64, length: usize) -> Vec<Step> {
     let mut random = StdRng::seed_from_u64(seed);
@@ -108,7 +108,7 @@ pub(super) fn script(network: &Network, seed: u64, length: usize) -> Vec<Step> {
         stamp: 0,
         blocks: 0,
     };
-    // Where the best branch was after each of its blocks.
+    // The best branch after each of its blocks.
     let mut past = vec![best.clone()];
     let (mut steps, mut salt) = (Vec::new(), 0u8);
     while steps.len() < length {
@@ -124,7 +124,7 @@ pub(super) fn script(network: &Network, seed: u64, length: usize) -> Vec<Step> {
                 past.push(best.clone());
             }
             4 => {
-                // A local note, mined or not.
+                // A local note, which may be mined or not.
                 let text = note(&network.id, &key(3), best.stamp, b"words");
                 best.stamp += 1;
                 steps.push(Step::Trade(text.clone(), Origin::Local));
@@ -142,7 +142,7 @@ pub(super) fn script(network: &Network, seed: u64, length: usize) -> Vec<Step> {
                 }
             }
             7 => {
-                // Headers first, then bodies, the last first.
+                // Headers first, then bodies, the last one first.
                 let mut blocks: Vec<_> = (0..random.random_range(1..5))
                     .map(|_| {
                         let block = best.block(&[]);
@@ -169,18 +169,18 @@ pub(super) fn script(network: &Network, seed: u64, length: usize) -> Vec<Step> {
     steps
 }
 
-/// What was seen of a run, each with how many operations the disk had done by then.
+/// The observations of a run, each with the number of disk operations before it.
 #[derive(Default)]
 pub(super) struct Seen {
     /// The tip after each step.
     tips: Vec<(usize, BlockHash)>,
-    /// Of those, which were told; by place.
+    /// The announced ones of these tips, by index.
     told: Vec<(usize, usize)>,
     stored: Vec<(usize, BlockHash)>,
     own: Vec<(usize, TxId)>,
-    /// Answers that wait for a commit.
+    /// Replies that wait for a commit.
     held: Held,
-    /// Answers that wait for the commit that is being made.
+    /// Replies that wait for the commit in progress.
     storing: Held,
 }
 
@@ -190,7 +190,7 @@ struct Held {
     trades: Vec<TxId>,
 }
 
-/// A chain on a disk, played step by step.
+/// A chain on a disk, which runs the steps one by one.
 pub(super) struct Player {
     pub(super) chain: Chain,
     disk: CrashDisk,
@@ -241,7 +241,7 @@ impl Player {
         }
         self.seen.tips.push((self.disk.operations(), self.chain.tip().hash));
         if matches!(step, Step::Commit | Step::Reindex | Step::Store) {
-            // One commit waits for the end of the one before it.
+            // A commit waits for the end of the one before it.
             let storing = std::mem::take(&mut self.seen.storing);
             let held = std::mem::take(&mut self.seen.held);
             self.seen.answer(storing, self.disk.operations());
@@ -255,8 +255,8 @@ impl Player {
             ChainEvent::TipChanged { tip, .. } => Some(tip.hash),
             _ => None,
         });
-        // A block that brings those along that waited for it is told by several events: the last
-        // one's tip is a step's.
+        // A block that connects waiting blocks too is announced by several events. The tip of the
+        // last one is a step's.
         if let Some(tip) = told.last() {
             let place =
                 self.seen.tips.iter().rposition(|(_, hash)| *hash == tip).expect("a tip that was");
@@ -283,7 +283,7 @@ impl Seen {
         self.own.extend(held.trades.into_iter().map(|txid| (done, txid)));
     }
 
-    /// The tips that a chain may have that opens after a crash.
+    /// Returns the tips that the chain may have after a crash.
     fn possible(&self, operations: usize) -> HashSet<BlockHash> {
         let told = self
             .told
@@ -300,7 +300,7 @@ impl Seen {
         self.tips[told..=last.max(told)].iter().map(|(_, hash)| *hash).collect()
     }
 
-    /// Opens what a crash left, and finds everything in it that was acknowledged before.
+    /// Opens the disk after a crash, and checks that everything acknowledged before is there.
     fn check(&self, network: &Network, left: &CrashDisk, operations: usize) -> Player {
         let mut player = Player::open(network, left);
         let (tip, _, _) = player.end();
@@ -323,14 +323,14 @@ fn acknowledged<T: Copy>(seen: &[(usize, T)], operations: usize) -> impl Iterato
     seen.iter().filter(move |(done, _)| *done <= operations).map(|(_, what)| *what)
 }
 
-/// A disk with a chain of one block.
+/// Returns a disk with a chain of one block.
 pub(super) fn new_disk(network: &Network) -> CrashDisk {
     let disk = CrashDisk::default();
     drop(Store::on_backend(disk.clone(), network, 4).expect("a store"));
     disk.restarted()
 }
 
-/// Cuts a run after each of its operations; the number of crashes.
+/// Cuts a run after each of its disk operations. Returns the number of crashes.
 fn crash_everywhere(seed: u64, length: usize, powers: u64) -> usize {
     let network = network();
     let steps = script(&network, seed, length);
@@ -351,7 +351,7 @@ fn crash_everywhere(seed: u64, length: usize, powers: u64) -> usize {
         {
             crashes += 1;
             let mut player = seen.check(&network, &disk.after_crash(cut, unsynced), cut);
-            // It goes on: what it knows is known, and the end is the same.
+            // The run continues: known blocks are known, and the end is the same.
             if (cut + number).is_multiple_of(3) {
                 player.play(&steps).expect("the rest of the run");
                 assert_eq!(player.end(), end, "seed {seed}, after {cut}, {unsynced:?}");
@@ -375,7 +375,7 @@ fn a_power_cut_after_any_write_leaves_a_valid_earlier_state_that_goes_on() {
     }
 }
 
-/// What somebody was told.
+/// An acknowledgement of the chain thread.
 #[derive(Debug, Clone, Copy)]
 enum Told {
     Block(BlockHash),
@@ -383,8 +383,8 @@ enum Told {
     Nothing,
 }
 
-/// Asks the chain thread for one step; what it answers, and how many operations the disk had done
-/// by then.
+/// Sends one step to the chain thread. Returns its reply, and the number of disk operations before
+/// the reply.
 async fn ask(
     handle: &ChainHandle,
     step: Step,
@@ -449,8 +449,7 @@ async fn the_thread_answers_and_tells_nothing_that_a_crash_could_take_back() {
     });
     let (mut answers, mut seen) = (JoinSet::new(), Vec::new());
     for step in script(&network, 11, 80) {
-        // Some steps wait for all answers before them, so that commits are of one block and of
-        // many.
+        // Some steps wait for all replies before them, so that commits hold one block or many.
         let waits = matches!(step, Step::Commit);
         ask(&handle, step, disk.clone(), &mut answers).await;
         while waits && let Some(answer) = answers.join_next().await {
@@ -506,8 +505,8 @@ fn a_start_that_changes_nothing_writes_nothing() {
     assert_eq!((chain.mempool().len(), disk.operations()), (3, before));
 }
 
-/// Plays a run on a disk that is full at these operations; what it leaves, with room again, must be
-/// whole and go on.
+/// Plays a run on a disk that is full during these operations. With room again, the chain on it
+/// must be whole and continue.
 fn fill_up(network: &Network, steps: &[Step], full: std::ops::Range<usize>) -> bool {
     let disk = new_disk(network);
     let mut player = Player::open(network, &disk);
@@ -539,7 +538,7 @@ fn a_full_disk_at_any_write_is_told_and_loses_nothing_that_was_acknowledged() {
         let disk = new_disk(&network);
         Player::open(&network, &disk).play(&steps).expect("a run with room");
         for at in (0..disk.operations()).step_by(stride) {
-            // For a moment, and until the chain is closed.
+            // Once full for one operation, and once until the chain is closed.
             hits += usize::from(fill_up(&network, &steps, at..at + 1));
             hits += usize::from(fill_up(&network, &steps, at..usize::MAX));
         }

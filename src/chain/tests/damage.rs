@@ -1,5 +1,5 @@
-//! Damaged files: what is wrong is said, nothing wrong is taken for right, and what can be mended
-//! is.
+//! Tests of damaged files: damage is reported, nothing wrong is accepted as right, and what can be
+//! repaired is repaired.
 
 mod frozen;
 
@@ -21,7 +21,7 @@ use crate::{
     storage::{contain, crash::CrashDisk},
 };
 
-/// A chain in a file, what led to it, and what is true of it.
+/// A chain in a file, the blocks and trades behind it, and its true state.
 struct Sample {
     folder: tempfile::TempDir,
     network: Network,
@@ -30,20 +30,20 @@ struct Sample {
     truth: Truth,
 }
 
-/// What may never be answered wrongly.
+/// The state that a damaged file must never misreport.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Truth {
     tip: BlockHash,
     coins_hash: [u8; 32],
     supply: Amount,
     balances: Vec<Amount>,
-    /// Own trades, and whether each is mined; else it waits. Of those that are void there is one
-    /// copy alone.
+    /// Own trades; true if the trade is mined, false if it waits. There is only one copy of a void
+    /// trade.
     own: BTreeMap<TxId, bool>,
 }
 
 impl Truth {
-    /// As the chain says after an audit that found nothing; else what it found.
+    /// Reads the state of a chain after a clean audit; returns the problem if the audit finds one.
     fn of(chain: &mut Chain) -> Result<Self, String> {
         let audit = chain.verify(&mut |_, _| true).map_err(|fault| fault.to_string())?;
         if let Some(problem) = audit.problem {
@@ -92,9 +92,9 @@ impl Sample {
                 Step::Commit | Step::Store | Step::Reindex => chain.commit().expect("a disk"),
             }
         }
-        // As headers-first peers would give them.
+        // In the order in which headers-first peers would send them.
         blocks.sort_by_key(|block| block.header.height);
-        // One trade waits.
+        // A note waits in the mempool.
         let text = crate::chain::testing::note(&network.id, &key(4), 9, b"waits");
         chain.accept_trade(text, Origin::Local, NOW).expect("a trade");
         let truth = Truth::of(&mut chain).expect("sound");
@@ -111,7 +111,7 @@ impl Sample {
         self.folder.path().join("chain.redb")
     }
 
-    /// Puts these bytes in the chain's place.
+    /// Writes these bytes to the chain's path.
     fn place(&self, bytes: &[u8]) -> std::path::PathBuf {
         for entry in fs::read_dir(self.folder.path()).expect("the folder") {
             fs::remove_file(entry.expect("an entry").path()).expect("removed");
@@ -120,7 +120,7 @@ impl Sample {
         self.path()
     }
 
-    /// What is found of a damaged file; `None` when everything is as it was.
+    /// Returns the problem found in a damaged file; `None` if everything is as it was.
     fn found(&self, bytes: &[u8]) -> Option<String> {
         let path = self.place(bytes);
         let found = contain(|| match Chain::open(&path, options()) {
@@ -139,19 +139,19 @@ impl Sample {
         })
     }
 
-    /// Mends a damaged file as `reindex` does; gives the chain every block again, as peers would;
-    /// all must be as it was, but for so many own trades that are lost.
+    /// Repairs a damaged file as `reindex` does, and then sends the chain every block again, as
+    /// peers would. Everything must be as before, except for lost own trades. Returns their number.
     fn mend(&self, bytes: &[u8]) -> Result<usize, OpenError> {
         self.mend_to(bytes).map(|(forgotten, _)| forgotten)
     }
 
-    /// [`Sample::mend`], and how high the chain was before it was given any block.
+    /// Does the same as [`Sample::mend`], and also returns the height before blocks arrived.
     fn mend_to(&self, bytes: &[u8]) -> Result<(usize, Height), OpenError> {
         let path = self.place(bytes);
         let mended = contain(|| {
             let mut chain = Chain::open(&path, options()).ok()?;
             let audit = chain.reindex(NOW, &mut |_, _| true).ok()?;
-            // What is mended is whole.
+            // The repaired file is whole.
             if let Err(problem) = Truth::of(&mut chain) {
                 panic!("not mended, though reindex says {:?}: {problem}", audit.problem);
             }
@@ -183,7 +183,7 @@ impl Sample {
     }
 }
 
-/// A file with something changed through redb itself.
+/// Returns a file after a change through redb itself.
 fn changed(sample: &Sample, change: impl FnOnce(&mut WriteTables<'_>)) -> Vec<u8> {
     let path = sample.place(&sample.bytes);
     let database = Database::open(&path).expect("open");
@@ -194,7 +194,7 @@ fn changed(sample: &Sample, change: impl FnOnce(&mut WriteTables<'_>)) -> Vec<u8
     fs::read(&path).expect("the file")
 }
 
-/// One bit of the value of the `nth` key of a table.
+/// Flips one bit of the value of the `nth` key of a table.
 macro_rules! flip {
     ($sample:expr, $table:ident, $nth:expr, $bit:expr) => {
         changed($sample, |tables| {
@@ -237,8 +237,8 @@ fn a_flipped_bit_in_any_table_is_found_and_mended() {
             [("blocks", blocks), ("undo", undo), ("own", own), ("mempool", mempool)]
         {
             let found = sample.found(&bytes);
-            // A waiting trade is mended from its own copy as the chain is opened; times, orders and
-            // reasons are nobody's truth.
+            // The opening repairs a waiting trade from its own record. Times, orders and reasons
+            // have no known truth.
             let may_be_true = table == "own" || table == "mempool";
             assert!(found.is_some() || may_be_true, "a flip in {table} was not found: {nth} {bit}");
             assert_eq!(sample.mend(&bytes), Ok(0), "{table}: {nth} {bit}");
@@ -246,8 +246,8 @@ fn a_flipped_bit_in_any_table_is_found_and_mended() {
     }
 }
 
-/// A record of the note "waits" with one bit of its signature changed, which ends 9 bytes before
-/// the record does.
+/// Returns a record of the note "waits" with one flipped bit in the signature, which ends 9 bytes
+/// before the record does.
 fn forged(record: &[u8]) -> Vec<u8> {
     let mut record = record.to_vec();
     let within = record.len() - 20;
@@ -269,7 +269,7 @@ fn an_own_trade_outlives_damage_to_either_of_its_copies() {
     };
     let lost = changed(&sample, |tables| drop(tables.mempool.remove(&txid.0).expect("a table")));
 
-    // The waiting copy is mended by the own one as the chain is opened, for good.
+    // The opening repairs the waiting copy from the own record, for good.
     let path = sample.place(&damaged(false));
     drop(Chain::open(&path, options()).expect("a chain"));
     let mut again = Chain::open_frozen(&path, options()).expect("a chain");
@@ -381,7 +381,7 @@ fn a_damaged_record_of_a_header_above_the_tip_is_found_and_mended() {
     give(&mut Chain::create(&path, &network, options()).expect("made"), 3);
     let sound = fs::read(&path).expect("the file");
     let key = block_key(5, &blocks[4].hash());
-    // A byte of its work, its status (invalid), whether it is on the best header chain.
+    // A byte of the work, the status (invalid), and the flag for the best header chain.
     for (at, flip) in [(92, 1), (123, 4), (124, 3), (125, 1)] {
         for entry in fs::read_dir(folder.path()).expect("the folder") {
             fs::remove_file(entry.expect("an entry").path()).expect("removed");
@@ -479,7 +479,7 @@ fn damaged_headers_are_rebuilt_from_the_blocks() {
     assert_eq!(sample.mend(&none), Ok(0));
 }
 
-/// The file's pages that hold anything.
+/// Returns the pages of the file that are in use.
 fn used_pages(bytes: &[u8]) -> Vec<usize> {
     let pages =
         bytes.chunks(4_096).enumerate().filter(|(_, page)| page.iter().any(|byte| *byte != 0));
@@ -496,7 +496,7 @@ fn a_flipped_bit_anywhere_in_the_file_never_ends_in_a_wrong_answer() {
         for flip in 0..flips {
             tried += 1;
             let mut bytes = sample.bytes.clone();
-            // The beginning of a page says what the rest is.
+            // The beginning of a page describes the rest of the page.
             let within = if flip % 3 == 0 { 64 } else { 4_096 };
             let at = page * 4_096 + random.random_range(0..within);
             bytes[at] ^= 1 << random.random_range(0..8);
@@ -504,7 +504,7 @@ fn a_flipped_bit_anywhere_in_the_file_never_ends_in_a_wrong_answer() {
                 found += 1;
                 assert!(sentence.len() > 10, "{sentence}");
                 match sample.mend(&bytes) {
-                    // The page of a table of own trades holds many.
+                    // One page of the table of own trades holds many trades.
                     Ok(forgotten) => {
                         mended += 1;
                         own += usize::from(forgotten > 0);
@@ -550,8 +550,8 @@ fn a_file_of_another_length_is_refused_and_what_is_left_of_it_is_saved() {
             }
         }
     }
-    // Blocks are saved from leaf pages, wherever the roots were. The file is compact, so that each
-    // cut takes some blocks with it.
+    // Blocks are salvaged from leaf pages, even without their roots. The file is compact, so each
+    // cut loses some blocks.
     let whole_ones = saved.iter().filter(|saved| **saved == height).count();
     assert!(whole_ones > 1 && saved.len() > 15, "{saved:?} of {height}");
     for length in [whole - 1, whole + 1, whole + 4_097] {
@@ -570,7 +570,7 @@ fn a_flipped_bit_after_a_crash_never_ends_in_a_wrong_answer() {
     let mut player = Player::open(&network, &disk);
     player.play(&steps).expect("a run");
     let end = player.end();
-    // Not closed: the file says that it has to be looked at.
+    // The file is not closed, so it is marked as needing a check.
     let left = disk.restarted();
     let mut random = StdRng::seed_from_u64(5);
     let flips = long_run().map_or(2, |seeds| seeds.max(20));
@@ -595,7 +595,7 @@ fn a_flipped_bit_after_a_crash_never_ends_in_a_wrong_answer() {
             if let Ok(Ok(audit)) = found
                 && audit.problem.is_none()
             {
-                // A damaged newest state may leave the one before it.
+                // If the newest commit is damaged, the one before it may be used.
                 assert!(audit.height > 0 || audit.tip == network.id);
                 if audit.tip == end.0 {
                     assert_eq!(
@@ -639,7 +639,7 @@ fn what_is_no_chain_is_refused_and_left_as_it_is() {
     assert!(matches!(error, OpenError::NotAChain { .. }), "{error}");
     assert!(matches!(Chain::create(&path, &network(), options()), Err(OpenError::Exists { .. })));
 
-    // A database of another program's.
+    // A database of another program.
     let other = folder.path().join("other.redb");
     let database = Database::create(&other).expect("made");
     let transaction = database.begin_write().expect("a transaction");

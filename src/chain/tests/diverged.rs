@@ -1,4 +1,4 @@
-//! Branches that a node does not take by itself, and what a person may do about them.
+//! Tests of branches that a node does not switch to by itself, and of a person's choice.
 
 use crate::{
     chain::{
@@ -13,8 +13,8 @@ use crate::{
     primitives::{Amount, Block, BlockHash, Header},
 };
 
-/// A chain that had `ours` for 72 hours of friends' company, after `shared` blocks; and what both
-/// branches are.
+/// A chain that had the blocks `ours` for 72 hours of attended time, after `shared` blocks; and the
+/// blocks of both branches.
 struct Scene {
     chain: TestChain,
     shared: Vec<Block>,
@@ -41,7 +41,7 @@ impl Scene {
         self.chain.chain.divergence()
     }
 
-    /// Their blocks come, and none is taken.
+    /// Receives the blocks of the other branch, and checks that no switch happens.
     fn refuse(&mut self) {
         for block in &self.theirs {
             assert_eq!(
@@ -102,7 +102,7 @@ fn headers_alone_show_it_and_say_how_much_is_missing() {
         scene.chain.block(block).expect("stored");
     }
     assert_eq!(scene.diverged().expect("diverged").missing, 1);
-    // What is here is better than ours already; the rest joins when it comes.
+    // The stored part is better than ours already. The rest connects when it arrives.
     assert_eq!(scene.accept(tip), Ok(scene.theirs[7].hash()));
     scene.chain.connect(&scene.theirs[8..]);
 }
@@ -115,7 +115,7 @@ fn the_node_goes_on_with_its_own_branch_and_is_done_when_that_wins() {
     scene.chain.connect(std::slice::from_ref(&third));
     let mined = scene.chain.mine(owner(&key(9)));
     assert_eq!(mined.header.previous, third.hash());
-    // As many blocks: nothing to choose any more.
+    // Both branches have the same number of blocks, so there is nothing to choose.
     assert_eq!(scene.diverged(), None);
     scene.chain.mine(owner(&key(9)));
     assert_eq!(scene.diverged(), None);
@@ -144,7 +144,7 @@ fn a_person_takes_the_other_branch_by_any_of_its_blocks() {
         assert_eq!(changes.len(), 1, "{told:?}");
         let mut chain = scene.chain.reopen();
         assert_eq!((chain.tip(), chain.chain.divergence()), (scene.theirs[7].hash(), None));
-        // It was connected just now, so it is left again for more work.
+        // It was connected just now, so a branch with more work replaces it.
         chain.connect(&scene.their_branch.extend(1));
     }
 }
@@ -216,7 +216,7 @@ fn a_branch_that_proves_invalid_when_it_is_accepted_is_given_up() {
         "{error}"
     );
     assert_eq!((scene.chain.tip(), scene.chain.hash()), before);
-    // What is left of the branch is as long as ours.
+    // The rest of the branch is as long as ours.
     assert_eq!(scene.diverged(), None);
     assert_eq!(scene.chain.chain.best_header().hash, before.0);
     assert_eq!(scene.accept(hash), Err(AcceptBranchError::InvalidBranch { hash }));
@@ -235,7 +235,7 @@ fn the_clock_and_days_without_company_settle_nothing() {
     }
     assert_eq!(chain.tip(), theirs[11].hash());
     assert_eq!(chain.chain.divergence(), None);
-    // The new branch has its own 72 hours.
+    // The new branch needs 72 hours of its own.
     chain.chain.attend(1);
     for block in ours.extend(4) {
         chain.block(&block).expect("good");
@@ -268,7 +268,7 @@ fn blocks_that_are_outweighed_a_hundred_times_are_left_by_themselves() {
     assert_eq!((scene.chain.tip(), scene.diverged()), (scene.their_tip(), None));
 }
 
-/// A chain that was joined with an invite that names a block.
+/// Returns a chain that was joined with an invite whose checkpoint is this block.
 fn joined(checkpoint: &Block, work: Work) -> TestChain {
     let disk = Disk::default();
     let network = network();
@@ -278,7 +278,7 @@ fn joined(checkpoint: &Block, work: Work) -> TestChain {
     TestChain { chain, disk, now: NOW }
 }
 
-/// The cumulative work up to a height where every block is at the floor.
+/// Returns the cumulative work up to a height if every block has the least difficulty.
 fn work_at(height: u64) -> Work {
     network().genesis_work().saturating_mul(height + 1)
 }
@@ -289,7 +289,7 @@ fn a_branch_without_the_checkpoint_is_told_and_never_taken_by_itself() {
     let mut wrong = right.fork(1);
     let (right, wrong) = (right.extend(4), wrong.extend(8));
     let mut chain = joined(&right[2], work_at(3));
-    // Below the checkpoint's height nothing shows that they are wrong.
+    // Below the checkpoint's height, nothing shows that they are wrong.
     chain.connect(&wrong[..2]);
     assert_eq!(chain.block(&wrong[2]), Ok(BlockAccepted::SideBranch));
     for block in &wrong[3..] {
@@ -298,13 +298,13 @@ fn a_branch_without_the_checkpoint_is_told_and_never_taken_by_itself() {
     let found = chain.chain.divergence().expect("it is told");
     assert_eq!(found.reason, DivergenceReason::Checkpoint);
     assert_eq!((found.ours.height, found.theirs.height, found.missing), (2, 8, 0));
-    // Even with less work than what is told: the chain of the invite is taken.
+    // The chain of the invite wins even with less work than claimed.
     for block in &right {
         chain.block(block).expect("good");
     }
     assert_eq!(chain.tip(), right[3].hash());
     assert_eq!(chain.chain.divergence().expect("still").ours.height, 4);
-    // A person may take the other, and then it goes on.
+    // A person may choose the other branch, and the chain then continues on it.
     let hash = wrong[7].hash();
     chain.chain.accept_branch(hash, chain.now).expect("taken");
     assert_eq!((chain.tip(), chain.chain.divergence()), (hash, None));

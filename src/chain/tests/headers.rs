@@ -1,4 +1,4 @@
-//! Headers without bodies: which are kept, how many, and which the node waits for.
+//! Tests of headers without bodies: which are kept, how many, and for which the node waits.
 
 use redb::{ReadableDatabase as _, ReadableTableMetadata as _};
 
@@ -21,7 +21,7 @@ fn take(chain: &mut TestChain, headers: &[Header]) -> Result<usize, AcceptHeader
     chain.chain.accept_headers(headers, PEER, chain.now).map(|accepted| accepted.new)
 }
 
-/// The number of headers on the disk.
+/// Returns the number of headers on the disk.
 fn stored(chain: &mut TestChain) -> usize {
     chain.chain.commit().expect("a commit");
     let transaction = chain.chain.overlay.store().database().begin_read().expect("a transaction");
@@ -29,7 +29,7 @@ fn stored(chain: &mut TestChain) -> usize {
     usize::try_from(rows).expect("few")
 }
 
-/// Makes a row of bodiless headers of the cheapest kind, a millisecond apart.
+/// Mines a row of headers without bodies, one millisecond apart, at the least difficulty.
 fn bodiless(from: &Header, count: usize) -> Vec<Header> {
     let mut last = *from;
     let next = |_| {
@@ -58,10 +58,10 @@ fn a_header_whose_body_nobody_delivers_no_longer_holds_the_node_up() {
     let audit = chain.chain.verify(&mut |_, _| true).expect("an audit");
     assert_eq!(audit.problem, None);
 
-    // The honest chain goes on, and the others' headers change nothing.
+    // The honest chain continues, and the others' headers change nothing.
     chain.connect(&honest.extend(2));
     assert_eq!(chain.chain.best_header(), chain.chain.tip());
-    // One by one, the bodies come after all.
+    // One by one, the bodies arrive.
     for block in &attack[..2] {
         chain.block(block).expect("good");
     }
@@ -127,7 +127,7 @@ fn endless_bodiless_headers_are_bounded_in_memory_and_on_disk_and_the_chain_goes
     let next = honest.extend(2);
     assert_eq!(take(&mut chain, &headers(&next[..1])), Ok(1), "our next header has room");
     chain.connect(&next);
-    // A file with all of them opens, and what nobody delivers is given up.
+    // A file with all of them opens. Once the first one is withheld, most of them are dropped.
     chain.chain.commit().expect("a commit");
     let mut chain = chain.reopen();
     assert_eq!(chain.chain.tip().height, 5);
@@ -162,7 +162,7 @@ fn a_branch_below_our_work_less_144_blocks_is_kept_only_once_it_showed_more() {
         assert_eq!(accepted.map(|accepted| accepted.new), Ok(batch.len()));
     }
     assert_eq!(chain.chain.best_header().height, 210);
-    // Withheld far below the tip, its body still ends that when it comes.
+    // It is withheld far below the tip. Its body still ends the withholding.
     let best = chain.chain.withhold(&theirs[0].hash()).expect("a disk");
     assert_eq!(best, chain.chain.tip());
     assert_eq!(chain.block(&their_blocks[0]), Ok(BlockAccepted::SideBranch));
@@ -187,7 +187,7 @@ fn a_context_is_the_start_of_a_walk() {
         .expect("the next one");
 }
 
-/// A chain with a spacing, of 20 blocks mined as fast as is allowed, that then rested for a day.
+/// Returns a chain with a spacing: 20 blocks mined as fast as allowed, and then a day without any.
 fn rested() -> (TestChain, Branch, Vec<Block>, UnixMillis) {
     let network = consensus::testing::network(10_000);
     let mut chain = TestChain::of(&network);
@@ -207,7 +207,7 @@ fn rested() -> (TestChain, Branch, Vec<Block>, UnixMillis) {
     (chain, branch, blocks, later)
 }
 
-/// A late block above the last one of a branch.
+/// Returns a late block above the last one of a branch.
 fn late(branch: &Branch, time: UnixMillis, salt: u8) -> Block {
     let mut block = branch.fork(salt).draft(&[], consensus::SUBSIDY);
     block.header.time = time;
@@ -235,19 +235,19 @@ fn a_cheap_late_block_beside_the_chain_is_not_stored() {
     assert_eq!(error.code(), "too_little_work");
     assert!(chain.chain.tree.id(&cheap.hash()).is_none());
     assert_eq!(chain.chain.tip().work, full);
-    // On the tip it is the next block: a chain that rested goes on.
+    // On the tip, the late block is simply the next block.
     let next = late(&branch, later, 6);
     assert_eq!(chain.block(&next), Ok(BlockAccepted::Connected));
     branch.push(&next);
 }
 
 impl Branch {
-    /// The last header.
+    /// Returns the last header.
     fn tip(&self) -> Header {
         *self.headers.last().expect("the genesis")
     }
 
-    /// Gives a block the bits of its time, and mines it again.
+    /// Sets the bits that a block's time requires, and mines it again.
     fn redraft(&self, block: &mut Block) {
         let window = consensus::HeaderWindow::from_headers(&self.headers).expect("a window");
         block.header.bits = consensus::next_bits(&self.network, &window, block.header.time);

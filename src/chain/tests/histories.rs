@@ -1,4 +1,5 @@
-//! Random histories of blocks, trades, branches and restarts: what must hold after any of them.
+//! Tests of random histories of blocks, trades, branches and restarts, with the invariants after
+//! each.
 
 use proptest::prelude::*;
 
@@ -13,7 +14,7 @@ use crate::{
 /// One step of a history.
 #[derive(Debug, Clone)]
 enum Step {
-    /// A trade from whatever the sender has, of a share of it.
+    /// A trade that spends a share of the sender's coins.
     Trade {
         from: u8,
         to: u8,
@@ -24,17 +25,17 @@ enum Step {
         from: u8,
         stamp: u32,
     },
-    /// A block on the tip with what waits.
+    /// A block on the tip with the waiting trades.
     Mine {
         owner: u8,
     },
-    /// A branch from that many blocks back, that long.
+    /// A branch of this length, from this many blocks back.
     Branch {
         back: usize,
         length: usize,
         salt: u8,
     },
-    /// Commit and open again.
+    /// A commit, then a restart.
     Restart,
 }
 
@@ -50,7 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The branch that a chain is on, down to `back` blocks before its tip.
+/// Returns the chain's branch, up to `back` blocks before its tip.
 fn branch_at(chain: &TestChain, blocks: &[Block], back: usize, salt: u8) -> Branch {
     let mut branch = Branch::new(chain.chain.network(), salt);
     let height = usize::try_from(chain.chain.tip().height).expect("small");
@@ -67,7 +68,7 @@ fn play(steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut own: Vec<Transaction> = Vec::new();
     for step in steps {
-        // Blocks of a branch are a second apart: none is ahead of the clock.
+        // Blocks of a branch are one second apart, so none is ahead of the clock.
         chain.now += 60_000;
         match step {
             Step::Trade { from, to, share, local } => {
@@ -118,7 +119,7 @@ fn play(steps: Vec<Step>) -> Result<(), TestCaseError> {
         prop_assert!(info.is_some(), "an acknowledged trade is never lost");
     }
 
-    // The same blocks in the order of the chain alone lead to the same coins.
+    // The same blocks, in the order of the best chain alone, lead to the same coins.
     let mut replay = TestChain::new();
     replay.now = chain.now;
     for height in 1..=tip.height {

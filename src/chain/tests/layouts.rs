@@ -1,4 +1,4 @@
-//! Stored records: what is written is read back, and no other bytes are read as the same record.
+//! Tests of stored records: each value has one encoding, and decodes from it.
 
 use std::sync::Arc;
 
@@ -49,8 +49,8 @@ fn header_records() -> impl Strategy<Value = HeaderRecord> {
     )
 }
 
-/// That a value is read back from its bytes, from nothing shorter, and that changed bytes are
-/// another value's or none's.
+/// Checks that a value decodes from its bytes and from no part of them. Changed bytes decode to
+/// another value or to none.
 fn one_encoding<T: Encode + Decode + PartialEq + std::fmt::Debug>(
     value: &T,
     cut: usize,
@@ -61,7 +61,7 @@ fn one_encoding<T: Encode + Decode + PartialEq + std::fmt::Debug>(
     if bytes.is_empty() {
         return Ok(());
     }
-    // What is cut may be shorter but whole; it is never the same.
+    // A cut record may be valid, but is never the same value.
     if let Ok(read) = from_bytes::<T>(&bytes[..cut % bytes.len()]) {
         prop_assert_ne!(&read, value);
     }

@@ -1,4 +1,4 @@
-//! Checks a chain whose file is a link to another disk.
+//! Tests of a chain whose file is a link to another disk.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! The chain from outside: blocks, trades, branches and restarts, on redb in memory.
+//! Tests of the chain through its public methods, on redb in memory.
 
 mod blocks;
 mod branches;

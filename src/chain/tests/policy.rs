@@ -1,5 +1,4 @@
-//! Which trades wait, and for how long: replacement, chains, free trades, expiry, and a mempool
-//! that is full.
+//! Tests of mempool policy: replacement, chains, free trades, expiry, and a full mempool.
 
 use ed25519_dalek::SigningKey;
 
@@ -14,7 +13,7 @@ use crate::{
     primitives::{Amount, OutPoint, PeerId, PublicKey, Transaction, TxId, TxOutput},
 };
 
-/// Units of each coin of a purse.
+/// Units in each coin of a purse.
 const COIN: u64 = 100_000_000;
 
 /// A chain on which `key(1)` has a hundred coins of one coin each.
@@ -38,12 +37,12 @@ impl Purse {
         coin_of(&self.split, index)
     }
 
-    /// A trade of one coin of the purse to `key(to)`.
+    /// Returns a trade of one coin of the purse to `key(to)`.
     fn pays(&self, index: u32, to: u8, fee: u64) -> Transaction {
         spend(&key(1), self.coin(index), to, COIN, fee)
     }
 
-    /// A trade of several coins of the purse.
+    /// Returns a trade of several coins of the purse.
     fn joins(&self, indices: &[u32], fee: u64) -> Transaction {
         let me = key(1);
         let inputs: Vec<_> = indices.iter().map(|index| (&me, self.coin(*index))).collect();
@@ -68,7 +67,7 @@ impl Purse {
         self.chain.chain.mempool().iter().map(|entry| entry.txid).collect()
     }
 
-    /// What left since last asked, and why.
+    /// Returns the trades dropped since the last call, with reasons.
     fn dropped(&mut self) -> Vec<(TxId, DropReason)> {
         let events = self.chain.events();
         let dropped = events.into_iter().filter_map(|event| match event {
@@ -96,7 +95,7 @@ impl Purse {
     }
 }
 
-/// A trade of one coin of so many units to `key(to)`.
+/// Returns a trade of one coin of `units` units to `key(to)`.
 fn spend(from: &SigningKey, coin: OutPoint, to: u8, units: u64, fee: u64) -> Transaction {
     pay(&network(), from, coin, &[(owner(&key(to)), units - fee)])
 }
@@ -149,7 +148,7 @@ fn a_replacement_needs_a_higher_rate_too() {
     let mut purse = Purse::new();
     let small = purse.pays(0, 2, 2_000);
     purse.takes(&small, PEER);
-    // Four coins: about three times as long, so that its rate is lower though its fee is higher.
+    // Four coins: about three times as long, so its rate is lower although its fee is higher.
     let long = purse.joins(&[0, 1, 2, 3], 4_000);
     let rate = FeeRate::of(Amount::from_units(2_000), small.encoded_len());
     assert!(FeeRate::of(Amount::from_units(4_000), long.encoded_len()) < rate);
@@ -203,7 +202,7 @@ fn what_is_replaced_is_bounded_and_never_spent() {
     assert!(matches!(purse.refuses(&through, PEER),
             AcceptTradeError::ReplacesParent { parent, .. } if parent == child.txid()));
 
-    // Fifty pairs and one more.
+    // Fifty pairs, and one more.
     for index in 1..51 {
         let parent = purse.pays(index, 1, 0);
         purse.takes(&parent, PEER);
@@ -236,7 +235,7 @@ fn an_own_trade_that_is_replaced_is_void_and_says_by_what() {
     let child = spend(&key(2), coin_of(&stuck, 0), 3, COIN, 0);
     purse.takes(&stuck, Origin::Local);
     purse.takes(&child, Origin::Local);
-    // Signed by the same key, on another machine perhaps: what its owner wants now.
+    // The same key signed it, perhaps on another machine: the owner changed its mind.
     let bumped = purse.pays(0, 2, 5_000);
     purse.takes(&bumped, PEER);
     assert!(purse.reason(&stuck).contains(&format!("replaced by {}", bumped.txid())));
@@ -248,7 +247,7 @@ fn an_own_trade_that_is_replaced_is_void_and_says_by_what() {
         .filter(|event| matches!(event, ChainEvent::TradeVoid { .. }));
     assert_eq!(voids.count(), 2);
 
-    // Void as long as the other waits, and after a restart, and once it is mined.
+    // It is void while the other waits, after a restart, and once the other is mined.
     purse.chain.mine(owner(&key(9)));
     purse.chain.chain.commit().expect("a commit");
     purse.chain = purse.chain.reopen();
@@ -291,7 +290,7 @@ fn what_rests_on_one_trade_is_bounded() {
     let error = purse.refuses(&child(29), PEER);
     assert!(matches!(error, AcceptTradeError::TooManyDescendants { descendants, .. }
             if descendants == MAX_CHAIN + 1));
-    // One that takes the place of another makes none too many.
+    // One that replaces another does not exceed the limit.
     let instead = spend(&key(2), coin_of(&wide, 1), 4, 1_000_000, 9_000);
     purse.takes(&instead, PEER);
     purse.takes(&child(29), Origin::Local);
@@ -334,8 +333,8 @@ fn a_child_that_pays_for_its_parent_brings_it_into_the_block() {
 #[test]
 fn a_child_is_ranked_anew_once_its_parent_is_chosen() {
     let mut purse = Purse::new();
-    // The parent is chosen for the first child's sake; then the second, that brought less for both,
-    // stands before the third.
+    // The parent is chosen with the first child. Then the second child comes before the third,
+    // although its package had the lower rate.
     let parent = pay(&network(), &key(1), purse.coin(0), &[(owner(&key(2)), COIN / 2); 2]);
     let first = spend(&key(2), coin_of(&parent, 0), 3, COIN / 2, 3_000);
     let second = spend(&key(2), coin_of(&parent, 1), 3, COIN / 2, 800);
@@ -374,10 +373,10 @@ fn one_peers_free_trades_do_not_take_more_than_their_share_of_a_mempool_that_fil
     );
     purse.takes(&purse.pays(1, 2, 1_000), PEER);
     purse.takes(&next(), Origin::Local);
-    // What is sent here too is our own, and whoever brought it has its share back.
+    // A trade that is sent here too becomes our own, and no longer counts against the peer.
     purse.takes(&first, Origin::Local);
     assert_eq!(purse.refuses(&next(), PEER).code(), "too_many_free");
-    // A reorganisation forgets nothing of it.
+    // A reorg keeps this state.
     for block in Branch::new(&network, 1).extend(2) {
         purse.chain.block(&block).expect("a good block");
     }
@@ -446,7 +445,7 @@ fn what_waits_too_long_is_forgotten_but_not_our_own_nor_what_it_rests_on() {
     purse.later(FREE_EXPIRY_MS - 1);
     assert_eq!(purse.waits().len(), 6);
 
-    // The time that a trade came outlives a restart.
+    // The time of admission survives a restart.
     purse.chain.chain.commit().expect("a commit");
     purse.chain = purse.chain.reopen();
     assert_eq!(purse.waits().len(), 6);
@@ -459,7 +458,7 @@ fn what_waits_too_long_is_forgotten_but_not_our_own_nor_what_it_rests_on() {
     purse.later(10 * PAYING_EXPIRY_MS);
     assert_eq!(purse.waits(), [&own, &base, &on_base].map(Transaction::txid));
 
-    // What was forgotten may come again.
+    // An expired trade may be sent again.
     purse.takes(&free, PEER);
 }
 
@@ -485,7 +484,7 @@ fn a_peers_trade_that_is_sent_here_too_becomes_our_own_and_stays() {
     assert!(!purse.chain.chain.template(miner, purse.chain.now).expect("a template").has_local);
     purse.chain.events();
     purse.takes(&trade, Origin::Local);
-    // It is mined at once and announced again, as any other of our own.
+    // It is mined and announced again at once, like any other trade of our own.
     assert!(purse.chain.chain.template(miner, purse.chain.now).expect("a template").has_local);
     let told = purse.chain.events();
     let is_own = |event: &ChainEvent| match event {
@@ -527,8 +526,8 @@ fn a_full_mempool_lets_go_of_what_pays_least_and_asks_more_of_whoever_comes_next
         "what left does not come back at once"
     );
 
-    // Our own come in whatever they pay; the floor falls with time, and as soon as there is room
-    // what is free may come again.
+    // Own trades are admitted at any fee. The floor falls with time. As soon as there is room, free
+    // trades are admitted again.
     let another = purse.pays(4, 2, 0);
     purse.takes(&another, Origin::Local);
     assert_eq!(purse.waits(), [own.txid(), another.txid()]);
@@ -549,7 +548,7 @@ fn in_a_full_mempool_a_replacement_has_the_room_of_what_it_replaces_and_no_more(
     let better = purse.pays(1, 3, 3_000);
     purse.takes(&better, PEER);
     assert_eq!(purse.dropped(), [(poor.txid(), DropReason::Replaced)]);
-    // For a longer one the next would have to leave, and that pays more.
+    // For a longer one, the next entry would have to leave too, and that one pays more.
     let longer = purse.joins(&[1, 3], 6_000);
     assert_eq!(purse.refuses(&longer, PEER).code(), "fee_too_low");
     assert_eq!((purse.waits(), purse.dropped()), (vec![rich.txid(), better.txid()], vec![]));
@@ -558,7 +557,7 @@ fn in_a_full_mempool_a_replacement_has_the_room_of_what_it_replaces_and_no_more(
 #[test]
 fn a_child_does_not_hold_what_does_not_pay_together_with_it() {
     let mut purse = Purse::new();
-    // A long free trade under a small one that seems to pay well.
+    // A long free trade below a small one with a high fee rate.
     let ballast = pay(&network(), &key(1), purse.coin(0), &vec![(owner(&key(2)), 33_333); 3_000]);
     let cover = spend(&key(2), coin_of(&ballast, 0), 3, 33_333, 20_000);
     purse.takes(&ballast, PEER);

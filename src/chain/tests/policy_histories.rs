@@ -1,5 +1,5 @@
-//! Random histories of trades that chain, conflict and replace, of blocks, branches, time and want
-//! of room: what must hold of the mempool after each step.
+//! Tests of random histories of trades that chain, conflict and replace, with blocks, branches,
+//! time and a full mempool. Checks the mempool after each step.
 
 use std::collections::BTreeSet;
 
@@ -17,13 +17,13 @@ use crate::{
     primitives::{Amount, Block, OutPoint, Transaction, TxId, TxOutput},
 };
 
-/// How much may wait: few enough that histories fill it.
+/// Memory limit of the mempool: small enough that histories fill it.
 const ROOM: usize = 24 * 1_024;
 
 /// One step of a history.
 #[derive(Debug, Clone)]
 enum Step {
-    /// A trade of some of the coins that were ever made, spent or not: pays two owners, and a fee.
+    /// A trade that spends coins that ever existed, spent or not. It pays two owners and a fee.
     Trade {
         coins: Vec<prop::sample::Index>,
         fee: u64,
@@ -33,13 +33,13 @@ enum Step {
         stamp: u32,
         local: bool,
     },
-    /// A block on the tip with what waits.
+    /// A block on the tip with the waiting trades.
     Mine,
-    /// A peer's block on the tip with some of what waits or waited.
+    /// A peer's block on the tip with some trades that wait or waited.
     Theirs {
         picked: Vec<prop::sample::Index>,
     },
-    /// A branch from that many blocks back, one longer than the chain.
+    /// A branch from this many blocks back, one block longer than the chain.
     Branch {
         back: usize,
         picked: Vec<prop::sample::Index>,
@@ -47,7 +47,7 @@ enum Step {
     Wait {
         ms: u64,
     },
-    /// Commit and open again.
+    /// A commit, then a restart.
     Restart,
 }
 
@@ -70,14 +70,14 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A chain, and everything that was ever seen on the way.
+/// A chain, and every transaction seen so far.
 struct History {
     chain: TestChain,
     blocks: Vec<Block>,
     trades: Vec<Transaction>,
     own: BTreeSet<TxId>,
     salt: u8,
-    /// What the events say that waits.
+    /// The waiting trades according to the events.
     told: BTreeSet<TxId>,
 }
 
@@ -96,7 +96,7 @@ impl History {
         history
     }
 
-    /// The outputs of a transaction that was seen.
+    /// Returns the outputs of a transaction that was seen.
     fn coins(&self) -> Vec<(OutPoint, TxOutput)> {
         let outputs = self.trades.iter().flat_map(|trade| {
             (0..).zip(&trade.outputs).map(|(index, output)| (coin_of(trade, index), *output))
@@ -106,7 +106,7 @@ impl History {
 
     fn offer(&mut self, trade: Transaction, local: bool) {
         let origin = if local { Origin::Local } else { PEER };
-        // What has expired meanwhile leaves, whatever becomes of the newcomer.
+        // Expired trades leave, even if the new one is rejected.
         self.chain.chain.due(self.chain.now).expect("a disk");
         let before: BTreeSet<_> =
             self.chain.chain.mempool().iter().map(|entry| entry.txid).collect();
@@ -117,7 +117,7 @@ impl History {
                 }
                 assert!(self.chain.chain.mempool().iter().any(|entry| entry.txid == txid));
             }
-            // What is refused changes nothing, but for what had no room beside it.
+            // A rejected trade changes nothing, except for entries that found no room beside it.
             Err(error) if error.code() != "fee_too_low" => {
                 assert_eq!(
                     self.chain
@@ -134,8 +134,8 @@ impl History {
         self.trades.push(trade);
     }
 
-    /// So many blocks of a peer's that leave the chain `back` blocks before its tip; the first with
-    /// those of the picked trades that it can hold.
+    /// Connects `count` blocks of a peer that fork off `back` blocks before the tip. The first one
+    /// holds those of the picked trades that fit.
     fn theirs(&mut self, back: usize, count: usize, picked: &[prop::sample::Index]) {
         let mut wanted: Vec<_> = picked.iter().map(|pick| pick.get(&self.trades).clone()).collect();
         let mut theirs = self.replay(back);
@@ -149,8 +149,8 @@ impl History {
             let mut block = branch.draft(&wanted, SUBSIDY);
             block.transactions[0].memo.push(self.salt);
             seal(&mut block);
-            // Which trades connect, only a chain can tell: they are left out one by one until the
-            // block is good.
+            // Only a chain can tell which trades connect. They are left out one by one until the
+            // block is valid.
             if theirs.block(&block).is_ok() {
                 branch.push(&block);
                 made.push(block);
@@ -170,7 +170,7 @@ impl History {
         self.blocks.iter().find(|block| block.hash() == hash).expect("known")
     }
 
-    /// Another chain with the same blocks, down to `back` blocks before the tip.
+    /// Returns another chain with the same blocks, up to `back` blocks before the tip.
     fn replay(&self, back: usize) -> TestChain {
         let mut replay = TestChain::new();
         replay.now = self.chain.now;
@@ -234,7 +234,7 @@ impl History {
                 assert!(
                     after.iter().zip(&before).all(|(after, before)| after.added == before.added)
                 );
-                // As the chain thread does at once.
+                // The chain thread does this at once.
                 self.chain.chain.due(self.chain.now).expect("a disk");
             }
         }
@@ -246,7 +246,7 @@ impl History {
         self.chain.chain.mempool.shrink(ROOM);
     }
 
-    /// What must hold after any step.
+    /// Checks the invariants after a step.
     fn check(&mut self) {
         self.chain.chain.assert_consistent_mempool();
         self.told = told(std::mem::take(&mut self.told), self.chain.events());
@@ -271,7 +271,7 @@ impl History {
                 .state;
             assert_eq!(state == TxState::Mempool, waiting.contains(txid));
         }
-        // What would be mined now connects.
+        // The next template connects.
         let template =
             self.chain.chain.template(owner(&key(9)), self.chain.now).expect("a template").block;
         let mut block = template;
@@ -280,7 +280,7 @@ impl History {
     }
 }
 
-/// What waits, by what was told of it.
+/// Returns the waiting trades after these events.
 fn told(mut waits: BTreeSet<TxId>, events: Vec<ChainEvent>) -> BTreeSet<TxId> {
     for event in events {
         match event {
@@ -297,7 +297,7 @@ fn told(mut waits: BTreeSet<TxId>, events: Vec<ChainEvent>) -> BTreeSet<TxId> {
     waits
 }
 
-/// So many histories in a usual run; `FRIENDCHAIN_POLICY_HISTORIES` makes it more.
+/// Number of histories in a usual run; `FRIENDCHAIN_POLICY_HISTORIES` changes it.
 const HISTORIES: u32 = 24;
 
 #[test]

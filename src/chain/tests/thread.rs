@@ -1,4 +1,4 @@
-//! The chain on its thread: answers after the commit, events in order, a clean end.
+//! Tests of the chain thread: replies after the commit, events in order, and a clean end.
 
 use std::{
     sync::Arc,
@@ -134,7 +134,7 @@ async fn a_busy_thread_writes_what_nobody_waits_for_as_well() {
     handle.accept_trade(trade, PEER).await.expect("good");
     let before = disk.operations();
     let deadline = Instant::now() + Duration::from_mins(1);
-    // As a miner asks, only more often.
+    // A miner requests templates too, only less often.
     while disk.operations() == before {
         assert!(Instant::now() < deadline, "nothing was written");
         handle.template(owner(&key(3))).await.expect("a template");
@@ -208,7 +208,7 @@ async fn a_disk_that_fails_ends_the_thread_and_nothing_is_acknowledged() {
 async fn a_panic_inside_ends_the_thread_as_damage_does() {
     let (events, mut told) = mpsc::channel(8);
     let chain: Chain = open(&Disk::default(), &network());
-    // As redb does on some damaged pages; the thread that spawns it reads the clock as well, once.
+    // redb panics like this on some damaged pages. The spawning thread reads the clock once, too.
     let spawning = std::thread::current().id();
     let clock = move || {
         if std::thread::current().id() == spawning { NOW } else { panic!("a page with no end") }

@@ -1,4 +1,5 @@
-//! Trades and notes that wait: what is taken, what is refused by which name, what goes first.
+//! Tests of waiting trades and notes: which are admitted, which error rejects the others, and the
+//! order.
 
 use crate::{
     chain::{
@@ -105,7 +106,7 @@ fn what_trades_take_until_they_are_written_is_counted() {
     let mut chain = TestChain::new();
     let long = pay(&network, &key(1), genesis_coin(&network), &vec![(owner(&key(2)), 1); 3_000]);
     chain.trade(&long, Origin::Local).expect("good");
-    // Among those that wait and among our own.
+    // Once in the mempool, and once among own trades.
     assert!(chain.chain.overlay.cost() > 2 * long.encoded_len());
     chain.chain.commit().expect("a commit");
     assert_eq!(chain.chain.overlay.cost(), 0);

@@ -34,7 +34,7 @@ enum BlockTime {
     Latest,
     /// The earliest valid time: just after the median of 11.
     Earliest,
-    /// The latest and the earliest time in alternation.
+    /// The latest and the earliest time, alternating.
     ByTurns,
     /// The earliest time for this many blocks, then the latest time once.
     Freeze(u32),

@@ -1,4 +1,4 @@
-//! Tests of our own profile, back from a peer.
+//! Tests of our own profile when a peer sends it back.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn a_later_profile_of_our_key_shows_a_copy_and_ours_is_then_signed_later_still()
     let own = friends.set_own_profile("yzw", &[], None, NOW + 2).unwrap();
     assert_eq!(own.sequence, NOW + MINUTE + 1);
     assert_eq!(back(&mut friends, NOW + MINUTE).unwrap(), ProfileReceipt::Own, "told once");
-    // From a time when a clock was wrong.
+    // A profile from a time when a clock was wrong.
     assert_eq!(back(&mut friends, NOW + 2 * MAX_AHEAD_MS).unwrap(), ProfileReceipt::Own);
     let mut forged = me.profile("yzw", NOW + 3 * MINUTE);
     forged.name = "ywz".to_owned();

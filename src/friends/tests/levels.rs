@@ -6,13 +6,13 @@ use crate::{
     peers::MAX_VOUCHED,
 };
 
-/// Keeps the profile that a peer sends of itself.
+/// Receives a profile that a peer sends of itself.
 fn comes(friends: &mut Friends, key: &Key, name: &str) -> ProfileReceipt {
     friends.online(key.peer, NOW).unwrap();
     friends.keep_profile(key.profile(name, NOW), key.peer, NOW).unwrap()
 }
 
-/// Keeps a profile that a peer passes on.
+/// Receives a profile that a peer passes on.
 fn tells(friends: &mut Friends, by: &Key, of: &Key, name: &str) -> ProfileReceipt {
     friends.keep_profile(of.profile(name, NOW), by.peer, NOW).unwrap()
 }
@@ -242,7 +242,8 @@ fn a_profile_signed_too_far_ahead_is_taken_once_the_clock_is_right() {
     assert!(matches!(error, ProfileError::TooFarAhead { .. }));
     assert_eq!(friends.keep_profile(profile, yjf.peer, NOW).unwrap(), ProfileReceipt::New);
 
-    // Our own, signed while the clock was days ahead, is signed anew, since others refuse it.
+    // Our own profile, signed while the clock was days ahead, is signed again, since others reject
+    // it.
     let own = friends.set_own_profile("yzw", &[], None, NOW + 3 * 24 * 60 * MINUTE).unwrap();
     let own = friends.set_own_profile("other", &own.addresses, None, own.sequence + 1).unwrap();
     let again = friends.set_own_profile("other", &[], None, own.sequence - 2 * MAX_AHEAD_MS);

@@ -1,4 +1,4 @@
-//! Tests of missed lines, of the order of an author's lines, of the search and of what is unread.
+//! Tests of missed lines, the order of an author's lines, the search, and unread lines.
 
 use std::slice::from_ref;
 
@@ -10,7 +10,7 @@ use crate::{
 
 const HOUR: u64 = 60 * MINUTE;
 
-/// Returns what a peer of this level tells a newcomer that has nothing: ids and lines.
+/// Returns the ids and lines that a peer of this level sends to a newcomer that has none.
 fn told(friends: &Friends, to: &Key) -> (Vec<MessageId>, Vec<SignedLine>) {
     let LineIds { ids, .. } = friends.line_ids(&to.peer, 0, NOW).unwrap();
     let ids: Vec<_> = ids.as_chunks::<16>().0.iter().map(|id| MessageId(*id)).collect();
@@ -35,7 +35,7 @@ fn who_comes_back_gets_what_it_missed_from_any_friend_once_and_in_order() {
         friends.befriend(other.profile("other", NOW), NOW).unwrap();
         friends.befriend(yjf.profile("yjf", NOW), NOW).unwrap();
     }
-    // Ann hears yjf, whose clock is set back in between. Bob hears only the last line.
+    // Ann receives yjf's lines, whose clock is set back in between. Bob receives only the last one.
     let lines = [(NOW - 9, 1), (NOW - MAX_TIME_APART_MS, 2), (NOW - 7, 3)]
         .map(|(time, counter)| yjf.line(None, &format!("line {counter}"), time, counter));
     for line in &lines {
@@ -118,7 +118,7 @@ fn a_peer_that_tells_what_no_honest_one_would_is_charged() {
         let error = friends.receive_missed(answer, NOW).unwrap_err();
         assert_eq!(error.offence(), Some(offence), "{error}");
     }
-    // A clock of our own that is wrong is nobody's fault.
+    // If our own clock is wrong, nobody is at fault.
     for now in [NOW + 2 * KEPT_MS, NOW - HOUR] {
         let receipt = friends.receive_missed(answer(&[yjf.line(None, "x", NOW, 7)]), now).unwrap();
         assert_eq!(receipt, Missed::default());

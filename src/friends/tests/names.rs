@@ -1,17 +1,17 @@
-//! Tests of names that look alike, of who keeps a plain name, and of forgetting and blocking.
+//! Tests of names that look alike, of the plain name's holder, and of forgetting and blocking.
 
 use super::*;
 use crate::friends::profiles::MAX_UNSEEN_MS;
 
 const DAY: u64 = 24 * 60 * MINUTE;
 
-/// Keeps the profile that a peer sends of itself.
+/// Receives a profile that a peer sends of itself.
 fn comes(friends: &mut Friends, key: &Key, name: &str, now: UnixMillis) {
     friends.online(key.peer, now).unwrap();
     friends.keep_profile(key.profile(name, now), key.peer, now).unwrap();
 }
 
-/// Keeps a profile that a friend passes on.
+/// Receives a profile that a friend passes on.
 fn tells(friends: &mut Friends, by: &Key, of: &Key, name: &str, now: UnixMillis) {
     friends.keep_profile(of.profile(name, now), by.peer, now).unwrap();
 }

@@ -6,7 +6,7 @@ use crate::friends::{
     requests::{MAX_REQUEST_LINES, MAX_REQUEST_LINES_OF_ONE},
 };
 
-/// Lets time pass, so that no rate is used up.
+/// Lets time pass, so that no token bucket is empty.
 fn unhurried(friends: &mut Friends) {
     let moment = std::sync::atomic::AtomicU64::new(1_000);
     friends.clock =

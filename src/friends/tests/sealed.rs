@@ -30,13 +30,13 @@ fn seal(line: &SignedLine) -> SealedLine {
     SealedLine::seal(&NETWORK, line, &Secret::new([3; 32])).unwrap()
 }
 
-/// Returns a line of one to another, sealed.
+/// Returns a sealed line from one peer to another.
 fn sealed(from: u32, to: u32, counter: u64) -> SealedLine {
     let to = Some(Key::new(to).peer);
     seal(&Key::new(from).line(to, &format!("line {counter}"), NOW, counter))
 }
 
-/// Fills a share of a node with the same box. Returns how many fit.
+/// Fills a share of a node with copies of one box. Returns how many fit.
 fn fill(node: &mut Friends, by: u32, to: u32) -> (usize, KeepError) {
     let (by, line) = (Key::new(by).peer, sealed(by, to, 1));
     node.begin_batch();
@@ -83,7 +83,7 @@ fn a_line_for_who_is_away_arrives_by_mutual_friends_once_and_in_order() {
         assert_eq!(node.kept_for(&b, 16).unwrap(), []);
     }
     assert_eq!(texts(&receiver.history(None, 10).unwrap()), texts_sent);
-    // The author is back, and learns it from the receiver itself.
+    // The author is back, and gets the confirmation from the receiver itself.
     for sent in author.outbox_for(&b, 16).unwrap() {
         assert_eq!(receiver.receive_direct(a, sent.line, NOW).unwrap(), Receipt::Known);
         assert!(author.delivered(b, sent.id).unwrap());
@@ -130,7 +130,7 @@ fn nothing_is_kept_for_or_of_anybody_but_two_friends() {
     refused(&mut carrier, 9, 2);
     refused(&mut carrier, 1, 9);
     carrier.keep_sealed(by(1), &sealed(1, 2, 1), NOW).unwrap();
-    // Somebody who writes to itself, and a line to the carrier, which is no line to keep.
+    // A line to its own author, and a line to the carrier itself.
     refused(&mut carrier, 1, 1);
     refused(&mut carrier, 1, 3);
     carrier.keep_sealed(by(2), &sealed(2, 1, 1), NOW).unwrap();
@@ -157,7 +157,7 @@ fn each_share_has_a_bound_and_none_pushes_out_a_line_of_another() {
     full(fill(&mut carrier, 1, 2), MAX_KEPT_BETWEEN, MAX_KEPT_BETWEEN);
     full(fill(&mut carrier, 1, 3), MAX_KEPT_BETWEEN, MAX_KEPT_BETWEEN);
     full(fill(&mut carrier, 1, 4), MAX_KEPT_OF_ONE, 0);
-    // Of one receiver: four senders fill it, and the fifth finds no room.
+    // The receiver's limit: four senders fill it, and the fifth finds no room.
     for by in [3, 4, 5] {
         full(fill(&mut carrier, by, 2), MAX_KEPT_BETWEEN, MAX_KEPT_BETWEEN);
     }
@@ -167,7 +167,7 @@ fn each_share_has_a_bound_and_none_pushes_out_a_line_of_another() {
     assert_eq!(of_one.len(), MAX_KEPT_FOR_ONE);
     let orders: Vec<u64> = of_one.iter().map(|kept| kept.order).collect();
     assert!(orders.is_sorted());
-    // Of the node.
+    // The node's limit.
     let mut kept = 5 * MAX_KEPT_BETWEEN;
     'all: for by in 6..24 {
         for to in [by % 17 + 7, (by + 5) % 17 + 7] {
@@ -223,7 +223,7 @@ fn a_carrier_can_neither_change_a_line_nor_show_it_again() {
     for _ in 0..3 {
         assert_eq!(receiver.receive_sealed(c, &line, NOW).unwrap(), Receipt::Known);
     }
-    // A copy that was hoarded until the history may have dropped the line.
+    // A copy that was held back until the history may have dropped the line.
     for now in [NOW + MAX_SEALED_APART_MS + 1, NOW - MAX_SEALED_APART_MS - 1] {
         let error = receiver.receive_sealed(c, &line, now).unwrap_err();
         assert_eq!(error.refusal(), Some(Refusal::Stale));
@@ -252,21 +252,21 @@ fn a_sealed_line_is_taken_from_friends_and_judged_by_its_author() {
     assert_eq!(error.refusal(), Some(Refusal::NotMine), "a stranger brings nothing");
     let other = receiver.receive_sealed(c, &sealed(1, 4, 1), NOW).unwrap_err();
     assert_eq!(other.refusal(), Some(Refusal::NotMine));
-    // A line in the name of another, by somebody who can seal as anybody can.
+    // A line in another's name. Anybody can seal.
     let forged = SignedLine {
         author: Key::new(1).peer,
         ..stranger.line(Some(Key::new(2).peer), "I", NOW, 1)
     };
     let error = receiver.receive_sealed(c, &seal(&forged), NOW).unwrap_err();
     assert_eq!(error.refusal(), Some(Refusal::BadSignature));
-    // Lines of a stranger go into the box of requests. What does not fit is dropped, and its
-    // carrier need not keep it.
+    // Lines of a stranger go into the box of requests. Lines that do not fit are dropped, and their
+    // carrier need not keep them.
     for counter in 0..20 {
         let received = receiver.receive_sealed(c, &sealed(9, 2, counter), NOW).unwrap();
         assert_eq!(received == Receipt::Request, counter < 5, "{counter}");
     }
     assert_eq!(receiver.requests(100).len(), 5);
-    // A blocked author is dropped, and the carrier learns nothing of it.
+    // A blocked author's line is dropped, and the carrier does not learn it.
     receiver.block(&Key::new(1).peer.to_string(), NOW).unwrap();
     assert_eq!(receiver.receive_sealed(c, &sealed(1, 2, 1), NOW).unwrap(), Receipt::Known);
     assert_eq!(receiver.history(None, 10).unwrap(), []);

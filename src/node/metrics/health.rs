@@ -31,7 +31,7 @@ pub(crate) struct Liveness {
 
 impl Liveness {
     /// Checks that the chain thread has not ended, and that the router and the network answer. The
-    /// chain thread is not asked, since one piece of its work may take minutes.
+    /// chain thread itself is not asked, since one command may take it minutes.
     ///
     /// # Errors
     /// The reason, as a line.
@@ -51,11 +51,11 @@ impl Liveness {
     }
 }
 
-/// Returns why the node is not ready; nothing if it is.
+/// Returns the reasons why the node is not ready; none if it is ready.
 ///
 /// A node without peers is ready: it serves its user, and the first node of a group has no peers
-/// until the second one starts. With peers, a friend or proven peer has to confirm the chain, if
-/// the user named any: strangers alone may all be one liar.
+/// until the second one starts. If the user named peers, a friend or proven peer has to confirm the
+/// chain: strangers alone may all belong to one liar.
 pub(super) fn reasons(
     phase: Phase,
     progress: &Progress,

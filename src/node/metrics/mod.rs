@@ -1,7 +1,7 @@
 //! Serves health checks and metrics over HTTP: read only, on a listener of its own.
 //!
-//! - `/livez`: no thread or task of the node has ended, and its tasks answer in time. The chain
-//!   thread is not asked, since one piece of its work may take minutes.
+//! - `/livez`: every thread and task of the node runs, and its tasks answer in time. The chain
+//!   thread itself is not asked, since one command may take it minutes.
 //! - `/readyz`: the node keeps up with its friends, or the reasons why it does not.
 //! - `/metrics`: all measurements, as OpenMetrics.
 //!
@@ -50,7 +50,7 @@ struct Inner {
     registry: Registry,
     node: NodeMetrics,
     process: ProcessMetrics,
-    /// Held from setting the gauges until they are encoded, so that they are of one moment.
+    /// Held from setting the gauges until they are encoded, so that all are from the same moment.
     turn: Mutex<()>,
 }
 
@@ -64,7 +64,7 @@ struct Snapshot {
     machine: Machine,
 }
 
-/// The process's use of the machine. None where the system gives no number.
+/// The resource use of the process. `None` where the system reports no number.
 struct Machine {
     chain_bytes: u64,
     friends_bytes: u64,

@@ -1,10 +1,10 @@
 //! Serves the three pages over HTTP, to GET and HEAD.
 //!
 //! # Security
-//! Anyone who can reach the listener may connect, so everything is bounded: the connections in all
-//! and of one address, the bytes and the time of a request's head, and the time of a connection.
-//! A connection serves one request. Beyond a bound the oldest connection makes room, preferably one
-//! that has not asked for anything: half requests never keep out Prometheus.
+//! Anyone who can reach the listener may connect, so everything is bounded: connections in all and
+//! per address, size and time of a request's head, and the time of a connection. A connection
+//! serves one request. At a limit, the oldest connection is closed, preferably one without a
+//! request, so that unfinished requests never keep out Prometheus.
 
 use std::{
     collections::VecDeque,
@@ -61,7 +61,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// The answer of `/readyz` and `/metrics` while the chain is being opened.
 const OPENING: &str = "starting: the chain is being opened\n";
 
-/// The reason that the listener could not be started.
+/// The reason why the listener could not be started.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ListenError {
     #[error(
@@ -71,7 +71,7 @@ pub(crate) enum ListenError {
     InUse(SocketAddr),
     #[error("the metrics cannot be shown on {address}: {cause}")]
     Bind { address: SocketAddr, cause: io::Error },
-    /// The system does not tell the bound address.
+    /// The system does not report the bound address.
     #[error(transparent)]
     Address(io::Error),
 }
@@ -167,7 +167,7 @@ impl Open {
         self.0.push_back(new);
     }
 
-    /// Ends the oldest connection of some, preferably one without a request.
+    /// Ends the oldest matching connection, preferably one without a request.
     fn end_one(&mut self, of: impl Fn(&Connection) -> bool) {
         let mute = |connection: &Connection| !connection.asked.load(Ordering::Relaxed);
         let oldest_mute = self.0.iter().position(|one| of(one) && mute(one));

@@ -21,7 +21,7 @@ use crate::{
     wire::{Gossip, Request, RequestFailure, SyncRequest},
 };
 
-/// The time for which a stranger is not dialed that announced blocks and did not deliver them.
+/// The time for which a stranger is not dialed after it announced blocks and did not deliver them.
 const WITHHOLDER_PAUSE: Duration = Duration::from_mins(10);
 
 /// Creates the machine that catches up, at the chain's present state.
@@ -101,7 +101,7 @@ impl Router {
         }
     }
 
-    /// Checks headers of a branch that is not stored, beside the router.
+    /// Checks headers of a branch that is not stored, in a separate task.
     fn check_unstored(&self, peer: PeerId, context: HeaderContext, headers: Vec<Header>) {
         let network = Arc::clone(&self.network);
         self.spawn_work(async move {
@@ -111,7 +111,7 @@ impl Router {
         });
     }
 
-    /// Leaves a header aside whose body nobody delivers.
+    /// Withholds a header whose body no peer delivers.
     fn withhold(&self, hash: BlockHash) {
         let chain = self.chain.clone();
         self.spawn_work(async move {
@@ -171,7 +171,7 @@ impl Router {
                 });
             }
             RelayAction::AcceptTrades { id, peer, transactions } => self.spawn_work(async move {
-                // The commands reach the chain in order, so that parents come first.
+                // The commands reach the chain in order, so parents come first.
                 let accept = |transaction| accept_trade(&chain, peer, Box::new(transaction));
                 let results = join_all(transactions.into_iter().map(accept)).await;
                 Some(Done::Relay(RelayEvent::TradesDone { id, results }))
@@ -194,8 +194,8 @@ impl Router {
     /// Sets the miner's mode: the user's, once the node has started.
     ///
     /// # Security
-    /// No claim and no header stops the miner, so that nobody's mere word does. A better branch
-    /// whose bodies arrive lets it rest: see [`SyncAction::SuspendMining`].
+    /// No claim and no header stops the miner, since both cost a peer little. A better branch whose
+    /// bodies arrive suspends it: see [`SyncAction::SuspendMining`].
     pub(super) fn apply_mining_mode(&self) {
         let starting = self.sync.progress().phase == Phase::Starting;
         let mode = if starting { MiningMode::Off } else { self.mining };
@@ -208,12 +208,12 @@ impl Router {
         });
     }
 
-    /// Sends a machine's request. One that cannot be sent now fails at once.
+    /// Sends a machine's request. A request that cannot be sent now fails at once.
     fn request_sync(&mut self, peer: PeerId, id: u64, request: SyncRequest) {
         if let Err(error) = self.net.request(peer, id, &Request::Sync(request)) {
             tracing::debug!(%peer, %error, "a request was not sent");
             self.spawn_work(async move {
-                // A limit of our own, not a time-out of the peer.
+                // The limit is our own, so this is not a time-out of the peer.
                 let result = Err(RequestFailure::Disconnected);
                 Some(if sync::owns_request(id) {
                     Done::Sync(SyncEvent::Response { id, result })
@@ -233,7 +233,7 @@ impl Router {
     }
 }
 
-/// Gives a command to the chain thread before it returns, so that commands arrive there in the
+/// Sends a command to the chain thread before it returns, so that commands arrive there in the
 /// order of the calls. The future waits for the reply.
 fn in_order<T: Send + 'static>(
     chain: ChainHandle,
@@ -249,7 +249,7 @@ fn in_order<T: Send + 'static>(
     }
 }
 
-/// Gives headers to the chain thread, in order.
+/// Sends headers to the chain thread, in order.
 fn accept_headers(
     chain: ChainHandle,
     peer: PeerId,
@@ -262,8 +262,8 @@ fn accept_headers(
     async move { Ok(result.await.map_err(AcceptHeadersError::Fault)??) }
 }
 
-/// Gives blocks to the chain thread, in order. The future returns none once the chain is closed,
-/// which ends the router too.
+/// Sends blocks to the chain thread, in order. The future returns no results once the chain is
+/// closed, which also ends the router.
 fn accept_blocks(
     chain: ChainHandle,
     blocks: Vec<(PeerId, Box<Block>)>,
@@ -280,8 +280,8 @@ fn accept_blocks(
     }
 }
 
-/// Gives a block to the chain thread before it returns, so that blocks arrive there in the order
-/// of the calls. The future waits for the result.
+/// Sends a block to the chain thread before it returns, so that blocks arrive there in the order of
+/// the calls. The future waits for the result.
 fn accept_block(
     chain: ChainHandle,
     peer: PeerId,

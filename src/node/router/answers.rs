@@ -29,13 +29,13 @@ impl Router {
             }
             NodeCommand::Ban { peer, banned, reply } => {
                 self.set_banned(peer, banned);
-                // An error here and below: the caller no longer waits.
+                // An error here and below means that the caller no longer waits.
                 let _ = reply.send(());
             }
             NodeCommand::Rename { name, reply } => self.rename(name, reply),
             NodeCommand::Block { peer, blocked, reply } => self.set_blocked(peer, blocked, reply),
             NodeCommand::Befriended { peer } => self.befriended(peer),
-            // The run loop ends at it.
+            // The run loop ends at this command.
             NodeCommand::Stop => {}
         }
     }
@@ -83,8 +83,8 @@ impl Router {
         });
     }
 
-    /// Replies with the addresses at which others can reach this node: loopback only if it has no
-    /// other.
+    /// Replies with the addresses at which others can reach this node. Loopback addresses are
+    /// included only if there are no others.
     fn reply_addresses(&self, reply: oneshot::Sender<Vec<String>>) {
         let (net, me) = (self.net.clone(), self.me);
         self.spawn_work(async move {

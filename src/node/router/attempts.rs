@@ -1,4 +1,4 @@
-//! The addresses that the node tries, and the reasons why no connection came of it.
+//! The addresses that the node tries, and the reasons why no connection was made.
 //!
 //! `status` shows them to a user who is alone. They are the user's own addresses, and those of
 //! friends.
@@ -10,7 +10,7 @@ use crate::{net::DialCause, primitives::PeerId, wire::address::split_peer};
 /// The most addresses that are kept: more than a person reads.
 const MAX_ATTEMPTS: usize = 16;
 
-/// The reason why an address did not become a connection.
+/// The reason why a dial did not lead to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// The dial failed.
@@ -20,7 +20,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// True if waiting rarely mends it: the user has to do something.
+    /// True if waiting rarely helps, so that the user has to do something.
     pub(super) const fn needs_the_user(self) -> bool {
         match self {
             Self::OtherNetwork => true,
@@ -37,9 +37,9 @@ impl Failure {
 pub(crate) struct Attempt {
     /// Multiaddr without `/p2p/`.
     pub(crate) address: String,
-    /// The peer that should be there, if it is known.
+    /// The expected peer, if it is known.
     pub(crate) peer: Option<PeerId>,
-    /// The last failure, and its details; none before the first outcome.
+    /// The last failure, and its details; `None` before the first outcome.
     pub(crate) failure: Option<(Failure, String)>,
     /// The number of failures in a row.
     pub(crate) failures: u32,
@@ -50,7 +50,7 @@ pub(crate) struct Attempt {
 pub(super) struct Attempts(BTreeMap<String, Attempt>);
 
 impl Attempts {
-    /// Returns the attempts that begin now, at these multiaddrs.
+    /// Returns attempts that begin now, at these multiaddrs.
     pub(super) fn of(addresses: &[String]) -> Self {
         let mut attempts = Self::default();
         for address in addresses {
@@ -68,7 +68,7 @@ impl Attempts {
         Some(self.0.entry(address.to_owned()).or_insert_with(new))
     }
 
-    /// Records a failure. Returns the attempt if it failed in another way before, or never.
+    /// Records a failure. Returns the attempt if this kind of failure is new for it.
     pub(super) fn failed(
         &mut self,
         address: &str,
@@ -84,7 +84,7 @@ impl Attempts {
         is_new.then_some(attempt)
     }
 
-    /// Forgets what led to a connection.
+    /// Removes an attempt that led to a connection.
     pub(super) fn answered(&mut self, address: &str, peer: &PeerId) {
         let address = split_peer(address).0;
         self.0.retain(|known, attempt| known != address && attempt.peer.as_ref() != Some(peer));

@@ -1,4 +1,4 @@
-//! One piece of news after this machine has slept, instead of one for each friend.
+//! One notice after this machine has slept, instead of one for each friend.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use tokio::time::Instant;
 use super::{News, Router};
 use crate::friends::FriendsEvent;
 
-/// Time after a wake in which friends connect again before the news is complete.
+/// Time after a wake in which friends reconnect before the notice is published.
 const SETTLING: Duration = Duration::from_secs(3);
-/// The shortest sleep that is news. Connections survive a shorter one.
+/// The shortest sleep that gets a notice. Connections survive a shorter one.
 const MIN_AWAY: Duration = Duration::from_secs(20);
-/// The longest time from a wake to its news.
+/// The longest time from a wake to its notice.
 const MAX_SETTLING: Duration = Duration::from_secs(12);
 
-/// A wake whose news is not published yet.
+/// A wake whose notice is not published yet.
 #[derive(Debug)]
 pub(super) struct Back {
     /// The time for which the machine slept, in ms.
@@ -27,8 +27,8 @@ pub(super) struct Back {
 }
 
 impl Router {
-    /// Ends what was waited for during sleep, at nobody's cost. `away` is the time slept, or zero
-    /// if the machine did not sleep and only its network has changed.
+    /// Ends time-outs that ran during the sleep, without a penalty for any peer. `away` is the time
+    /// slept; zero if only the network has changed.
     pub(super) fn woke(&mut self, away: Duration) {
         self.sync(crate::sync::SyncEvent::Woke);
         self.ask_all_missed();
@@ -37,13 +37,14 @@ impl Router {
         }
         let away_ms = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
         let (since, before) = (Instant::now(), self.friends_here());
-        // The network and the router's tick notice the same sleep.
+        // The network and the router's tick both notice the same sleep.
         let back = self.back.get_or_insert(Back { away_ms, since, before, lines: 0 });
         back.away_ms = back.away_ms.max(away_ms);
         back.since = since;
     }
 
-    /// Counts an event of a friend after a wake. Returns true if it is no news of its own.
+    /// Counts an event of a friend after a wake. Returns true if the wake's notice covers the
+    /// event.
     pub(super) fn is_part_of_wake(&mut self, event: &FriendsEvent) -> bool {
         let Some(back) = &mut self.back else { return false };
         match event {
@@ -56,7 +57,7 @@ impl Router {
         }
     }
 
-    /// Publishes the news once friends are here again and have told what was missed.
+    /// Publishes the notice once friends are here again and their missed lines have arrived.
     pub(super) fn publish_back(&mut self) {
         let Some(back) = &self.back else { return };
         let (elapsed, friends) = (back.since.elapsed(), self.friends_here());

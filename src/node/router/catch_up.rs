@@ -1,4 +1,4 @@
-//! News about blocks: one line for a sync, and one for each block that comes by itself.
+//! Notices about blocks: one for a sync, and one for each later block.
 
 use tokio::task::spawn_blocking;
 
@@ -8,7 +8,7 @@ use crate::{
     sync::Phase,
 };
 
-/// The most blocks that are still shown one by one when they came while the node caught up.
+/// The most blocks of a sync that are still shown one by one.
 const FEW: usize = 3;
 
 /// The blocks that joined the chain while the node was catching up.
@@ -17,7 +17,7 @@ pub(super) struct CatchUp {
     /// The newest blocks, at most [`FEW`], oldest first.
     newest: Vec<(BlockHash, Height)>,
     blocks: u32,
-    /// True if a block came since the last tick.
+    /// True if a block has connected since the last tick.
     is_fresh: bool,
 }
 
@@ -33,7 +33,7 @@ impl CatchUp {
         self.is_fresh = true;
     }
 
-    /// Returns the blocks one by one if they are few, else their number and the newest height.
+    /// Returns the blocks one by one if they are few; otherwise the newest height and their number.
     fn finish(&mut self) -> Result<Vec<(BlockHash, Height)>, (Height, u32)> {
         let Self { newest, blocks, .. } = std::mem::take(self);
         let few = usize::try_from(blocks).is_ok_and(|blocks| blocks <= FEW);
@@ -46,7 +46,7 @@ impl CatchUp {
 
 impl Router {
     /// Publishes connected blocks, or counts them while the node catches up. Own trades in them are
-    /// news at once.
+    /// announced at once.
     pub(super) fn publish_connected(&mut self, connected: &[(BlockHash, Height)], mined: &[TxId]) {
         let Some(&(hash, height)) = connected.last() else { return };
         let own: Vec<_> = mined.iter().filter(|txid| self.own_trades.remove(txid)).collect();
@@ -66,7 +66,7 @@ impl Router {
         }
     }
 
-    /// Publishes the end of a sync, once no block has come for a tick.
+    /// Publishes the end of a sync, once no block has connected for a tick.
     pub(super) fn publish_synced(&mut self) {
         let is_fresh = std::mem::take(&mut self.catch_up.is_fresh);
         let syncs = matches!(self.sync.progress().phase, Phase::Syncing | Phase::Starting);
@@ -79,7 +79,7 @@ impl Router {
         }
     }
 
-    /// Publishes blocks with their notes, and then other news.
+    /// Publishes blocks with their notes, and then other notices.
     fn publish_blocks(&self, blocks: Vec<(BlockHash, Height)>, others: Vec<News>) {
         let reader = self.reader.clone();
         self.spawn_work(async move {

@@ -1,7 +1,7 @@
 //! Chat lines to one friend and to all, the outbox, and goodbyes.
 //!
-//! A line is stored before it is sent, and its sender gets the answer once it is stored. A task of
-//! its own stores lines one after the other, so that they are sent in the order of the commands.
+//! A line is stored before it is sent, and its command gets the reply once it is stored. A separate
+//! task stores lines one after the other, so that they are sent in the order of the commands.
 
 use std::{collections::HashSet, pin::Pin};
 
@@ -29,8 +29,8 @@ use crate::{
 const OUTBOX_BATCH: usize = 16;
 /// Lines of commands that wait to be stored.
 const LINE_QUEUE: usize = 256;
-/// Time since a friend was last seen after which it is not told to get a line to all later: lines
-/// to all are kept for 30 days.
+/// Time since a friend was last seen after which `broadcast` no longer counts it as one who gets
+/// the line later. Lines to all are kept for 30 days.
 const LATER_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 
 /// A line of a command that is to be stored and sent.
@@ -43,7 +43,7 @@ pub(super) enum NewLine {
     },
     ToAll {
         text: String,
-        /// The friends who get the line at once.
+        /// The friends who are connected and get the line at once.
         here: HashSet<PeerId>,
         reply: oneshot::Sender<Result<BroadcastLine, LineError>>,
     },
@@ -119,7 +119,7 @@ async fn write_to_all(
     Ok(line)
 }
 
-/// Begins a call of the friends thread now, so that calls run there in the order in which the
+/// Starts a call of the friends thread now, so that the calls run there in the order in which the
 /// router makes them.
 pub(super) fn begun<T: Send + 'static>(
     call: impl Future<Output = T> + Send + 'static,
@@ -157,7 +157,7 @@ impl Router {
         if let Err(mpsc::error::TrySendError::Full(line)) = self.new_lines.try_send(line) {
             let lines = self.new_lines.clone();
             self.spawn_work(async move {
-                // An error means that the node stops, and the caller learns it from its reply.
+                // An error means that the node is stopping. The caller learns this from its reply.
                 let _ = lines.send(line).await;
                 None
             });
@@ -253,7 +253,7 @@ impl Router {
         self.courier_step(peer, step);
     }
 
-    /// Replies to the command that waits for the end of a line's way.
+    /// Replies to the command that waits for a line's delivery or refusal.
     pub(super) fn settled(&mut self, id: MessageId, end: LineEnd) {
         if let Some(waiter) = self.awaited.remove(&id) {
             let _ = waiter.send(end);
@@ -275,7 +275,8 @@ impl Router {
         let received = begun(async move { friends.receive_direct(peer, line, now()).await });
         self.spawn_work(async move {
             let (response, done) = match received.await {
-                // A line in the box of requests is delivered, too: its author learns no more.
+                // A line in the box of requests counts as delivered, so that its author learns no
+                // more.
                 Ok(_) => (ChatResponse::Delivered, None),
                 Err(error) => {
                     let response =
@@ -288,14 +289,14 @@ impl Router {
         });
     }
 
-    /// Handles a gossiped line or goodbye. A line waits while older ones may be on their way.
+    /// Handles a gossiped line or goodbye. It is held while older lines may still arrive.
     pub(super) fn chat_gossip(&mut self, peer: PeerId, message: GossipId, gossip: ChatGossip) {
         if let Some((peer, message, gossip)) = self.hold(peer, message, gossip) {
             self.receive_gossip(peer, message, gossip);
         }
     }
 
-    /// Stores a gossiped line or goodbye, and gives the network the verdict on it.
+    /// Stores a gossiped line or goodbye, and sends the network the verdict.
     pub(super) fn receive_gossip(&self, peer: PeerId, message: GossipId, gossip: ChatGossip) {
         let (friends, net) = (self.friends.clone(), self.net.clone());
         if friends.is_busy() {
@@ -336,7 +337,7 @@ impl Router {
     }
 }
 
-/// Returns the offence of a peer that sent a line which was refused, if it is one.
+/// Returns the penalty for the peer that sent a rejected line, if it deserves one.
 fn offence(peer: PeerId, error: &ReceiveError) -> Option<Done> {
     error.offence().map(|offence| Done::Offence { peer, offence, reason: error.to_string() })
 }

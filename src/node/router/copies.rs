@@ -1,24 +1,24 @@
-//! Another node with our identity: it is told loudly, and then seldom.
+//! Warns of another node with our identity: at once, and then at long intervals.
 
 use std::time::Duration;
 
 use super::{News, Router};
 use crate::{node::clock::now, primitives::UnixMillis, telemetry::events};
 
-/// The time after which a copy that is still there is told again.
+/// The time after which the warning of a copy is repeated.
 const TELL_AGAIN: Duration = Duration::from_mins(10);
 
-/// The time for which the status names a copy after it was seen.
+/// The time for which `status` names a copy after it was seen.
 const SHOWN: Duration = Duration::from_mins(30);
 
-/// The age at which a friend is asked for profiles again. Our own among them may be a copy's.
+/// Interval at which friends are asked for profiles again. A copy may have signed the one of ours.
 pub(super) const EXPLORE_EVERY: Duration = Duration::from_mins(1);
 
-/// A node with our identity, as it was seen last.
+/// A node with our identity, as last seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Copy {
     pub(crate) seen: UnixMillis,
-    /// Its address; none if friends told of it.
+    /// The copy's address; `None` if friends reported it.
     pub(crate) address: Option<String>,
     told: UnixMillis,
 }
@@ -40,22 +40,22 @@ impl Router {
         self.copy = Some(Copy { seen, address, told: told.unwrap_or(seen) });
     }
 
-    /// Returns the copy that was seen lately.
+    /// Returns the copy, if it was seen recently.
     pub(super) fn copy(&self) -> Option<Copy> {
         let is_recent =
             |copy: &&Copy| u128::from(now().saturating_sub(copy.seen)) < SHOWN.as_millis();
         self.copy.as_ref().filter(is_recent).cloned()
     }
 
-    /// A friend holds a profile of ours that this node did not sign. Ours is signed anew, so that
-    /// the copy learns of this node in the same way.
+    /// Handles a profile of ours that a friend has and this node did not sign. Ours is signed
+    /// again, so that the copy learns of this node in the same way.
     pub(super) fn copy_signed(&mut self) {
         self.copy_seen(None);
         self.profile = None;
         self.sign_profile();
     }
 
-    /// Asks friends again for the profiles that they know, each once in a while.
+    /// Marks friends to be asked again for profiles, each after [`EXPLORE_EVERY`].
     pub(super) fn explore_old(&mut self) {
         for (peer, state) in &mut self.connected {
             let is_old = state.explored.is_some_and(|at| at.elapsed() >= EXPLORE_EVERY);

@@ -3,8 +3,8 @@
 use super::reach;
 use crate::{chain::DropReason, peers::Offence, telemetry::metrics::EventMetrics};
 
-/// Creates the metrics that the router counts, each series at zero. Without that the first event
-/// of a kind would not show as a rise.
+/// Creates the metrics that the router counts, each series at zero. Otherwise, the first event of a
+/// kind would not show as an increase.
 pub(crate) fn event_metrics() -> EventMetrics {
     let metrics = EventMetrics::default();
     reach::count_from_zero(&metrics);

@@ -1,4 +1,4 @@
-//! Couriers: which queued line is on its way to which friend.
+//! `couriers` decides which queued line is sent to which friend.
 //!
 //! A friend gets one line at a time, in the order written. The next one leaves once the friend has
 //! answered, so a friend who does not answer delays only its own lines. The module has no I/O and
@@ -21,12 +21,12 @@ use crate::{
 const PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause between two attempts at a connected friend.
 const MAX_PAUSE: Duration = Duration::from_mins(1);
-/// Time without an answer after which the friend counts as one who does not answer.
+/// Time without an answer after which a friend counts as slow to answer.
 const PROMPT: Duration = Duration::from_millis(300);
 
-/// A line that is brought to a friend.
+/// A line that is sent to a friend.
 pub(super) trait Parcel {
-    /// The name of the line in answers.
+    /// The id of the line in answers.
     type Id: Copy + PartialEq + std::fmt::Debug;
 
     fn id(&self) -> Self::Id;
@@ -54,7 +54,7 @@ impl Parcel for KeptLine {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step<L> {
     Send(Box<L>),
-    /// Read the lines that the outbox holds, and pass them to [`Couriers::read`].
+    /// Read the lines in the outbox, and pass them to [`Couriers::read`].
     Read,
     Rest,
 }
@@ -62,11 +62,11 @@ pub(super) enum Step<L> {
 /// The lines of one friend that are on their way.
 #[derive(Debug)]
 struct Flight<L: Parcel> {
-    /// The line that was sent and is not answered yet.
+    /// The line that was sent and not answered yet.
     current: Option<L::Id>,
     /// The lines to send after it.
     next: VecDeque<L>,
-    /// True if the outbox has got another line since it was read.
+    /// True if the outbox may hold new lines since it was read.
     again: bool,
     since: Instant,
 }
@@ -106,7 +106,7 @@ impl<L: Parcel> Couriers<L> {
         Step::Read
     }
 
-    /// Takes the lines that the outbox holds, in order.
+    /// Receives the lines in the outbox, in order.
     pub(super) fn read(&mut self, peer: PeerId, lines: Vec<L>, now: Instant) -> Step<L> {
         let Some(flight) = self.flights.get_mut(&peer) else { return Step::Rest };
         if flight.current.is_some() {
@@ -121,13 +121,13 @@ impl<L: Parcel> Couriers<L> {
         self.proceed(peer, now)
     }
 
-    /// Records that the friend has answered for good: it has the line, or refuses it.
+    /// Records the friend's final answer: it has the line, or refuses it.
     pub(super) fn answered(&mut self, peer: PeerId, id: L::Id, now: Instant) -> Step<L> {
         self.pauses.remove(&peer);
         match self.flights.get(&peer) {
             Some(flight) if flight.current == Some(id) => self.proceed(peer, now),
             Some(_) => Step::Rest,
-            // The answer to an earlier attempt, which counted as failed.
+            // This answers an earlier attempt, which counted as failed.
             None => self.call(peer, now),
         }
     }
@@ -160,7 +160,7 @@ impl<L: Parcel> Couriers<L> {
         self.pauses.iter().filter(is_due).map(|(peer, _)| *peer).collect()
     }
 
-    /// Forgets what was on its way to a friend who is gone. Its lines stay in the outbox.
+    /// Drops the state of a friend who has disconnected. Its lines stay in the outbox.
     pub(super) fn gone(&mut self, peer: &PeerId) {
         self.flights.remove(peer);
         self.pauses.remove(peer);

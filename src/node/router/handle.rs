@@ -1,6 +1,6 @@
 //! Commands for the running node, and the handle that sends them to the router.
 //!
-//! The answers are plain types of the router's own. The RPC's service turns them into its JSON.
+//! The replies are the router's own types. The RPC's service turns them into its JSON.
 
 use std::collections::HashMap;
 
@@ -40,7 +40,7 @@ pub(super) enum NodeCommand {
     },
     /// Fetches what is new. The router replies once nothing is left to fetch.
     Sync {
-        /// The one peer to ask; none: every connected peer.
+        /// The one peer to ask; `None`: every connected peer.
         peer: Option<PeerId>,
         reply: oneshot::Sender<SyncReport>,
     },
@@ -50,18 +50,18 @@ pub(super) enum NodeCommand {
         banned: bool,
         reply: oneshot::Sender<()>,
     },
-    /// The node has a new name, which is stored.
+    /// The node has a new name. It is stored already.
     Rename {
         name: String,
         reply: oneshot::Sender<()>,
     },
-    /// The user blocked a peer, or lifted the block, which is stored.
+    /// The user blocked a peer, or lifted the block. The change is stored already.
     Block {
         peer: PeerId,
         blocked: bool,
         reply: oneshot::Sender<()>,
     },
-    /// The user made a peer a friend, which is stored.
+    /// The user made a peer a friend. The change is stored already.
     Befriended {
         peer: PeerId,
     },
@@ -78,18 +78,18 @@ pub(crate) struct LiveStatus {
     pub(crate) kept_lines: u64,
     /// Multiaddrs on which the node accepts connections.
     pub(crate) listen: Vec<String>,
-    /// How others reach the node. None until the network has said so.
+    /// The way in which others reach the node; `None` until the network has reported it.
     pub(crate) reach: Option<ReachSnapshot>,
     /// The peers behind relays, and the relay of each if it is known.
     pub(crate) paths: HashMap<PeerId, Option<PeerId>>,
-    /// Our clock less the median of the connected peers' clocks, in ms. None before the first
+    /// Our clock less the median of the connected peers' clocks, in ms. `None` before the first
     /// hello.
     pub(crate) clock_offset_ms: Option<i64>,
     /// The addresses that the node tries, and why they fail.
     pub(crate) attempts: Vec<Attempt>,
-    /// Number of connected peers that say that they mine.
+    /// Number of connected peers that claim to mine.
     pub(crate) miners: u32,
-    /// Another node with our identity, if one was seen lately.
+    /// Another node with our identity, if one was seen recently.
     pub(crate) copy: Option<Copy>,
 }
 
@@ -111,7 +111,7 @@ pub(crate) struct PeerRow {
     pub(crate) address: String,
     /// True if the peer dialed.
     pub(crate) inbound: bool,
-    /// 0 is good; penalties subtract from it.
+    /// The score; penalties subtract from 0.
     pub(crate) score: i64,
     /// Height of its tip in its last Status. None before its hello.
     pub(crate) height: Option<Height>,
@@ -120,7 +120,7 @@ pub(crate) struct PeerRow {
     pub(crate) relay: Option<PeerId>,
 }
 
-/// The end of a line's way.
+/// The outcome for a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LineEnd {
     /// The friend has the line on its disk.
@@ -129,7 +129,7 @@ pub(crate) enum LineEnd {
     Refused(Refusal),
 }
 
-/// A direct chat line that is stored here and is sent in its turn.
+/// A direct chat line that is stored here and waits for its turn to be sent.
 #[derive(Debug)]
 pub(crate) struct DirectLine {
     pub(crate) id: MessageId,
@@ -145,7 +145,8 @@ pub(crate) struct BroadcastLine {
     pub(crate) id: MessageId,
     /// Number of friends who are connected.
     pub(crate) peers: u32,
-    /// Number of other friends who were here in the last 30 days, and who get the line when back.
+    /// Number of other friends who were here in the last 30 days. They get the line when they
+    /// return.
     pub(crate) later: u32,
 }
 
@@ -154,12 +155,12 @@ pub(crate) struct BroadcastLine {
 #[error("the node is stopping: start it again, then try again")]
 pub(crate) struct NodeStopping;
 
-/// The reason that a chat line was not sent.
+/// The reason why a chat line was not sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LineError {
     #[error(transparent)]
     Stopping(#[from] NodeStopping),
-    /// No friend, or more than one, goes by that name.
+    /// No friend, or more than one, has that name.
     #[error(transparent)]
     Friend(#[from] FindError),
     /// The friends store refused the line.
@@ -233,13 +234,13 @@ impl RouterHandle {
         self.ask(|reply| NodeCommand::Block { peer, blocked, reply }).await
     }
 
-    /// Tells the router that the user made a peer a friend.
+    /// Notifies the router that the user made a peer a friend.
     pub(crate) async fn befriended(&self, peer: PeerId) -> Result<(), NodeStopping> {
         let command = NodeCommand::Befriended { peer };
         self.commands.send(command).await.map_err(|_| NodeStopping)
     }
 
-    /// Starts the end of the node. Returns at once, even if the command queue is full.
+    /// Asks the router to stop. Returns at once, even if the command queue is full.
     pub(crate) fn stop(&self) {
         let commands = self.commands.clone();
         // An error means that the router has ended already.

@@ -69,15 +69,16 @@ impl Router {
         }
     }
 
-    /// Tells the network that the peer has said hello, so that the connection stays. A full queue
-    /// refuses; then the next hello or [`Router::greet_again`] repeats it.
+    /// Reports to the network that the peer has said hello, so that the connection stays. If the
+    /// queue is full, the next hello or [`Router::greet_again`] repeats the report.
     fn greeted(&mut self, peer: PeerId) {
         if let Some(state) = self.connected.get_mut(&peer).filter(|state| !state.greeted) {
             state.greeted = self.net.greeted(peer).is_ok();
         }
     }
 
-    /// Says hello again to peers that have not, since a busy peer may have answered Busy.
+    /// Sends hello again to peers that have not answered it, since a busy peer may have replied
+    /// Busy.
     pub(super) fn greet_again(&mut self) {
         self.greeting = Instant::now();
         let is_open = |state: &Connected| !state.greeted && !state.foreign;
@@ -96,7 +97,7 @@ impl Router {
         }
     }
 
-    /// Disconnects a peer of another network, once, whatever it still sends.
+    /// Disconnects a peer of another network. Later calls for the same connection do nothing.
     pub(super) fn wrong_network(&mut self, peer: PeerId, network: NetworkId) {
         let Some(state) = self.connected.get_mut(&peer).filter(|state| !state.foreign) else {
             return;
@@ -110,7 +111,7 @@ impl Router {
         }
     }
 
-    /// Returns the number of connected peers that say that they mine.
+    /// Returns the number of connected peers that claim to mine.
     pub(super) fn miners(&self) -> u32 {
         let all = self.connected.values().filter_map(|state| state.status.as_ref());
         let mining = all.filter(|status| status.features & FEATURE_MINES != 0);

@@ -1,4 +1,4 @@
-//! Exchanges signed profiles with peers: ours to them, theirs and their friends' to us.
+//! Exchanges signed profiles with peers: sends ours, and receives theirs and their friends'.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ use crate::{
     },
 };
 
-/// Least time between two questions for profiles that were signed too far ahead of our clock.
+/// Least time between two Explores to a peer whose profiles were signed too far ahead of our clock.
 pub(super) const REPEAT: Duration = Duration::from_mins(1);
 
 /// Least time between two Explores that a friend's introductions cause.
 const EXPLORE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Progress of the wall clock beside the monotonic one within a tick that counts as a jump, in ms:
-/// well above what NTP does in steps.
+/// Difference between the progress of both clocks in one tick that counts as a jump, in ms: well
+/// above the steps of NTP.
 const JUMP_MS: u64 = 10_000;
 
 impl Router {
@@ -76,8 +76,9 @@ impl Router {
         self.request(peer, Purpose::Explore, &Request::Friends(FriendsRequest::Explore));
     }
 
-    /// Asks peers for profiles again: those that sent some from the future, since one of the two
-    /// clocks was wrong and may be right by now, and friends that may tell more than before.
+    /// Asks peers for profiles again. One kind of peer sent profiles from the future: one of the
+    /// two clocks was wrong and may be right by now. The other kind are friends that may now send
+    /// more.
     pub(super) fn explore_again(&mut self) {
         let is_due = |state: &Connected| {
             let since = state.explored.map_or(Duration::MAX, |at| at.elapsed());
@@ -90,8 +91,8 @@ impl Router {
         }
     }
 
-    /// Notices when the wall clock was set: our profile may be signed with a time that others
-    /// refuse, and we may have refused theirs.
+    /// Detects a jump of the wall clock. Our profile may have a time that others reject, and we may
+    /// have rejected theirs.
     pub(super) fn watch_clock(&mut self) {
         let (wall, at) = self.clocks;
         self.clocks = (now(), moment());
@@ -99,14 +100,14 @@ impl Router {
         if self.clocks.0.abs_diff(expected) >= JUMP_MS {
             self.profile = None;
             self.sign_profile();
-            // The next tick asks those again whose profiles were refused.
+            // The next tick asks the peers again whose profiles were rejected.
             for state in self.connected.values_mut().filter(|state| state.ask_again.is_some()) {
                 state.explored = None;
             }
         }
     }
 
-    /// Stores which connected peers are friends by their address, for the next run.
+    /// Stores for the next run which connected peers are friends by their address.
     pub(super) fn keep_friends(&self) {
         let here = self.connected.keys().copied();
         let peers: Vec<PeerId> = here.filter(|peer| self.trust.is_friend(peer)).collect();
@@ -185,13 +186,13 @@ impl Router {
         if self.friends.is_busy() {
             return self.respond(reply, &Response::Friends(FriendsResponse::Busy));
         }
-        // A friend may have become ready to tell more since it was asked.
+        // A friend may be ready to send more than when it was asked.
         if self.trust.is_friend(&peer)
             && let Some(state) = self.connected.get_mut(&peer)
             && state.explored.is_some()
         {
             state.ask_again = Some(EXPLORE_PAUSE);
-            // It may also tell us lines that it did not before.
+            // The peer may now also send lines that it withheld before.
             self.ask_missed(peer);
         }
         let (friends, net) = (self.friends.clone(), self.net.clone());
@@ -243,8 +244,8 @@ impl Router {
         });
     }
 
-    /// Lets connected friends ask for profiles again, since that of a friend has changed. They have
-    /// no other way to learn where somebody behind a router is now.
+    /// Makes connected friends ask for profiles again, since a friend's profile has changed. They
+    /// have no other way to learn the new address of a peer behind a router.
     fn tell_friends_of(&mut self, changed: PeerId) {
         let Some(profile) = self.profile.clone() else { return };
         let is_told = |peer: &PeerId, state: &Connected| {
@@ -262,12 +263,12 @@ impl Router {
         }
     }
 
-    /// Passes the addresses in a stored profile on to the network, as the word of the peer that
-    /// sent the profile. A stranger's are neither dialed nor stored.
+    /// Passes the addresses in a stored profile to the network, together with the peer that sent
+    /// it. A stranger's addresses are neither dialed nor stored.
     pub(super) fn profile_stored(&mut self, teller: PeerId, profile: &SignedProfile) {
         let peer = profile.peer;
         if !self.connected.contains_key(&peer) {
-            // It may have left while its introduction was written to the disk.
+            // The peer may have disconnected while its profile was being written.
             self.set_offline(peer);
         }
         if self.trust.level(&peer) == Level::Stranger {
@@ -291,8 +292,8 @@ impl Router {
     }
 }
 
-/// Returns what follows from a refused profile for the peer that sent it: a charge, or the same
-/// question later.
+/// Returns the consequence of a rejected profile for its sender: a penalty, or another request
+/// later.
 fn profile_fault(peer: PeerId, error: &ProfileError) -> Option<Done> {
     if let ProfileError::TooFarAhead { .. } = error {
         return Some(Done::Ahead(peer));

@@ -1,8 +1,8 @@
-//! Leaving: which queued line of a friend who is away goes to which mutual friends.
+//! `leaving` decides which mutual friends get a queued line for a friend who is away.
 //!
 //! The lines for one receiver go one after the other, so that each carrier gets them in the order
-//! written. A line is offered to as many friends at once as it lacks. The module has no I/O and no
-//! clock.
+//! written. A line is offered at once to as many friends as it still needs. The module has no I/O
+//! and no clock.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -23,17 +23,17 @@ const FAILED_PAUSE: Duration = Duration::from_mins(1);
 const FULL_PAUSE: Duration = Duration::from_mins(10);
 /// Pause after a friend did not know the receiver as its friend.
 const STRANGER_PAUSE: Duration = Duration::from_hours(1);
-/// The most pauses that are remembered: of each friend, for each receiver with lines.
+/// The most pauses that are remembered: one for each pair of friend and receiver.
 const MAX_PAUSES: usize = 4_096;
 
-/// The answer of a friend that was offered a line.
+/// The answer of a friend to an offered line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Offered {
-    /// The line is on its disk.
+    /// The line is on the friend's disk.
     Taken,
-    /// It keeps no further lines now.
+    /// The friend keeps no further lines now.
     Full,
-    /// It keeps no lines between these two.
+    /// The friend keeps no lines between these two peers.
     NotFriends,
     /// No answer came.
     Failed,
@@ -54,7 +54,7 @@ pub(super) enum Next {
 #[derive(Debug)]
 struct Flight {
     candidates: Vec<PeerId>,
-    /// The line that is offered.
+    /// The line that is being offered.
     current: Option<MessageId>,
     /// Friends whose answer is awaited.
     awaited: HashSet<PeerId>,
@@ -68,12 +68,12 @@ struct Flight {
 #[derive(Debug, Default)]
 pub(super) struct Leaving {
     flights: HashMap<PeerId, Flight>,
-    /// The end of each pause of a friend, for a receiver.
+    /// The end of the pause for each pair of friend and receiver.
     pauses: HashMap<(PeerId, PeerId), Instant>,
 }
 
 impl Leaving {
-    /// Begins to leave the lines for a receiver with those of the candidates that do not pause.
+    /// Begins to leave the lines for a receiver with the candidates that do not pause.
     pub(super) fn call(
         &mut self,
         to: PeerId,
@@ -82,8 +82,8 @@ impl Leaving {
     ) -> Option<Next> {
         self.pauses.retain(|_, until| *until > now);
         candidates.retain(|carrier| !self.pauses.contains_key(&(*carrier, to)));
-        // A fixed order, another one for each receiver: few friends carry all, and not always the
-        // same.
+        // The order is fixed for a receiver and differs between receivers. So few friends carry all
+        // lines of one receiver, and different friends carry those of others.
         candidates.sort_by_key(|carrier| distance(carrier, &to));
         if let Some(flight) = self.flights.get_mut(&to) {
             flight.again = true;
@@ -177,7 +177,7 @@ impl Leaving {
         left.into_iter().chain(self.proceed(to)).collect()
     }
 
-    /// Stops leaving lines for a receiver who is here.
+    /// Stops leaving lines for a receiver who has connected.
     pub(super) fn here(&mut self, to: &PeerId) {
         self.flights.remove(to);
     }
@@ -204,7 +204,7 @@ mod tests {
         ToLeave { id: MessageId([number; 16]), sealed, with }
     }
 
-    /// Returns the number of the line that is offered, and to whom.
+    /// Returns the number of the offered line, and the friends that it is offered to.
     fn offered(next: Option<&Next>) -> (u8, Vec<PeerId>) {
         match next {
             Some(Next::Offer { id, with, .. }) => (id.0[0], with.clone()),

@@ -1,8 +1,9 @@
-//! Asks peers for lines to all that this node missed, and tells peers those that they missed.
+//! Asks peers for lines to all that this node missed, and serves lines that they missed.
 //!
-//! Each friend and introduced peer is asked after its hello, after this machine has slept, and then
-//! every minute, from the place in its list where the last question ended. While the first question
-//! is under way, gossiped lines wait, so that an author's older lines come before its newer ones.
+//! The router asks each friend and introduced peer after its hello, after this machine has slept,
+//! and every minute. Each round continues at the place in the peer's list where the last one ended.
+//! During the first round, gossiped lines are held, so that an author's older lines come before
+//! newer ones.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -22,33 +23,33 @@ use crate::{
     },
 };
 
-/// Time from the end of a question to the next one.
+/// Time from the end of one round of requests to the next.
 const REPEAT: Duration = Duration::from_mins(1);
-/// The first pause after a question that failed. It doubles up to [`MAX_RETRY`].
+/// The first pause after a failed round. It doubles up to [`MAX_RETRY`].
 const RETRY: Duration = Duration::from_secs(15);
-/// The longest pause after a question that failed.
+/// The longest pause after a failed round.
 const MAX_RETRY: Duration = Duration::from_mins(10);
-/// The most pages of one question: all ids that a node can list.
+/// The most pages in one round: all ids that a node can list.
 const MAX_PAGES: u32 = 128;
-/// The longest time for which gossiped lines wait for the answer of a peer.
+/// The longest time for which gossiped lines are held.
 const HOLD: Duration = Duration::from_secs(5);
-/// The most gossiped lines that wait. Further ones are stored at once.
+/// The most gossiped lines that are held. Further ones are stored at once.
 const MAX_HELD: usize = 256;
 
-/// The questions to one peer about missed lines.
+/// The state of the requests to one peer for missed lines.
 #[derive(Debug)]
 pub(super) struct Asked {
-    /// The place in the peer's list to ask from.
+    /// The place in the peer's list where the next page begins.
     place: u64,
-    /// The place behind the page that is being fetched.
+    /// The place after the page that is being fetched.
     next: u64,
-    /// Lines of the page that are still to be fetched.
+    /// Lines of the page that are not fetched yet.
     wanted: VecDeque<MessageId>,
     pages: u32,
     is_running: bool,
-    /// Time since which the first answer is awaited. `None` once it is complete.
+    /// Start of the first round. `None` once that round is complete.
     awaited: Option<Instant>,
-    /// Time of the next question.
+    /// Time of the next round.
     due: Option<Instant>,
     failures: u32,
 }
@@ -72,7 +73,7 @@ impl Asked {
     }
 }
 
-/// A gossiped line that waits until older ones are here.
+/// A gossiped line that is held until older ones are here.
 #[derive(Debug)]
 pub(super) struct Held {
     peer: PeerId,
@@ -90,12 +91,12 @@ impl Held {
 }
 
 impl Router {
-    /// True if a question to this peer may be sent now.
+    /// True if a request to this peer may be sent now.
     fn is_asked(&self, peer: &PeerId) -> bool {
         self.trust.level(peer) > Level::Stranger
     }
 
-    /// Asks a peer for what we missed, unless it is being asked.
+    /// Starts a round for this peer, unless one is running.
     pub(super) fn ask_missed(&mut self, peer: PeerId) {
         if !self.is_asked(&peer) {
             return;
@@ -110,12 +111,12 @@ impl Router {
         self.ask_page(peer);
     }
 
-    /// Asks every peer anew, since this machine slept.
+    /// Starts a round for every peer, since this machine slept.
     pub(super) fn ask_all_missed(&mut self) {
         let here: Vec<PeerId> = self.connected.keys().copied().collect();
         for peer in here {
             if let Some(state) = self.connected.get_mut(&peer) {
-                // What was under way has failed.
+                // Requests in flight have failed.
                 state.lines = Asked { place: state.lines.place, ..Asked::new() };
             }
             self.ask_missed(peer);
@@ -153,7 +154,7 @@ impl Router {
         }
     }
 
-    /// Asks for the next lines, for the next page, or ends the question.
+    /// Asks for the next lines or the next page, or ends the round.
     fn ask_on(&mut self, peer: PeerId) {
         let Some(state) = self.connected.get_mut(&peer) else { return };
         let lines = &mut state.lines;
@@ -205,7 +206,7 @@ impl Router {
         }
     }
 
-    /// Ends a question, and sets the time of the next one.
+    /// Ends a round, and sets the time of the next one.
     pub(super) fn end_asking(&mut self, peer: PeerId, is_complete: bool) {
         if let Some(state) = self.connected.get_mut(&peer) {
             let lines = &mut state.lines;
@@ -225,7 +226,7 @@ impl Router {
         self.release_held();
     }
 
-    /// Asks those peers whose time has come, and stores lines that have waited for too long.
+    /// Starts the rounds that are due, and stores lines that were held for too long.
     pub(super) fn ask_due(&mut self) {
         let now = Instant::now();
         let is_due = |asked: &Asked| asked.due.is_some_and(|due| due <= now);
@@ -236,7 +237,7 @@ impl Router {
         self.release_held();
     }
 
-    /// True while the first answer of a peer is awaited, so that its older lines may yet come.
+    /// True during a peer's first round, when its older lines may still arrive.
     pub(super) fn is_catching_up(&self) -> bool {
         let awaited = |(peer, state): (&PeerId, &super::Connected)| {
             state.lines.is_awaited() && self.is_asked(peer)
@@ -244,8 +245,7 @@ impl Router {
         self.connected.iter().any(awaited)
     }
 
-    /// Holds a gossiped line back while older ones may be on their way. Returns it if there is no
-    /// reason to.
+    /// Holds a gossiped line while older ones may still arrive. Otherwise returns it.
     pub(super) fn hold(
         &mut self,
         peer: PeerId,

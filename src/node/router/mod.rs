@@ -5,8 +5,8 @@
 //! The commands of the RPC arrive through [`RouterHandle`].
 //!
 //! # Invariants
-//! - The router never waits for the chain, the disk or a peer. It spawns a small task for each such
-//!   question, and the task sends its result back as a [`Done`].
+//! - The router never waits for the chain, the disk or a peer. For each such request it spawns a
+//!   small task, which sends its result back as a [`Done`].
 //! - The number of these tasks is bounded: by what the machines keep in flight, by the requests
 //!   that `net` admits, and by the command queue.
 
@@ -85,16 +85,17 @@ use crate::{
 /// Results of spawned tasks that may queue for the router. A task that finds the queue full waits.
 const DONE_QUEUE: usize = 1_024;
 
-/// Disk reads for peers that run at once, for friends and for all others each. Two keep the disk
-/// busy; more would only queue inside it.
+/// Disk reads for peers that run at once; friends and all others have this many each. Two keep the
+/// disk busy, and more would only queue inside it.
 const SERVING: usize = 2;
 
-/// Time without a tick after which the process slept, so that its time-outs mean nothing.
+/// Time without a tick after which the process must have slept. Time-outs from before then mean
+/// nothing.
 const SLEEP: Duration = Duration::from_secs(10);
 /// Interval of the machines' ticks: as short as their shortest time-out.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Interval of [`Router::greet_again`]: three attempts before a peer without hello is disconnected.
+/// Interval of [`Router::greet_again`]. A peer that never says hello gets three attempts.
 const GREETING: Duration = Duration::from_secs(5);
 
 /// Interval of [`Router::keep_house`].
@@ -118,15 +119,15 @@ struct Connected {
     clock: Option<i64>,
     /// True once the network knows that the peer has said hello.
     greeted: bool,
-    /// Requests that arrived before its hello.
+    /// Requests that arrived before the peer's hello.
     before_hello: Vec<Arrived<Request>>,
-    /// The last Explore that was sent to it.
+    /// The time of the last Explore sent to the peer.
     explored: Option<Instant>,
-    /// The time after that Explore for the next one; none if there is no reason to ask again.
+    /// The pause after that Explore before the next one; `None` if there is no reason for another.
     ask_again: Option<Duration>,
     /// True if the peer is of another network; its connection is about to close.
     foreign: bool,
-    /// The questions to it about missed lines.
+    /// The requests to the peer for missed lines.
     lines: Asked,
 }
 
@@ -174,15 +175,15 @@ enum Done {
         id: MessageId,
         end: LineEnd,
     },
-    /// A part of the way of sealed lines.
+    /// A step in the delivery of sealed lines.
     Carried(Carried),
-    /// The lines that we lack of a page of a peer's list.
+    /// The missing lines of a page of a peer's list.
     MissedIds {
         peer: PeerId,
         next: u64,
         wanted: Vec<MessageId>,
     },
-    /// Lines that a peer told are stored or refused.
+    /// The missed lines that a peer sent are stored or rejected.
     Missed {
         peer: PeerId,
         is_empty: bool,
@@ -201,13 +202,13 @@ enum Done {
         peer: PeerId,
         of_friend: bool,
     },
-    /// A copy of this folder has signed a profile of ours.
+    /// A copy of this folder has signed a profile in our name.
     OfCopy,
-    /// Our own profile has a new content and a new signature.
+    /// Our own profile changed and was signed again.
     OwnProfile(Box<SignedProfile>),
 }
 
-/// Looks up the address that receives payments to this node. None if the node has no wallet.
+/// Looks up the address that receives payments to this node. `None` if the node has no wallet.
 pub(crate) type PaymentAddress =
     Arc<dyn Fn() -> BoxFuture<'static, Option<Address>> + Send + std::marker::Sync>;
 
@@ -226,7 +227,7 @@ pub(crate) struct Parts {
     /// Headers that our own miner has solved.
     pub(crate) solved: mpsc::Receiver<Header>,
     pub(crate) friends: FriendsHandle,
-    /// For the payment address in our profile.
+    /// Supplies the payment address in our profile.
     pub(crate) payment_address: PaymentAddress,
     pub(crate) news: NewsSink,
     pub(crate) trades: TradeSink,
@@ -243,7 +244,7 @@ pub(crate) struct Parts {
     /// The mode of the miner once the chain has caught up with the peers.
     pub(crate) mining: MiningMode,
     pub(crate) metrics: EventMetrics,
-    /// Multiaddrs that the node tries from its start on: the user's.
+    /// The user's multiaddrs, which the node tries from its start on.
     pub(crate) tried: Vec<String>,
 }
 
@@ -273,30 +274,30 @@ pub(crate) struct Router {
     /// Callers of the `sync` command, by ticket.
     syncs: HashMap<u64, oneshot::Sender<SyncReport>>,
     next_ticket: u64,
-    /// Own trades whose mining is news.
+    /// Own trades that are announced when they are mined.
     own_trades: HashSet<TxId>,
     /// Blocks that joined the chain during a sync.
     catch_up: catch_up::CatchUp,
     couriers: Couriers<SentLine>,
     /// Sealed lines on their way.
     carrying: Carrying,
-    /// Commands that wait for the end of their line's way.
+    /// Commands that wait for their line's delivery or refusal.
     awaited: HashMap<MessageId, oneshot::Sender<LineEnd>>,
-    /// To the task that stores new lines.
+    /// The sender to the task that stores new lines.
     new_lines: mpsc::Sender<NewLine>,
     /// Gossiped lines that wait until older ones are here.
     held: Vec<Held>,
-    /// A wake from sleep that is not yet news.
+    /// A wake from sleep whose notice is not published yet.
     back: Option<Back>,
     profile: Option<SignedProfile>,
-    /// How others reach the node, and the way to each peer.
+    /// The way in which others reach the node, and the way to each peer.
     reach: ReachState,
     done: mpsc::Sender<Done>,
     turns: Turns<Arrived<SyncRequest>>,
     serving: Arc<Semaphore>,
     serving_friends: Arc<Semaphore>,
     mining: MiningMode,
-    /// The fork of the divergence that was published last; none while the chain is not diverged.
+    /// The fork of the last published divergence; `None` while the chain is not diverged.
     fork: Option<BlockHash>,
     /// Time of the last [`Router::keep_house`].
     housekeeping: Instant,
@@ -304,7 +305,7 @@ pub(crate) struct Router {
     ticked: Instant,
     /// Time of the last [`Router::greet_again`].
     greeting: Instant,
-    /// Another node with our identity, as it was seen last.
+    /// Another node with our identity, as last seen.
     copy: Option<Copy>,
     /// The two clocks at the last tick.
     clocks: (UnixMillis, Moment),
@@ -327,13 +328,13 @@ struct Inbox {
 pub(crate) enum Ended {
     /// A command asked for it.
     Stopped,
-    /// The node cannot work without a part that has failed: a sentence.
+    /// The node cannot work without a part that has failed. Holds a sentence.
     Failed(String),
 }
 
 impl Router {
     /// Starts the router's task. It ends at `stop`, or when the chain, the network or the friends
-    /// thread has failed.
+    /// thread fails.
     pub(crate) fn spawn(parts: Parts) -> (RouterHandle, tokio::task::JoinHandle<Ended>) {
         let (commands, command_queue) = RouterHandle::new();
         let (done, done_queue) = mpsc::channel(DONE_QUEUE);
@@ -455,7 +456,7 @@ impl Router {
         ended
     }
 
-    /// Runs `work` beside the router, which handles its result in a later turn.
+    /// Runs `work` in a separate task. The router handles its result in a later turn.
     fn spawn_work(&self, work: impl Future<Output = Option<Done>> + Send + 'static) {
         let done = self.done.clone();
         tokio::spawn(async move {
@@ -506,7 +507,7 @@ impl Router {
                 self.metrics.trade_dropped(reason.code());
                 self.relay(RelayEvent::TradeGone { txid });
             }
-            // The run loop ends at it.
+            // The run loop ends at this event.
             ChainEvent::Failed(_) => {}
         }
     }
@@ -522,7 +523,7 @@ impl Router {
 
     fn on_tick(&mut self) {
         if self.ticked.elapsed() >= SLEEP {
-            // The network notices too, but its event may come after this tick.
+            // The network notices a sleep too, but its event may come after this tick.
             self.woke(self.ticked.elapsed());
         }
         self.ticked = Instant::now();
@@ -574,7 +575,7 @@ impl Router {
         }
     }
 
-    /// Lowers a peer's score; a ban ends its connections.
+    /// Lowers a peer's score. If that bans the peer, its connections are closed.
     fn penalise(&mut self, peer: PeerId, offence: Offence, reason: &str) {
         self.metrics.peer_penalised(offence.code());
         if self.peers.penalise(peer, offence, reason, moment()).banned {
@@ -608,7 +609,7 @@ impl Router {
         });
     }
 
-    /// Lifts bans that are over, and repeats what a full queue or a busy peer may have swallowed.
+    /// Lifts bans that are over, and repeats commands that a full queue may have dropped.
     fn keep_house(&mut self) {
         self.housekeeping = Instant::now();
         events::emit_suppressed();
@@ -621,7 +622,7 @@ impl Router {
         self.keep_friends();
         self.explore_old();
         self.drop_old_kept();
-        // The user may have made a wallet since the profile was signed.
+        // The user may have created a wallet since the profile was signed.
         self.sign_profile();
         let friends = self.friends.clone();
         self.spawn_work(async move { Some(Done::Waiting(friends.outbox_peers().await.ok()?)) });

@@ -209,7 +209,7 @@ impl Router {
         }
     }
 
-    /// Handles the end of a request of the router's own that got no response.
+    /// Handles the failure of a request of the router's own.
     fn request_failed(&mut self, id: u64) {
         match self.requests.remove(&id) {
             Some((peer, Purpose::Hello)) => self.sync(SyncEvent::StatusFailed { peer }),
@@ -228,7 +228,7 @@ impl Router {
     }
 }
 
-/// Logs a command that the network did not take. Peers repeat their requests, and
+/// Logs a command that the network did not accept. Peers repeat their requests, and
 /// [`Router::keep_house`] repeats bans.
 pub(super) fn log_unsent(result: Result<(), CommandError>) {
     if let Err(error) = result {

@@ -1,4 +1,4 @@
-//! News for consoles: new blocks, the fate of own trades, forks, and what friends do.
+//! Notices for consoles: new blocks, the state of own trades, forks, and events of friends.
 
 use tokio::sync::broadcast::error::RecvError;
 
@@ -50,7 +50,7 @@ pub(crate) enum News {
         txid: TxId,
         block: BlockHash,
         height: Height,
-        /// True if the user was told before that it is void.
+        /// True if the user was notified before that the trade is void.
         was_void: bool,
     },
     /// A trade can never be mined any more.
@@ -60,10 +60,10 @@ pub(crate) enum News {
     },
     /// Another node with our identity runs.
     CopyRuns {
-        /// Its address; none if friends told of it.
+        /// The copy's address; `None` if friends reported it.
         address: Option<String>,
     },
-    /// No connection comes of an address, and waiting rarely mends that.
+    /// An address cannot be reached, and waiting rarely helps.
     NoWay(Attempt),
     Friend(FriendsEvent),
     /// This machine has slept, and friends are here again.
@@ -76,11 +76,11 @@ pub(crate) enum News {
     },
 }
 
-/// Passes news on to the consoles. The router's task calls it, so it must neither block nor keep
-/// more than a bounded number of news.
+/// Passes notices to the consoles. The router's task calls it, so it must not block, and must keep
+/// a bounded number of notices.
 pub(crate) type NewsSink = Box<dyn Fn(News) + Send + Sync>;
 
-/// Learns of each trade that enters the mempool. The router's task calls it, so it must not block.
+/// Receives each trade that enters the mempool. The router's task calls it, so it must not block.
 pub(crate) type TradeSink = Box<dyn Fn(&MempoolEntry, Origin) + Send + Sync>;
 
 impl Router {
@@ -114,8 +114,8 @@ impl Router {
         }
     }
 
-    /// Records that no connection came of an address. The user is told of what waiting does not
-    /// mend, once.
+    /// Records that an address could not be reached. Notifies the user once if waiting will not
+    /// help.
     pub(super) fn no_way(
         &mut self,
         address: &str,
@@ -136,7 +136,7 @@ impl Router {
             Err(RecvError::Lagged(missed)) => {
                 tracing::debug!(missed, "the console's feed missed some friends' events");
             }
-            // The tick finds that the friends thread has ended.
+            // The tick notices that the friends thread has ended.
             Err(RecvError::Closed) => {}
         }
     }

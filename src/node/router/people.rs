@@ -1,4 +1,4 @@
-//! The node's side of people: its own name, and whom the user blocked.
+//! The router's commands about people: the node's own name, and blocked peers.
 
 use tokio::sync::oneshot;
 
@@ -6,7 +6,7 @@ use super::{Router, network::log_unsent};
 use crate::{node::clock::moment, primitives::PeerId};
 
 impl Router {
-    /// Takes a new name, which is stored, and announces it to all connected peers.
+    /// Adopts a new name, which is stored already, and announces it to all connected peers.
     pub(super) fn rename(&mut self, name: String, reply: oneshot::Sender<()>) {
         self.name = name;
         self.sign_profile();
@@ -14,7 +14,7 @@ impl Router {
         let _ = reply.send(());
     }
 
-    /// Refuses a peer's connections from now on, or admits them again.
+    /// Rejects a peer's connections from now on, or admits them again.
     pub(super) fn set_blocked(
         &mut self,
         peer: PeerId,
@@ -34,7 +34,7 @@ impl Router {
         let _ = reply.send(());
     }
 
-    /// Repeats the refusals that a full queue may have swallowed.
+    /// Repeats blocks that a full queue may have dropped.
     pub(super) fn repeat_refusals(&self) {
         let is_refused =
             |peer: &&PeerId| self.blocked.contains(*peer) || self.peers.is_banned(peer, moment());

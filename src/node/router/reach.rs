@@ -1,4 +1,4 @@
-//! How others reach the node, and the way to each connected peer, for `status` and `friends`.
+//! The way in which others reach the node, and the way to each peer, for `status` and `friends`.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,10 @@ use crate::{
     wire::SignedProfile,
 };
 
-/// What the network has said last.
+/// The network's last report.
 #[derive(Debug, Default)]
 pub(super) struct ReachState {
-    /// None until the network has said how others reach the node.
+    /// `None` until the network has reported how others reach the node.
     pub(super) now: Option<ReachSnapshot>,
     /// The peers behind relays, and the relay of each if it is known.
     paths: HashMap<PeerId, Option<PeerId>>,
@@ -37,19 +37,19 @@ impl ReachState {
         self.paths.get(peer).copied().flatten()
     }
 
-    /// Forgets a peer that is gone.
+    /// Removes a peer that has disconnected.
     pub(super) fn gone(&mut self, peer: &PeerId) {
         self.paths.remove(peer);
         self.sequences.remove(peer);
     }
 
-    /// True if a connected friend's profile is another one than before.
+    /// True if a connected friend's profile differs from the last one.
     pub(super) fn is_new(&mut self, profile: &SignedProfile) -> bool {
         self.sequences.insert(profile.peer, profile.sequence) != Some(profile.sequence)
     }
 }
 
-/// Returns the name of a way in logs, metrics and answers.
+/// Returns the name of a way in logs, metrics and replies.
 const fn way_name(way: ReachWay) -> &'static str {
     match way {
         ReachWay::Public => "public",
@@ -62,7 +62,7 @@ const fn way_name(way: ReachWay) -> &'static str {
 const WAYS: [ReachWay; 4] =
     [ReachWay::Public, ReachWay::Mapped, ReachWay::Relayed, ReachWay::Nowhere];
 
-/// Creates the series of this file at zero, so that the first event of a kind is a rise.
+/// Creates the series of this file at zero, so that the first event of a kind shows as an increase.
 pub(super) fn count_from_zero(metrics: &EventMetrics) {
     for what in ["reserved", "refused", "circuit", "circuit_refused", "circuit_closed"] {
         drop(metrics.relay_requests.get_or_create(&[("what", what)]));
@@ -76,7 +76,7 @@ pub(super) fn count_from_zero(metrics: &EventMetrics) {
 }
 
 impl Router {
-    /// Notes how others reach the node now, and signs the profile with the addresses.
+    /// Stores how others reach the node now, and signs the profile with its addresses.
     pub(super) fn on_reach(&mut self, reach: ReachSnapshot) {
         if self.reach.now.as_ref().is_none_or(|before| before.way != reach.way) {
             events::ReachChanged { way: way_name(reach.way) }.emit();
@@ -89,7 +89,7 @@ impl Router {
         self.sign_profile();
     }
 
-    /// Notes the way to a connected peer.
+    /// Stores the way to a connected peer.
     pub(super) fn path_changed(&mut self, peer: PeerId, relay: Option<PeerId>, address: String) {
         events::PeerPath { peer, relay }.emit();
         let relayed = address.contains("/p2p-circuit");

@@ -1,7 +1,7 @@
-//! Lines for friends who are away: left with mutual friends, kept for friends, and brought to them.
+//! Lines for friends who are away: left with mutual friends, kept for friends, and delivered.
 //!
-//! A friend is offered a line only if it has told us the receiver's profile, so that nobody else
-//! learns to whom we write. We bring what we keep once its receiver has said hello.
+//! A friend is offered a line only if it has sent us the receiver's profile, so that nobody else
+//! learns to whom we write. Kept lines are delivered once their receiver has said hello.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -28,25 +28,25 @@ use crate::{
     },
 };
 
-/// Lines that are read at once, to be left or brought.
+/// Lines that are read at once, to leave or to deliver.
 const BATCH: usize = 16;
-/// Least time between two Explores to a friend, whose cause is a line for somebody that the friend
-/// has not named.
+/// Least time between two Explores to a friend because of a line for a peer whose profile the
+/// friend has not sent.
 const ASK_PAUSE: Duration = Duration::from_mins(5);
 
-/// The sealed lines that are on their way, of ours and of friends.
+/// The sealed lines in transit, our own and those of friends.
 #[derive(Debug, Default)]
 pub(super) struct Carrying {
     /// Our lines, which are being left with friends of their receivers.
     leaving: Leaving,
     /// Couriers of the lines that we keep for friends.
     bringing: Couriers<KeptLine>,
-    /// The peers whose profiles each connected friend told us last.
+    /// The peers whose profiles each connected friend sent last.
     known: HashMap<PeerId, HashSet<PeerId>>,
 }
 
 impl Carrying {
-    /// Forgets what was on its way to a peer who is gone.
+    /// Drops the state of a peer who has disconnected.
     pub(super) fn gone(&mut self, peer: &PeerId) {
         self.bringing.gone(peer);
         self.known.remove(peer);
@@ -76,7 +76,7 @@ pub(super) enum Carried {
 }
 
 impl Router {
-    /// Remembers whom a peer knows, by its answer to Explore.
+    /// Remembers which peers a friend knows, by its answer to Explore.
     pub(super) fn knows(&mut self, peer: PeerId, profiles: &[SignedProfile]) {
         if !self.connected.contains_key(&peer) || !self.trust.is_friend(&peer) {
             return;
@@ -100,7 +100,7 @@ impl Router {
             if self.carrying.known.get(peer).is_some_and(|known| known.contains(&to)) {
                 candidates.push(*peer);
             } else if state.explored.is_some_and(|at| at.elapsed() >= ASK_PAUSE) {
-                // It may have met the receiver since.
+                // The friend may have met the receiver since.
                 state.ask_again = Some(ASK_PAUSE);
             }
         }
@@ -128,7 +128,7 @@ impl Router {
                 }
                 Next::Left { id, with } => {
                     let friends = self.friends.clone();
-                    // Before the next reading, which asks for it.
+                    // Begins before the next read of the outbox, which needs the result.
                     let kept = begun(async move { friends.left_with(to, id, with, now()).await });
                     self.spawn_work(async move {
                         if let Err(error) = kept.await {
@@ -159,7 +159,7 @@ impl Router {
         }
     }
 
-    /// Handles the answer to a request with a sealed line. Busy stands for none.
+    /// Handles the answer to a request with a sealed line. Busy counts as no answer.
     pub(super) fn on_errand_response(
         &mut self,
         peer: PeerId,
@@ -172,7 +172,7 @@ impl Router {
         }
     }
 
-    /// Handles the answer of a friend that was offered a line.
+    /// Handles the answer of a friend to an offered line.
     fn on_offer_response(
         &mut self,
         carrier: PeerId,
@@ -190,7 +190,7 @@ impl Router {
         self.leaving_step(to, steps);
     }
 
-    /// Answers a request with a sealed line: stores it if it is to us, else keeps it.
+    /// Answers a request with a sealed line: stores the line if it is to us, otherwise keeps it.
     pub(super) fn sealed_request(&self, peer: PeerId, reply: ReplyId, line: SealedLine) {
         let (friends, net, me) = (self.friends.clone(), self.net.clone(), self.me);
         self.spawn_work(async move {
@@ -214,7 +214,7 @@ impl Router {
         });
     }
 
-    /// Brings a friend the lines that we keep for it, one after the other, if it is connected.
+    /// Delivers the lines that we keep for a friend, one after the other, if it is connected.
     pub(super) fn bring_kept(&mut self, to: PeerId) {
         let is_here = self.connected.get(&to).is_some_and(|state| state.status.is_some());
         if is_here && self.trust.is_friend(&to) {
@@ -245,7 +245,7 @@ impl Router {
     fn on_bring_response(&mut self, to: PeerId, order: u64, response: &ChatResponse) {
         let is_final = match response {
             ChatResponse::Delivered => true,
-            // It may accept us later, or have room.
+            // The receiver may accept the author later, or have room later.
             ChatResponse::Refused(why) => !matches!(why, Refusal::NotMine | Refusal::RateLimited),
             _ => false,
         };
@@ -255,20 +255,20 @@ impl Router {
         let friends = self.friends.clone();
         self.spawn_work(async move {
             if let Err(error) = friends.drop_kept(to, order).await {
-                tracing::warn!(%error, "a line that was brought could not be dropped");
+                tracing::warn!(%error, "a delivered line could not be dropped");
             }
             Some(Done::Carried(Carried::Brought { to, order }))
         });
     }
 
-    /// Brings kept lines again to friends who did not take them a while ago.
+    /// Delivers kept lines again to friends who did not accept them a while ago.
     pub(super) fn bring_due(&mut self) {
         for to in self.carrying.bringing.due(Instant::now()) {
             self.bring_kept(to);
         }
     }
 
-    /// Drops the lines that were kept for long enough.
+    /// Drops the lines that were kept for 7 days.
     pub(super) fn drop_old_kept(&self) {
         if self.friends.kept() == 0 {
             return;

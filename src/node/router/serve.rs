@@ -1,7 +1,7 @@
 //! Responds to peers' requests. Those on `sync` read snapshots of the chain, on blocking threads.
 //!
-//! The network has counted each request against its peer's budget. Nothing but hello is served
-//! before the peer's hello.
+//! The network has counted each request against its peer's budget. Before the peer's hello, only
+//! hello is served.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,12 +21,13 @@ use crate::{
     },
 };
 
-/// Requests of a peer that wait for its hello. They arrive before it if the streams overtake each
-/// other. Further ones get Busy.
+/// Requests of a peer that wait for its hello. They may arrive before it on streams of their own.
+/// Further ones get Busy.
 pub(super) const MAX_BEFORE_HELLO: usize = 8;
-/// Time for which these wait, in ms. Then they get Busy.
+/// Time for which these requests wait, in ms. Then they get Busy.
 const BEFORE_HELLO_MS: u64 = 5_000;
-/// Time for which a request on `sync` waits for its turn, in ms. Its sender has given it up then.
+/// Time for which a request on `sync` waits for its turn, in ms. After that, its sender has timed
+/// out.
 const TURN_MS: u64 = 20_000;
 
 /// A request of a peer, and the time of its arrival.
@@ -81,7 +82,7 @@ impl Router {
         }
     }
 
-    /// Answers Busy to the requests that have waited for too long.
+    /// Answers Busy to requests that have waited for too long.
     pub(super) fn expire_requests(&mut self) {
         let mut late = Vec::new();
         for state in self.connected.values_mut() {
@@ -118,7 +119,7 @@ impl Router {
         }
     }
 
-    /// Responds to a request on `sync`, or with Busy if the chain has no time for it.
+    /// Responds to a request on `sync`, or with Busy if the chain is busy.
     fn serve(&mut self, turn: Turn<Arrived<SyncRequest>>) {
         let Turn { peer, of_friend, request: Arrived { reply, request, .. } } = turn;
         let (chain, net) = (self.chain.clone(), self.net.clone());

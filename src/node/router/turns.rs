@@ -1,4 +1,4 @@
-//! Turns: whose request on `sync` is served next.
+//! `turns` decides whose request on `sync` is served next.
 //!
 //! Friends and all others each have a queue and slots of their own, so that a friend never waits
 //! behind a stranger. Within a queue, peers take turns. The module has no I/O and no clock.
@@ -11,11 +11,11 @@ use crate::primitives::PeerId;
 pub(super) const SERVED_AT_ONCE: usize = 32;
 /// Requests on `sync` of one peer that are served at once. Its further ones wait for a turn.
 pub(super) const SERVED_PER_PEER: usize = 8;
-/// Requests on `sync` that wait for a turn, of friends and of all others each. Beyond it, the last
-/// one of the peer with the most gets Busy.
+/// Requests on `sync` that wait for a turn; friends and all others have this many each. Above it,
+/// the last request of the peer with the most requests gets Busy.
 pub(super) const MAX_QUEUED: usize = 256;
 
-/// A request whose turn it is.
+/// A request that may be served now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Turn<T> {
     pub(super) peer: PeerId,
@@ -109,11 +109,11 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Removes the requests that `is_late` names.
+    /// Removes the requests for which `is_late` is true.
     fn expire(&mut self, is_late: &dyn Fn(&T) -> bool) -> Vec<T> {
         let mut late = Vec::new();
         for line in self.waiting.values_mut() {
-            // The line is in order of time, oldest first.
+            // The queue is in order of time, oldest first.
             while line.front().is_some_and(is_late) {
                 late.extend(line.pop_front());
             }
@@ -138,7 +138,8 @@ impl<T> Turns<T> {
         Self { friends: Queue::new(), others: Queue::new() }
     }
 
-    /// Queues a request. Returns the one that has no room instead, which need not be this one.
+    /// Queues a request. If there is no room, returns the request that is dropped, which may be
+    /// another.
     pub(super) fn push(&mut self, peer: PeerId, is_friend: bool, request: T) -> Option<T> {
         if is_friend { self.friends.push(peer, request) } else { self.others.push(peer, request) }
     }
@@ -154,13 +155,13 @@ impl<T> Turns<T> {
         if of_friend { self.friends.done(peer) } else { self.others.done(peer) }
     }
 
-    /// Removes the waiting requests of a peer that is gone.
+    /// Removes the waiting requests of a disconnected peer.
     pub(super) fn gone(&mut self, peer: &PeerId) {
         self.friends.gone(peer);
         self.others.gone(peer);
     }
 
-    /// Removes and returns the waiting requests that `is_late` names.
+    /// Removes and returns the waiting requests for which `is_late` is true.
     pub(super) fn expire(&mut self, is_late: impl Fn(&T) -> bool) -> Vec<T> {
         let mut late = self.friends.expire(&is_late);
         late.extend(self.others.expire(&is_late));

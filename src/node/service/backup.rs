@@ -1,7 +1,7 @@
-//! Backups: one file with wallet, identity, chat, settings and the chain's name; and the way back.
+//! Makes backups, and restores them: one file with wallet, identity, chat, settings and the invite.
 //!
-//! The node makes the file in its own folder, and the command moves it to where the user wants it.
-//! So the file belongs to the user of the command, and no secret crosses the RPC.
+//! The node makes the file in its own folder, and the command moves it to the user's place. The
+//! file therefore belongs to the user of the command, and no secret crosses the RPC.
 
 use std::{
     fs::{self, File},
@@ -46,7 +46,7 @@ const MAX_FRIENDS_BYTES: u64 = 4 << 30;
 /// The largest `phrase-offered`, in bytes: it holds one address.
 const MAX_PHRASE_FILE: u64 = 256;
 
-/// The parts of a backup, in their order. Sizes in bytes: those that their readers accept.
+/// The parts of a backup in their order, with the most bytes that their readers accept.
 const PARTS: [Part; 7] = [
     Part { name: IDENTITY_FILE, max: 64 * 1024 },
     Part { name: WALLET_FILE, max: 1024 * 1024 },
@@ -57,7 +57,7 @@ const PARTS: [Part; 7] = [
     Part { name: FRIENDS_FILE, max: MAX_FRIENDS_BYTES },
 ];
 
-/// The files of a folder that a restore must not meet.
+/// The files that a folder must not have when a backup is restored into it.
 const OCCUPIED: [&str; 7] = [
     IDENTITY_FILE,
     WALLET_FILE,
@@ -71,14 +71,14 @@ const OCCUPIED: [&str; 7] = [
 /// First part of the name of an unfinished backup in the data folder.
 const UNFINISHED: &str = "backup-unfinished-";
 
-/// The folder inside the data folder in which a restore checks what it has read.
+/// The folder inside the data folder in which a restore checks the parts.
 const STAGE: &str = "restore-unfinished";
 
-/// Age from which on an unfinished backup is one that a command left behind.
+/// Age from which an unfinished backup counts as abandoned.
 const LEFT_BEHIND: Duration = Duration::from_hours(1);
 
 impl Service {
-    /// Makes a backup in the data folder, for the caller to move to its place.
+    /// Makes a backup in the data folder. The caller moves it to its place.
     pub(super) async fn make_backup(&self) -> Result<BackupMade, RpcError> {
         let invite = match &self.chain {
             Some(chain) => {
@@ -92,14 +92,14 @@ impl Service {
         let place = self.datadir.file(&unique);
         let copy = self.datadir.file(&format!("{unique}-friends"));
         if let Some(friends) = &self.friends {
-            // The thread that writes the file copies it, so that no write comes between.
+            // The friends thread copies the file, since it is the file's only writer.
             friends.copy_to(self.datadir.file(FRIENDS_FILE), copy.clone()).await?;
         }
         let datadir = self.datadir.clone();
         let made = blocking(move || {
             clean_up(datadir.path());
             let made = write(&datadir, &place, &copy, invite.as_deref());
-            // Either it was never made, or it is in the backup now.
+            // The copy was never made, or is in the backup now.
             let _ = fs::remove_file(&copy);
             if made.is_err() {
                 let _ = fs::remove_file(&place);
@@ -147,7 +147,7 @@ fn write(
     Ok((bytes, names))
 }
 
-/// Removes what commands that were killed have left behind. Best effort.
+/// Removes files of commands that were killed. Ignores failures.
 fn clean_up(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED));
@@ -159,10 +159,10 @@ fn clean_up(folder: &Path) {
     }
 }
 
-/// Restores a backup into a folder that is empty but for its lock.
+/// Restores a backup into a folder that is empty except for its lock.
 ///
 /// # Errors
-/// The folder is not empty, or the file is no whole backup. The folder then stays as it is.
+/// The folder is not empty, or the file is not a complete backup. The folder is then unchanged.
 pub(crate) async fn restore(lock: &FolderLock, file: PathBuf) -> Result<BackupFile, RpcError> {
     let folder = lock.folder().clone();
     check_empty(&folder)?;
@@ -180,7 +180,7 @@ pub(crate) async fn restore(lock: &FolderLock, file: PathBuf) -> Result<BackupFi
         },
         Err(error) => Err(refused(error.to_string())),
     };
-    // What is left of it is of no use, or in its place.
+    // The rest of the stage is in its place, or useless.
     let _ = blocking(move || fs::remove_dir_all(stage)).await?;
     let (bytes, parts) = restored?;
     let parts = parts.into_iter().map(str::to_owned).collect();
@@ -199,7 +199,7 @@ fn check_empty(folder: &DataDir) -> Result<(), RpcError> {
     })
 }
 
-/// Unpacks the backup to a folder of its own. Returns its length and the names of its parts.
+/// Unpacks the backup into the folder `stage`. Returns its length and the names of its parts.
 fn read(file: &Path, stage: &Path) -> Result<(u64, Vec<&'static str>), BundleError> {
     match fs::remove_dir_all(stage) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
@@ -257,7 +257,7 @@ async fn check(stage: PathBuf, parts: Vec<&'static str>) -> Result<Option<Invite
     .await?
 }
 
-/// Moves the checked parts to their places, and makes the chain. After a failure the folder is as
+/// Moves the checked parts to their places, and creates the chain. After a failure the folder is
 /// empty as before.
 async fn place(
     folder: &DataDir,
@@ -275,7 +275,7 @@ async fn place(
         .try_for_each(|name| take_place(&stage.join(name), &folder.file(name)));
     moved.map_err(|error| {
         for name in OCCUPIED {
-            // It was not there before.
+            // The file was not there before.
             let _ = fs::remove_file(folder.file(name));
         }
         let sentence =

@@ -20,7 +20,7 @@ pub(crate) struct BlocksWon {
 #[derive(Debug, Clone, Default)]
 struct Counted {
     owners: Vec<Owner>,
-    /// The last block that was counted. The count starts again once a reorg has removed it.
+    /// The last block that was counted. If a reorg removes it, the count starts again.
     upto: Option<(Height, BlockHash)>,
     won: u64,
 }
@@ -49,7 +49,7 @@ impl Counted {
         if self.owners != owners || !still_there {
             self = Self { owners, upto: None, won: 0 };
         }
-        // The genesis was created, not won.
+        // The genesis is created, not mined for a reward.
         let mut height = self.upto.map_or(1, |(height, _)| height.saturating_add(1));
         while let Some(info) = reader.block_at(height) {
             let paid = info.block.transactions.first().is_some_and(|coinbase| {

@@ -20,8 +20,8 @@ const MAX_HISTORY: u32 = 1_000;
 const DEFAULT_HISTORY: u32 = 100;
 /// The longest text to search for, in bytes: a line has no more.
 const MAX_SEARCH_BYTES: usize = 4_096;
-/// The longest wait for a friend who is here and answers, so that most lines are reported as
-/// delivered. One who does not answer costs it once.
+/// The longest wait for a friend who answers promptly, so that most lines are reported as
+/// delivered. A friend who does not answer causes this wait only once.
 const MOMENT: Duration = Duration::from_millis(300);
 /// The longest wait for the delivery if the caller asks for it.
 const WAIT: Duration = Duration::from_mins(1);
@@ -48,7 +48,7 @@ pub(super) async fn send(
             );
             return Err(RpcError::new("line_refused", sentence));
         }
-        // The node ends, or the time is over.
+        // The node is stopping, or the wait is over.
         Ok(Err(_)) | Err(_) => ChatState::Queued,
     };
     Ok(ChatSent { id: id.to_string(), state })
@@ -71,7 +71,7 @@ pub(super) async fn requests(
     Ok(answer(lines, 0))
 }
 
-/// Returns the newest lines, of one friend or of all, and those that hold a text if there is one.
+/// Returns the newest lines of one friend or of all, or the lines that contain a text.
 pub(super) async fn history(
     friends: &FriendsHandle,
     friend: Option<String>,

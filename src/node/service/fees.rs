@@ -9,7 +9,7 @@ use crate::{
     wallet::{BuildError, BuiltTrade},
 };
 
-/// The blocks below the tip that the estimate looks at: a minute of the network `lan`.
+/// The blocks below the tip that the estimate uses: one minute on the network `lan`.
 const RECENT_BLOCKS: u32 = 6;
 
 /// A fee is refused if it exceeds the amount divided by this, and the estimate times
@@ -17,25 +17,25 @@ const RECENT_BLOCKS: u32 = 6;
 const AMOUNT_PART: u64 = 10;
 const MOST_ESTIMATES: u64 = 100;
 
-/// The way past the guard of a fee.
+/// The hint in the error that a large fee causes.
 const WAY_PAST: &str = ", or --force if you mean it";
 
-/// Rounds of building a trade until its fee suits its size. A larger fee may need one more input.
+/// Attempts to build a trade whose fee suits its size. A larger fee may need one more input.
 const ROUNDS: usize = 8;
 
-/// A choice of fee with the estimate, if the choice needs it.
+/// The chosen fee, with the estimate if the choice needs it.
 pub(super) struct Fees {
     choice: FeeChoice,
     force: bool,
     /// The payment without the fee.
     amount: Amount,
     rate: FeeRate,
-    /// The way past the guard, as the end of its sentence.
+    /// The hint at the end of the error for a large fee.
     way_past: &'static str,
 }
 
 impl Fees {
-    /// Looks up the estimate where the choice needs it.
+    /// Looks up the estimate if the choice needs it.
     pub(super) async fn new(
         chain: &ChainParts,
         choice: FeeChoice,
@@ -50,7 +50,8 @@ impl Fees {
         Ok(Self { choice, force, amount, rate, way_past })
     }
 
-    /// As [`Fees::new`], for `resend`: its `--force` allows a double payment, and no large fee.
+    /// Does the same as [`Fees::new`] for `resend`, whose `--force` allows a second payment, but no
+    /// large fee.
     pub(super) async fn to_resend(
         chain: &ChainParts,
         choice: FeeChoice,
@@ -60,7 +61,7 @@ impl Fees {
         Ok(Self { way_past, ..Self::new(chain, choice, false, amount).await? })
     }
 
-    /// Returns a fee that the built trade does not exceed, to look for enough coins.
+    /// Returns an upper bound of the trade's fee, to select enough coins.
     pub(super) fn most(&self) -> Amount {
         match self.choice {
             FeeChoice::Units(fee) => fee,
@@ -93,8 +94,8 @@ impl Fees {
         Ok((built, fee))
     }
 
-    /// Builds a trade that replaces one of a lower fee. An automatic fee exceeds `before` by at
-    /// least what a replacement has to add.
+    /// Builds a trade that replaces one with a lower fee. An automatic fee exceeds `before` by at
+    /// least the required increment of a replacement.
     pub(super) fn raise(
         &self,
         before: Amount,

@@ -1,4 +1,4 @@
-//! Answers about friends and chat, and the router's news as events for consoles.
+//! Answers about friends and chat, and turns the router's notices into events for consoles.
 
 use super::reach::try_view;
 use crate::{
@@ -18,7 +18,7 @@ pub(super) fn friend_view(friend: FriendInfo) -> FriendView {
         level: match friend.level {
             _ if friend.blocked => FriendLevel::Blocked,
             Level::Friend => FriendLevel::Friend,
-            // The list has no strangers.
+            // The list contains no strangers.
             Level::Introduced | Level::Stranger => FriendLevel::Introduced,
         },
         online: friend.online,
@@ -48,7 +48,7 @@ pub(super) fn chat_message(record: ChatRecord) -> ChatMessage {
     }
 }
 
-/// Turns the router's news into an event for consoles.
+/// Turns a notice of the router into an event for consoles.
 pub(crate) fn console_event(news: News) -> ConsoleEvent {
     match news {
         News::BlocksConnected { hash, height, count, notes } => {

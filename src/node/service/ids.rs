@@ -1,4 +1,5 @@
-//! Ids as users give them: whole, or the first characters of a block, a transaction or a peer.
+//! Resolves ids as users type them: whole, or by the first characters of a block's, transaction's
+//! or peer's id.
 
 use super::Service;
 use crate::{
@@ -15,10 +16,10 @@ const MAX_CANDIDATES: usize = 8;
 /// The most characters of a wrong text that an error repeats.
 const SHOWN_CHARS: usize = 80;
 
-/// Characters of a candidate, unless more are needed to tell it from the others.
+/// Shown characters of a candidate, unless more are needed to distinguish it.
 const CANDIDATE_CHARS: usize = 12;
 
-/// The start that all peer ids share. It names none of them.
+/// The beginning of every peer id. It does not identify any of them.
 const PEER_ID_HEAD: &str = "12D3KooW";
 
 /// A block as a user names it.
@@ -92,8 +93,8 @@ impl Service {
     /// Returns the hash of a trusted block.
     ///
     /// # Security
-    /// The start of a hash is taken only if a block of the best chain here has it. Anybody can make
-    /// a block whose hash begins with the same few digits.
+    /// The start of a hash is accepted only for a block of this node's best chain, since anybody
+    /// can make a block whose hash begins with the same few digits.
     pub(super) async fn trusted_block(&self, text: &str) -> Result<BlockHash, RpcError> {
         let prefix = parsed(text, "bad_hash")?;
         match prefix.whole() {
@@ -117,8 +118,8 @@ impl Service {
         Ok(self.friends_handle()?.resolve(text).await?)
     }
 
-    /// Returns a friend's name as it was typed, trimmed. The start of a known peer id becomes the
-    /// whole id.
+    /// Returns a friend's name as typed, trimmed. The start of a known peer id becomes the whole
+    /// id.
     pub(super) async fn friend(&self, text: &str) -> Result<String, RpcError> {
         let text = trimmed(text);
         if !is_start_of_peer_id(text) || text.parse::<PeerId>().is_ok() {
@@ -154,7 +155,7 @@ impl Service {
             let others = connected.chain(table.banned.iter().copied());
             known.extend(others.map(|peer| (peer.to_string(), String::new())));
         }
-        // A friend's entry, which has the name, comes after the one without.
+        // A friend's entry, which has the name, sorts after the one without.
         known.sort_unstable();
         known.reverse();
         known.dedup_by(|one, other| one.0 == other.0);
@@ -162,7 +163,7 @@ impl Service {
     }
 }
 
-/// Returns the refusal of the start of a hash as a trusted block.
+/// Returns the error for the start of a hash where a trusted block is needed.
 pub(super) fn needs_whole_hash(digits: &str) -> RpcError {
     let sentence = format!(
         "no block of the chain here begins with '{digits}', and others could make one that does: \
@@ -171,7 +172,7 @@ pub(super) fn needs_whole_hash(digits: &str) -> RpcError {
     RpcError::new("bad_hash", sentence)
 }
 
-/// Returns the height that a text is. A number with a leading zero is the start of a hash.
+/// Returns the height that a text contains. A number with a leading zero is the start of a hash.
 fn height(text: &str) -> Option<Height> {
     let text = trimmed(text);
     let is_hash = text.len() >= MIN_ID_CHARS && text.starts_with('0');
@@ -191,7 +192,7 @@ fn is_start_of_peer_id(text: &str) -> bool {
 /// Checks that a prefix has at most one candidate.
 ///
 /// # Errors
-/// Several have it. The error names them by as many characters as tell them apart.
+/// Several candidates match. The error shows enough characters of each to distinguish them.
 fn chosen(prefix: &str, what: &str, found: &[(String, String)]) -> Result<(), RpcError> {
     if found.len() < 2 {
         return Ok(());
@@ -206,7 +207,7 @@ fn chosen(prefix: &str, what: &str, found: &[(String, String)]) -> Result<(), Rp
     Err(RpcError::new("ambiguous_id", sentence))
 }
 
-/// Returns the start of an id that no other id of the list has.
+/// Returns the shortest start of an id that distinguishes it from all others in the list.
 fn told_apart<'a>(id: &'a str, all: &[(String, String)]) -> &'a str {
     let shared = |other: &str| id.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
     let others = all.iter().filter(|(other, _)| other != id);

@@ -1,4 +1,4 @@
-//! Mining for a command, with progress that says when the miner waits for the clock.
+//! Mines for a command, with progress that tells when the miner waits for the clock.
 
 use std::{pin::pin, time::Duration};
 
@@ -6,10 +6,10 @@ use tokio::time::interval;
 
 use crate::{miner::MinerHandle, rpc::ProgressGuard};
 
-/// The interval at which the miner's wait is read: a person sees it at once.
+/// Interval at which the miner's wait is read: short enough for a person.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Waits for the miner's work. Meanwhile `task` says until when the miner waits for the clock.
+/// Waits for the miner. Meanwhile `task` shows until when the miner waits for the clock.
 pub(super) async fn watched<T>(
     miner: &MinerHandle,
     task: &ProgressGuard,

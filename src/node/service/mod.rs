@@ -79,15 +79,15 @@ use status::{peer_list, synced};
 /// Bytes of blocks after which a page of `print_chain` ends.
 const MAX_PRINTED_BYTES: usize = 8 * 1024 * 1024;
 
-/// The reasons that files of the folder could not be opened. A command that needs one of these
-/// files returns its reason.
+/// The reasons why files of the folder could not be opened. A command that needs such a file fails
+/// with its reason.
 #[derive(Debug, Default)]
 pub(crate) struct Unusable {
     pub(crate) chain: Option<UnusableChain>,
     pub(crate) friends: Option<RpcError>,
 }
 
-/// The reason that the chain's file could not be opened.
+/// The reason why the chain's file could not be opened.
 #[derive(Debug)]
 pub(crate) struct UnusableChain {
     error: RpcError,
@@ -118,7 +118,7 @@ pub(crate) struct Service {
     pub(crate) router: Option<RouterHandle>,
     /// Events for the consoles.
     pub(crate) feed: EventFeed,
-    /// Progress of the command that takes long.
+    /// Progress of the long command that runs.
     pub(crate) progress: ProgressBoard,
     /// The configured address that is paid for blocks mined here. None: the wallet's first one.
     pub(crate) miner_address: Option<Address>,
@@ -137,7 +137,7 @@ impl Service {
         self.chain.as_ref().ok_or_else(|| self.no_chain())
     }
 
-    /// Returns why there is no chain.
+    /// Returns the reason why there is no chain.
     fn no_chain(&self) -> RpcError {
         self.unusable.chain.as_ref().map_or_else(RpcError::no_chain, |chain| chain.error.clone())
     }
@@ -152,7 +152,7 @@ impl Service {
             .ok_or_else(|| self.unusable.friends.clone().unwrap_or_else(|| self.no_chain()))
     }
 
-    /// Checks that the folder has no chain, since it holds at most one.
+    /// Fails if the folder has a chain, since it holds at most one.
     fn check_no_chain(&self) -> Result<(), RpcError> {
         match &self.chain {
             None => self.unusable.chain.as_ref().map_or(Ok(()), |chain| Err(chain.error.clone())),
@@ -170,7 +170,7 @@ impl Service {
         }
     }
 
-    /// Returns the balance of several owners; none without a chain.
+    /// Returns the balance of several owners; zero without a chain.
     async fn funds(&self, owners: Vec<Owner>) -> Result<Funds, RpcError> {
         match &self.chain {
             Some(chain) => Ok(chain.handle.funds(owners).await?),
@@ -294,7 +294,7 @@ impl FriendchainApiServer for Service {
         }
         let network_id = match (&self.chain, &self.unusable.chain) {
             (Some(chain), _) => Some(chain.handle.summary().network.id),
-            // The unreadable file is moved aside as well.
+            // The unreadable file is moved aside too.
             (None, Some(_)) => None,
             (None, None) => return Err(RpcError::no_chain()),
         };
@@ -342,7 +342,7 @@ impl FriendchainApiServer for Service {
         let count = count.unwrap_or(1);
         let task = self.progress.begin("mine", Some(u64::from(count)));
         let mut blocks = Vec::new();
-        // One by one, so that the progress counts each. The work ends if the client disconnects.
+        // One by one, so that the progress counts each. Mining stops if the client disconnects.
         for done in 1..=count {
             blocks.extend(watched(&chain.miner, &task, chain.miner.mine_blocks(1, owner)).await?);
             task.update(u64::from(done), Some(u64::from(count)));
@@ -436,7 +436,7 @@ impl FriendchainApiServer for Service {
             let chain = chain.handle.clone();
             let task = self.progress.begin("reindex", None);
             match follow(task, |progress| async move { chain.reindex(progress).await }).await {
-                // Too damaged to be repaired in place.
+                // The file is too damaged to be repaired in place.
                 Err(ChainFault::Corrupt(_)) if self.router.is_none() => {}
                 audit => return Ok(audit_report(audit?)),
             }
@@ -608,7 +608,7 @@ impl FriendchainApiServer for Service {
     }
 }
 
-/// Runs the chain thread's long work, and updates `task` with its progress.
+/// Awaits a long command of the chain thread, and updates `task` with its progress.
 async fn follow<T, F: Future<Output = T>>(
     task: ProgressGuard,
     work: impl FnOnce(mpsc::Sender<(Height, Height)>) -> F,

@@ -1,9 +1,10 @@
-//! Names of addresses: the friends' payment addresses, as far as they name one friend.
+//! Names of addresses, from the payment addresses in friends' profiles.
 //!
 //! # Security
-//! A payment address in a profile is only claimed. Anybody may claim another's, to be taken for the
-//! payer or to blur who paid. So a friend's claim wins over that of an introduced peer, an address
-//! that several of one level claim names nobody, and an own address never names a friend.
+//! A payment address in a profile is only a claim. Anybody may claim another's address, to be taken
+//! for the payer or to hide who paid. Therefore a friend's claim wins over that of an introduced
+//! peer, an address that several peers of one level claim has no name, and an own address never has
+//! a friend's name.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,7 +20,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct AddressBook {
     own: Vec<Owner>,
-    /// The name of each address that one peer alone claims at its highest level.
+    /// The name of each address that exactly one peer claims at the highest claiming level.
     names: HashMap<Owner, String>,
 }
 
@@ -50,8 +51,8 @@ impl AddressBook {
         self.names.get(owner).map(String::as_str)
     }
 
-    /// Returns the one friend among these owners. `None` if none of them has a name, or if they are
-    /// several friends'.
+    /// Returns the one friend behind these owners. `None` if none of them has a name, or if they
+    /// belong to several friends.
     pub(super) fn one_of(&self, owners: &[Owner]) -> Option<&str> {
         let mut names = owners.iter().filter_map(|owner| self.name(owner));
         let first = names.next()?;
@@ -59,7 +60,7 @@ impl AddressBook {
     }
 }
 
-/// Returns the names that the friends' file knows; none if there is no such file.
+/// Returns the names from the friends' file; empty if there is no such file.
 pub(super) async fn address_book(friends: Option<&FriendsHandle>, own: Vec<Owner>) -> AddressBook {
     match friends {
         Some(friends) => match friends.list(now()).await {
@@ -81,7 +82,7 @@ impl Service {
         Ok(addresses.into_iter().map(|address| address.0).collect())
     }
 
-    /// Returns the address that a text is or names; `None` if it is neither.
+    /// Returns the address that a text contains or names; `None` if it does neither.
     pub(super) async fn find_address(&self, text: &str) -> Result<Option<Address>, RpcError> {
         let text = text.trim();
         if let Ok(address) = text.parse() {
@@ -108,8 +109,8 @@ impl Service {
 /// Lengths of the Go seed's addresses, in characters: 25 bytes in base 58.
 const SEED_ADDRESS_CHARS: std::ops::RangeInclusive<usize> = 26..=35;
 
-/// Returns the error for a text that names nobody to pay. If it looks like an address of the Go
-/// seed, the sentence is about addresses.
+/// Returns the error for a text that names nobody to pay. If the text looks like an address of the
+/// Go seed, the error is about addresses.
 pub(super) fn not_a_payee(text: &str, error: FindError) -> RpcError {
     let is_unknown = matches!(error, FindError::Resolve(ResolveError::Unknown(_)));
     let is_seeds = text.starts_with('1')

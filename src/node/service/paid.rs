@@ -1,7 +1,7 @@
-//! Tells the consoles who paid this wallet, and offers once to write down the recovery phrase.
+//! Announces incoming payments on consoles, and offers once to write down the recovery phrase.
 //!
-//! A payment is news twice: when it waits, and when it is mined. What was there before the start is
-//! no news. After a sync, many payments are one line.
+//! A payment is announced twice: when it waits, and when it is mined. Payments from before the
+//! start are not announced. After a sync, many payments get one line together.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -37,13 +37,13 @@ use crate::{
 /// Trades that may queue for the task. Further ones are announced only once they are mined.
 const QUEUE: usize = 1_024;
 
-/// Payments of one batch of blocks that get a line each. More of them get one line together.
+/// Payments of one batch of blocks that get a line each. If there are more, they share one line.
 const MAX_LINES: usize = 3;
 
 /// Announcements that are remembered, so that a reorg repeats none: some hours of payments.
 const MAX_ANNOUNCED: usize = 4_096;
 
-/// The interval at which the offer of the phrase waits for a console.
+/// Interval at which the task checks whether a console can show the offer.
 const OFFER_EVERY: Duration = Duration::from_secs(5);
 
 const OFFER: &str = "your wallet holds coins now: write down its recovery phrase, the only copy \
@@ -54,10 +54,10 @@ const OFFER: &str = "your wallet holds coins now: write down its recovery phrase
 pub(crate) struct PaidSender(mpsc::Sender<(TxId, Arc<Transaction>)>);
 
 impl PaidSender {
-    /// Notes a trade that entered the mempool. Own ones pay nobody here.
+    /// Passes on a trade that entered the mempool. Own trades are skipped.
     pub(crate) fn offer(&self, entry: &MempoolEntry, origin: Origin) {
         if matches!(origin, Origin::Peer(_)) {
-            // A full queue delays the news until the trade is mined.
+            // If the queue is full, the payment is announced when it is mined.
             let _ = self.0.try_send((entry.txid, Arc::clone(&entry.transaction)));
         }
     }
@@ -72,7 +72,7 @@ pub(crate) struct PaidParts {
     pub(crate) feed: EventFeed,
 }
 
-/// The running task; it ends when this is dropped.
+/// The task, which ends when this is dropped.
 pub(crate) struct PaidTask(JoinHandle<()>);
 
 impl Drop for PaidTask {
@@ -94,7 +94,7 @@ pub(crate) fn announce_payments(parts: PaidParts) -> (PaidSender, PaidTask) {
     (PaidSender(sender), PaidTask(tokio::spawn(announcer.run(trades))))
 }
 
-/// The announcements that were made, the oldest first.
+/// The payments that were announced, the oldest first.
 #[derive(Debug, Default)]
 struct Announced {
     order: VecDeque<(TxId, bool)>,
@@ -102,7 +102,7 @@ struct Announced {
 }
 
 impl Announced {
-    /// Returns true the first time.
+    /// Returns true at the first call for this payment and state.
     fn is_new(&mut self, txid: TxId, mined: bool) -> bool {
         if !self.all.insert((txid, mined)) {
             return false;
@@ -120,16 +120,16 @@ impl Announced {
 /// The offer to write down the recovery phrase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Offer {
-    /// It is not known whether the wallet holds coins.
+    /// The node does not know yet whether the wallet holds coins.
     Unknown,
-    /// The wallet holds coins, and no console was there to see the offer.
+    /// The wallet holds coins, and no console was there for the offer.
     Due,
     Made,
 }
 
 struct Announcer {
     parts: PaidParts,
-    /// The last block that was looked at.
+    /// The last block that was read.
     upto: (Height, BlockHash),
     announced: Announced,
     offer: Offer,
@@ -169,7 +169,7 @@ impl Announcer {
     async fn on_trade(&mut self, txid: TxId, trade: &Transaction) {
         let owners = self.owners().await;
         let set: HashSet<Owner> = owners.iter().copied().collect();
-        // The value of the inputs plays no part: with an own input it would be our own trade.
+        // The inputs' values do not matter: a trade with an own input is our own.
         let Some(payment) = payment(trade, &set, |_| None) else { return };
         if payment.direction == Direction::In
             && payment.lost == Amount::ZERO
@@ -210,7 +210,7 @@ impl Announcer {
     }
 
     /// Offers to write down the recovery phrase once the wallet holds coins and a console is there.
-    /// A file remembers the wallet for which it was done.
+    /// A file records the wallet for which this was done.
     async fn offer_phrase(&mut self) {
         let owners = self.owners().await;
         let Some(first) = owners.first().copied() else { return };
@@ -231,7 +231,7 @@ impl Announcer {
         if self.offer == Offer::Due && self.parts.feed.is_read() {
             self.offer = Offer::Made;
             self.parts.feed.push(ConsoleEvent::Notice { text: OFFER.to_owned() });
-            // Without the file, the next start offers it again.
+            // If the file cannot be written, the next start offers it again.
             let _ = blocking(move || note_offer(&path, first)).await;
         }
     }
@@ -241,7 +241,7 @@ fn is_noted(path: &Path, first: Owner) -> bool {
     std::fs::read_to_string(path).is_ok_and(|text| text.trim() == first.to_string())
 }
 
-/// Remembers that the user was told of the phrase of the wallet with this first owner.
+/// Records that the user got the offer for the wallet with this first owner.
 pub(super) fn note_offer(path: &Path, first: Owner) {
     if let Err(error) = write_private(path, format!("{first}\n").as_bytes()) {
         tracing::debug!(%error, "the offer of the phrase is not remembered");
@@ -250,7 +250,7 @@ pub(super) fn note_offer(path: &Path, first: Owner) {
 
 /// The payments of new blocks.
 struct Received {
-    /// At most [`MAX_ANNOUNCED`] of them.
+    /// The first [`MAX_ANNOUNCED`] of them.
     received: Vec<(TxId, Payment, Height)>,
     upto: (Height, BlockHash),
 }

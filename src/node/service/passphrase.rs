@@ -37,7 +37,7 @@ impl Service {
         })
     }
 
-    /// Returns the recovery phrase. The node then no longer offers to write it down.
+    /// Returns the recovery phrase. After that, the node no longer offers to write it down.
     pub(super) async fn reveal_phrase(
         &self,
         passphrase: Option<Secret>,

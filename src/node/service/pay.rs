@@ -1,7 +1,7 @@
-//! Commands that pay, and that change or repeat a payment: send, raise-fee, cancel, resend.
+//! Commands that pay, replace a payment or repeat it: send, raise-fee, cancel, resend.
 //!
-//! The wallet is held from the reading of the coins until the chain has taken the trade, so that
-//! two payments at once never spend the same coins.
+//! The wallet is held from reading the coins until the chain has accepted the trade, so that two
+//! payments at once never spend the same coins.
 
 use super::{Service, fees::Fees, mining::watched, names::not_a_payee, unknown_transaction};
 use crate::{
@@ -19,18 +19,18 @@ use crate::{
     wallet::{self, BuiltTrade, Keys, Order, Plan, ResendError},
 };
 
-/// Attempts to cancel with the fee that the chain then says is needed.
+/// Attempts to cancel, each with the fee that the chain then asks for.
 const CANCEL_ATTEMPTS: u32 = 3;
 
-/// The largest fee that `cancel` takes by itself, as a part of what comes back. A payee could raise
-/// the price by a costly trade on top of the payment.
+/// The largest fee that `cancel` pays without `--fee`, as a fraction of what comes back. A payee
+/// could raise the price by a costly trade that spends the payment.
 const CANCEL_SHARE: u64 = 10;
 
-/// The fee that `cancel` takes by itself in any case, in fees of its own length.
+/// A fee that `cancel` always pays without `--fee`, in multiples of the least fee for its length.
 const CANCEL_FEES: u64 = 100;
 
 impl Service {
-    /// Pays an address or a friend, from any address of the wallet unless one is named.
+    /// Pays an address or a friend, from all addresses of the wallet unless one is named.
     pub(super) async fn pay(&self, request: SendTrade) -> Result<Submitted, RpcError> {
         let chain = self.chain()?;
         let to = self.payee(&request.to).await?;
@@ -188,7 +188,7 @@ impl Service {
         info.ok_or_else(|| unknown_transaction(txid))
     }
 
-    /// Returns a transaction that waits in the mempool; any other is refused.
+    /// Returns a transaction that waits in the mempool; fails for any other.
     async fn waiting(&self, txid: TxId) -> Result<TxInfo, RpcError> {
         let info = self.known(txid).await?;
         match &info.state {
@@ -213,7 +213,7 @@ impl Service {
         Ok(self.chain()?.handle.spendable(query).await?)
     }
 
-    /// Refuses to send a payment again that a later transaction has made.
+    /// Fails if a later transaction makes the same payment.
     async fn check_not_paid_since(
         &self,
         txid: TxId,
@@ -284,8 +284,9 @@ fn replacing(sent: Submitted, replaced: TxId, also_void: Vec<TxId>) -> Submitted
     Submitted { replaces: Some(replaced), also_void: Some(also_void), ..sent }
 }
 
-/// Returns the fee with which a trade of the same inputs and one output replaces `trade`, which
-/// pays `own`. `lost` is the sum of the fees that leave. The rules: `chain/mempool/check.rs`.
+/// Returns the fee with which a trade of the same inputs and one output replaces `trade`. `own` is
+/// the fee of `trade`, and `lost` the sum of the fees that leave. The rules are in
+/// `chain/mempool/check.rs`.
 fn least_fee(trade: &Transaction, own: Amount, lost: Amount) -> Amount {
     let output = TxOutput { value: Amount::ZERO, owner: Owner::ZERO };
     let bare =
@@ -296,7 +297,7 @@ fn least_fee(trade: &Transaction, own: Amount, lost: Amount) -> Amount {
     relayed.max(rate.fee(bytes))
 }
 
-/// Refuses a fee that nobody asked for and that takes much of what is to come back.
+/// Rejects a fee that the user did not choose and that takes a large part of what comes back.
 fn check_cancel_fee(txid: TxId, fee: Amount, cancel: &Transaction) -> Result<(), RpcError> {
     let back: Amount = cancel.outputs.iter().map(|output| output.value).sum();
     let usual = FeeRate::from_units(PAYING_RATE).fee(cancel.encoded_len()).units();
@@ -313,7 +314,7 @@ fn check_cancel_fee(txid: TxId, fee: Amount, cancel: &Transaction) -> Result<(),
     ))
 }
 
-/// Returns the fee of a trade whose coins can all be spent.
+/// Returns the fee of a trade whose inputs are all unspent.
 fn fee_of(trade: &Transaction, fates: &[InputFate]) -> Amount {
     let taken: Amount = fates
         .iter()
@@ -326,7 +327,7 @@ fn fee_of(trade: &Transaction, fates: &[InputFate]) -> Amount {
     taken.checked_sub(given).unwrap_or_default()
 }
 
-/// Returns the mempool's descendants of a trade: they spend its outputs, or each other's.
+/// Returns the mempool's descendants of a trade: those that spend its outputs, or each other's.
 fn descendants_of(trade: TxId, mempool: &[MempoolEntry]) -> Vec<TxId> {
     let mut found = vec![trade];
     for entry in mempool {

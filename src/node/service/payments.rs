@@ -1,7 +1,7 @@
 //! The wallet's balance and its payments: waiting, mined and void ones, newest first.
 //!
-//! The history of the chain is read on a blocking thread and kept in memory. The next answer reads
-//! the new blocks alone.
+//! The chain's history is read on a blocking thread and kept in memory. The next request reads only
+//! new blocks.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -34,13 +34,13 @@ use crate::{
 const DEFAULT_LIMIT: u32 = 20;
 const MAX_LIMIT: u32 = 1_000;
 
-/// The newest void transactions that are listed.
+/// The most void transactions that are listed, newest first.
 const MAX_VOID: usize = 1_000;
 
-/// The newest mined payments that are compared with the mempool, which was read before them.
+/// The number of newest mined payments that are compared with the mempool, which was read first.
 const COMPARED: usize = 2_000;
 
-/// The wallet's payments on the chain, as far as they were read. Clones share them.
+/// The wallet's payments on the chain so far. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Payments {
     history: Arc<Mutex<History>>,
@@ -79,7 +79,7 @@ impl Payments {
     }
 }
 
-/// Returns the fault of a chain that the reader could not read. The log has the details.
+/// Returns the fault for a chain that cannot be read. The log has the details.
 fn unreadable() -> ChainFault {
     ChainFault::Corrupt("blocks or coins do not read: the log says which".to_owned())
 }
@@ -148,7 +148,8 @@ impl Service {
             None => None,
         };
         let book = address_book(self.friends.as_ref(), owners.clone()).await;
-        // Before the history: what is mined in between is then in both, and is listed once.
+        // Read before the history. A trade that is mined in between is then in both, and is listed
+        // once.
         let entries = chain.handle.mempool().await?;
         let task = self.progress.begin("payments", None);
         let reader = chain.reader.clone();
@@ -166,7 +167,7 @@ impl Service {
     }
 }
 
-/// The wanted part of the list.
+/// The requested part of the list.
 struct Wanted {
     limit: usize,
     with: Option<Owner>,
@@ -191,8 +192,8 @@ impl Wanted {
     }
 }
 
-/// Puts waiting, mined and void payments into one order, newest first, and cuts the wanted part.
-/// `None` if the payment after which it should begin is gone.
+/// Merges waiting, mined and void payments, newest first, and cuts out the requested part. `None`
+/// if the payment after which it should begin does not exist.
 fn listed(
     history: &History,
     waiting: Vec<Waiting>,

@@ -1,4 +1,4 @@
-//! Commands about people: forgetting, blocking, the own name, and whom a payment goes to.
+//! Commands about people: forgetting, blocking, the own name, and the payee of a payment.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// The node's name, not yet printable. Empty if a folder is open that never had a name.
+/// The node's name, not yet made printable. Empty in a folder that never had a name.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OwnName(Arc<RwLock<String>>);
 
@@ -33,7 +33,7 @@ impl OwnName {
 }
 
 impl Service {
-    /// Keeps the node's name for its next start. Returns it with its accents composed.
+    /// Stores the node's name for its next start. Returns it with composed accents.
     async fn set_own_name(&self, name: String) -> Result<String, RpcError> {
         let name = self.friends_handle()?.set_own_name(name).await?;
         self.name.set(name.clone());
@@ -55,7 +55,7 @@ impl Service {
         Ok(FriendForgotten { name: printable(&name), peer_id, forgotten: true })
     }
 
-    /// Blocks a peer, or lifts the block. The change is durable before connections follow it.
+    /// Blocks a peer, or lifts the block. Connections change only after the change is durable.
     pub(super) async fn block(
         &self,
         friend: String,
@@ -76,7 +76,7 @@ impl Service {
         Ok(FriendBlocked { name: printable(&name), peer_id, blocked })
     }
 
-    /// Refuses to lift the ban of a peer that the user blocked, since it would stay shut out.
+    /// Fails for a blocked peer, which would stay shut out without its ban.
     pub(super) async fn check_not_blocked(&self, peer: PeerId) -> Result<(), RpcError> {
         if self.friends_handle()?.blocked().await?.contains(&peer) {
             let sentence = format!("{peer} is blocked: unblock-friend lets it in again");
@@ -85,7 +85,7 @@ impl Service {
         Ok(())
     }
 
-    /// Returns whom `send` would pay, and what to confirm before.
+    /// Returns the peer that `send` would pay, and what the user must confirm first.
     pub(super) async fn payee_of(&self, to: String) -> Result<Payee, RpcError> {
         if Address::looks_like(&to) {
             let address = to.parse::<Address>()?;

@@ -62,7 +62,7 @@ fn proof_from(
 }
 
 /// Checks a proof against a chain, if there is one, and against a trusted block, if one is given.
-/// A bad proof is an answer, not an error.
+/// An invalid proof is an answer, not an error.
 pub(super) async fn verify(
     chain: Option<&ChainParts>,
     text: String,
@@ -83,7 +83,7 @@ pub(super) async fn verify(
     .await
 }
 
-/// Checks a proof where there is no chain. A proof that is not sound is an answer, not an error.
+/// Checks a proof without a chain. An invalid proof is an answer, not an error.
 ///
 /// # Errors
 /// The trusted block is not a whole hash, or the check panicked.
@@ -130,7 +130,7 @@ fn anchored(proof: &Proof, here: Option<&LocalChain>, trust: Option<BlockHash>) 
     report
 }
 
-/// Returns true if `transaction` is the one that the proof proves.
+/// True if `transaction` is the one in the proof.
 fn is_proven(transaction: &Transaction, proof: &Proof) -> bool {
     transaction == proof.transaction()
 }

@@ -1,4 +1,4 @@
-//! Answers on who can reach this node, whom it tries to reach, and who mines for it.
+//! Answers about who can reach this node, which addresses it tries, and who mines for it.
 
 use std::{
     collections::HashMap,
@@ -26,8 +26,7 @@ use crate::{
 /// The longest wait of `invite` for the node's addresses.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The time for which loopback addresses alone must stay the only ones. A busy machine tells of its
-/// interfaces a moment later.
+/// Time for which loopback must stay the only address. A busy machine reports its interfaces late.
 const SETTLING: Duration = Duration::from_secs(1);
 
 /// Interval of the checks.
@@ -49,13 +48,13 @@ impl Service {
         Ok(InviteText { invite, addresses: count, reach: reach.unwrap_or(Reach::Nobody) })
     }
 
-    /// Adds to a submitted trade that nobody mines it, as far as is known here.
+    /// Adds to a submitted trade whether anybody mines it, as far as this node knows.
     pub(super) async fn say_who_mines(&self, sent: Submitted) -> Submitted {
         if sent.state != TxStateName::Mempool || self.mining != MiningMode::Off {
             return sent;
         }
         let miners = match &self.router {
-            // A node that is stopping cannot tell, and the user sees that it stops.
+            // A stopping node cannot say, and the user sees that it stops.
             Some(router) => router.status().await.map_or(1, |status| status.miners),
             None => 0,
         };
@@ -70,7 +69,7 @@ impl Service {
         Some(self.reach_view(reach).await)
     }
 
-    /// Returns how others reach this node, with what to do about it.
+    /// Returns how others reach this node, and what to do about it.
     async fn reach_view(&self, reach: &ReachSnapshot) -> ReachView {
         let mut through = Vec::new();
         for relay in &reach.relays {
@@ -110,7 +109,7 @@ impl Service {
     }
 }
 
-/// Adds the way to each friend that is here, and the reason why each other one is not reached.
+/// Adds the way to each connected friend, and the reason why each other one is not reached.
 pub(super) fn add_paths(friends: &mut [FriendView], live: &LiveStatus) {
     let names: HashMap<PeerId, String> =
         friends.iter().map(|friend| (friend.peer_id, friend.name.clone())).collect();
@@ -127,7 +126,7 @@ pub(super) fn add_paths(friends: &mut [FriendView], live: &LiveStatus) {
     }
 }
 
-/// Waits until the node listens, beyond this machine if it ever will, or until the patience ends.
+/// Waits until the node listens beyond this machine if it ever will, or until the time is over.
 async fn settled_addresses(router: &RouterHandle) -> Result<Vec<String>, RpcError> {
     let began = Instant::now();
     let mut seen: (usize, Instant) = (0, began);

@@ -1,4 +1,4 @@
-//! Answers about the settings that the folder keeps.
+//! Answers about the folder's settings.
 
 use super::Service;
 use crate::{
@@ -17,7 +17,7 @@ impl Service {
         Ok(SettingList { settings: layers.views(&file) })
     }
 
-    /// Keeps a new name of the node in the settings, so that the next start has it too.
+    /// Stores a new name of the node in the settings, for the next start.
     pub(super) async fn keep_name(&self, name: &str) -> Result<(), RpcError> {
         let (datadir, name) = (self.datadir.clone(), Value::text(name));
         blocking(move || write_settings(&datadir, &[(Key::Name, Some(name))])).await?

@@ -36,9 +36,9 @@ pub(super) async fn mine_network(
     let template = Network::genesis_to_mine(&params, request.address.0, now())?;
     let expected = 1_u64 << params.floor_bits.min(63);
     let genesis = blocking(move || {
-        // Nothing stops the search but the end of the process, which loses nothing.
+        // Only the end of the process stops the search, and nothing is lost then.
         mine_genesis(template, default_threads(), &AtomicBool::new(false), |tried| {
-            // The search may take longer than expected: the bar then stays full.
+            // The search may take longer than expected. The bar then stays full.
             task.update(tried.min(expected), Some(expected));
         })
     });
@@ -46,8 +46,8 @@ pub(super) async fn mine_network(
     Ok(Network::from_genesis(genesis)?)
 }
 
-/// Creates an invite's chain, and stores the friends' addresses, and the name that they see if one
-/// is given.
+/// Creates an invite's chain, stores the invite's addresses, and stores the user's name if one is
+/// given.
 pub(super) async fn join(
     folder: &DataDir,
     invite: Invite,
@@ -83,8 +83,8 @@ pub(super) async fn join(
     Ok(joined)
 }
 
-/// Moves a folder from its chain to that of an invite, and returns the path of the old chain's
-/// backup. After a failure the folder has its old chain.
+/// Moves a folder from its chain to an invite's chain. Returns the path of the old chain's backup.
+/// After a failure the folder has its old chain.
 pub(crate) async fn move_to(
     lock: &FolderLock,
     from: NetworkId,
@@ -120,8 +120,8 @@ pub(super) async fn salvage_chain(
     Ok(blocking(work).await??.audit)
 }
 
-/// Moves the chain's file aside, and returns its new path. The file need not be readable. Wallet
-/// and friends stay.
+/// Moves the chain's file aside, readable or not, and returns its new path. Wallet and friends
+/// stay.
 pub(super) async fn leave_chain(
     folder: &DataDir,
     network: Option<NetworkId>,

@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Service {
-    /// Creates a wallet, or one more address of the wallet that exists.
+    /// Creates a wallet, or one more address of the existing wallet.
     pub(super) async fn make_wallet(
         &self,
         request: CreateWallet,
@@ -48,7 +48,8 @@ impl Service {
     }
 
     /// Restores a wallet from its recovery phrase, with all addresses up to the last one that ever
-    /// had coins on the chain. The search goes on at each new block: the chain may come later.
+    /// had coins on the chain. The search continues at each new block, since the chain may come
+    /// later.
     async fn recover_wallet(
         &self,
         phrase: Secret,
@@ -58,7 +59,7 @@ impl Service {
         let reader = self.chain.as_ref().map(|chain| chain.reader.clone());
         let task = self.progress.begin("recover", None);
         let progress = move |done, total| task.update(done, Some(total));
-        // Refused before the search replaces that of another wallet.
+        // Rejected before the search replaces that of another wallet.
         if let Some(wallet) = self.keyring.open_if_there().await? {
             wallet.check_phrase(&phrase)?;
         }
@@ -86,7 +87,7 @@ impl Service {
         };
         let owner = self.miner_address.map_or(author, |address| address.0);
         let submitted = Submitted::waits(txid, false);
-        // Without a running node all mining ends with this command.
+        // Without a running node, mining ends with this command.
         if request.wait || self.router.is_none() {
             return self.mined(submitted, owner).await;
         }
@@ -99,7 +100,7 @@ impl Service {
         Ok(submitted)
     }
 
-    /// Returns the owner that is paid for a block if the command names none.
+    /// Returns the owner who gets the reward if the command names none.
     pub(super) async fn reward_owner(&self) -> Result<Owner, RpcError> {
         match self.miner_address {
             Some(address) => Ok(address.0),

@@ -15,19 +15,19 @@ use crate::{
 const HEAD: &str = "# The settings of this node. Flags and environment variables take precedence.\n\
                     # `friendchain config show` lists all, with the origin of each.\n";
 
-/// Reads the settings that the folder keeps. A folder without the file keeps none.
+/// Reads the folder's settings. A folder without the file has none.
 ///
 /// # Errors
-/// The file is not one of settings: a sentence with the line.
+/// The file is malformed. The error is a sentence with the line.
 pub(crate) fn read_settings(folder: &DataDir) -> Result<Settings, RpcError> {
     let text = folder.settings_text()?;
     text.map_or_else(|| Ok(Settings::new()), |text| parse(folder, &text))
 }
 
-/// Changes some settings of the folder; `None` takes one away. The process holds its lock.
+/// Changes settings of the folder; `None` removes one. The process holds the folder's lock.
 ///
 /// # Errors
-/// The file is malformed, or cannot be written. It is then still there, whole.
+/// The file is malformed, or cannot be written. The old file is then unchanged.
 pub(crate) fn write_settings(
     folder: &DataDir,
     changes: &[(Key, Option<Value>)],
@@ -38,7 +38,7 @@ pub(crate) fn write_settings(
     let mut document: DocumentMut =
         text.parse().map_err(|error: toml_edit::TomlError| malformed(folder, text, &error))?;
     for (key, value) in changes {
-        // The user may have written the key as the flag's name, or with underscores.
+        // The user may have written the key like the flag, or with underscores.
         let table = document.as_table_mut();
         let written = table
             .iter()

@@ -23,9 +23,9 @@ use crate::{
 pub(crate) struct Layers {
     /// Values from the command line and the environment.
     pub(crate) typed: BTreeMap<Key, (Value, Origin)>,
-    /// Values that the folder keeps.
+    /// Values from the folder's file.
     pub(crate) file: Settings,
-    /// Values that hold if nobody chose one.
+    /// Values that apply if nobody chose one.
     pub(crate) defaults: Settings,
 }
 
@@ -42,7 +42,7 @@ impl Layers {
         Self { typed: BTreeMap::new(), file, defaults: defaults.into() }
     }
 
-    /// Returns the value that holds, and its origin.
+    /// Returns the value in force, and its origin.
     pub(crate) fn get(&self, key: Key) -> (Option<&Value>, Origin) {
         if let Some((value, origin)) = self.typed.get(&key) {
             return (Some(value), *origin);
@@ -53,7 +53,7 @@ impl Layers {
         }
     }
 
-    /// Returns the text that holds for a key.
+    /// Returns the text in force for a key.
     pub(crate) fn text(&self, key: Key) -> Option<&str> {
         self.get(key).0.and_then(Value::as_text)
     }
@@ -66,7 +66,7 @@ impl Layers {
         self.get(key).0.and_then(Value::as_switch)
     }
 
-    /// Returns the port that is kept or was chosen by default.
+    /// Returns the port from the file or the default.
     pub(crate) fn port(&self) -> Option<u16> {
         self.get(Key::Port).0.and_then(Value::as_number).and_then(|port| port.try_into().ok())
     }
@@ -118,20 +118,20 @@ impl Layers {
         Ok(())
     }
 
-    /// Returns all settings with their origin. `self` is what the node runs with; `now` is what
-    /// the file says now. A changed value holds from the next start on.
+    /// Returns all settings with their origin. `self` is what the node runs with, and `now` is the
+    /// present file. A changed value applies from the next start on.
     pub(crate) fn views(&self, now: &Settings) -> Vec<SettingView> {
         self.beside(&Self { file: now.clone(), ..self.clone() })
     }
 
-    /// Returns the setting of a key as a start without flags has it, after a change of the file.
+    /// Returns the setting of a key at a start without flags, after a change of the file.
     pub(crate) fn changed(&self, key: Key, now: &Settings) -> Vec<SettingView> {
         let next = Self { typed: BTreeMap::new(), file: now.clone(), ..self.clone() };
         let all = self.beside(&next).into_iter();
         all.filter(|setting| setting.key == key.name()).collect()
     }
 
-    /// Returns the settings of the next start, with those that this one runs with.
+    /// Returns the settings of the next start, together with the present ones.
     fn beside(&self, next: &Self) -> Vec<SettingView> {
         let json = |value: Option<&Value>| value.map_or(Json::Null, Value::to_json);
         Key::ALL
@@ -148,8 +148,8 @@ impl Layers {
             .collect()
     }
 
-    /// Returns a value as `config show` lists it: the port is that of the address, if there is
-    /// one.
+    /// Returns a value as `config show` lists it. If there is an address, the port is the
+    /// address's.
     fn shown(&self, key: Key) -> (Option<Value>, Origin) {
         let (listen, origin) = self.get(Key::Listen);
         let port = listen.and_then(|listen| {
@@ -166,7 +166,7 @@ impl Layers {
     }
 }
 
-/// Returns the port of a multiaddr, unless the system is to choose it.
+/// Returns the port of a multiaddr; `None` if the system chooses it.
 pub(crate) fn port_of(address: &str) -> Option<u16> {
     let mut parts = address.split('/').skip_while(|part| !matches!(*part, "tcp" | "udp"));
     parts.nth(1).and_then(|port| port.parse().ok()).filter(|port| *port > 0)

@@ -1,4 +1,4 @@
-//! The settings that a data folder keeps in `friendchain.toml`, and the order of precedence.
+//! The settings in the data folder's `friendchain.toml`, and the order of precedence.
 //!
 //! | file | concern |
 //! |---|---|
@@ -6,8 +6,8 @@
 //! | `file` | reading and writing `friendchain.toml` |
 //! | `layers` | flags, environment, file and defaults, and the node's configuration out of them |
 //!
-//! A setting has the name of its flag. All values are checked by the functions that check flags, so
-//! that a file cannot hold a value that a flag refuses.
+//! A setting has the name of its flag. The functions that check flags check all values, so a file
+//! cannot hold a value that a flag rejects.
 
 mod file;
 mod layers;
@@ -31,13 +31,13 @@ use crate::{
     rpc::{RpcError, check_rpc},
 };
 
-/// The most entries of a list. Nobody types more, and each peer costs a dial.
+/// The most entries in a list. Each peer costs a dial.
 const MAX_LIST: usize = 64;
 
 /// The longest text, in bytes: longer than any address or path.
 const MAX_TEXT: usize = 4_096;
 
-/// The most miner threads that can be asked for: more than any machine has processors.
+/// The most miner threads: more than any machine has processors.
 const MAX_THREADS: u32 = 4_096;
 
 /// A setting of a node. The order is that of `config show`.
@@ -128,7 +128,7 @@ impl Key {
         }
     }
 
-    /// The values that the key takes, for an error.
+    /// The values that the key accepts, for an error.
     const fn wants(self) -> &'static str {
         match self {
             Self::Name => "a name in quotes, like \"yzw\"",
@@ -151,10 +151,11 @@ impl Key {
         }
     }
 
-    /// Finds the key of a text: its name, the flag's name, or either with `_` for `-`.
+    /// Finds the key that a text names: the key's name, the flag's name, or either with `_` for
+    /// `-`.
     ///
     /// # Errors
-    /// The text is no key; the sentence names the nearest one.
+    /// No key has this name. The error suggests the nearest one.
     pub(crate) fn of(text: &str) -> Result<Self, RpcError> {
         let typed = text.trim().replace('_', "-");
         let typed = match typed.as_str() {
@@ -222,10 +223,10 @@ impl Value {
         }
     }
 
-    /// Reads what `config set` was given for a key. An empty text takes the setting away.
+    /// Parses a value given to `config set`. An empty text removes the setting.
     ///
     /// # Errors
-    /// The key does not take the value.
+    /// The key does not accept the value.
     pub(crate) fn typed(key: Key, text: &str) -> Result<Option<Self>, RpcError> {
         let text = text.trim();
         if text.is_empty() {
@@ -256,7 +257,7 @@ impl Value {
     /// Checks the value by the rules of the key's flag.
     ///
     /// # Errors
-    /// A sentence with the value, and the values that the key takes.
+    /// A sentence with the value, and the values that the key accepts.
     fn check(&self, key: Key) -> Result<(), RpcError> {
         let shown = || format!("'{}'", printable(&self.to_json().to_string()));
         let texts: Vec<&str> = match self {
@@ -302,13 +303,14 @@ impl Value {
     }
 }
 
-/// Returns the error for a value that a key does not take.
+/// Returns the error for a value that a key does not accept.
 fn wrong_form(key: Key, given: &str) -> RpcError {
     let sentence = format!("'{}' is {}, not {}", key.name(), key.wants(), printable(given));
     RpcError::new("bad_setting", sentence)
 }
 
-/// Checks who gets mining rewards: an address, or a friend, whom the node looks up as it starts.
+/// Checks the receiver of mining rewards: an address, or a friend that the node looks up at its
+/// start.
 fn check_miner(text: &str) -> Result<(), RpcError> {
     let miner = trimmed(text);
     if Address::looks_like(miner) {

@@ -165,10 +165,10 @@ pub(crate) struct ProofReport {
     /// A reservation about a valid proof, as a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
-    /// The cause why the proof is not valid, as a code for scripts.
+    /// The reason why the proof is not valid, as a code for scripts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// The same cause as a sentence.
+    /// The same reason as a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }

@@ -45,7 +45,7 @@ pub(crate) struct InviteText {
     /// The number of node addresses in the invite. It is 0 if no node runs; the joining node then
     /// needs `--peer`.
     pub addresses: u32,
-    /// The machines at which the invite is of use, by its addresses.
+    /// The machines that can use the invite's addresses.
     pub reach: Reach,
 }
 
@@ -116,7 +116,7 @@ pub(crate) struct SendTrade {
     /// The miner's fee; default 0.
     #[serde(default)]
     pub fee: FeeChoice,
-    /// True to pay a fee that is out of all proportion.
+    /// True to pay a fee that is much too large for the amount.
     #[serde(default)]
     pub force: bool,
     /// True to spend coins that others sent and that are not mined yet.
@@ -141,7 +141,7 @@ pub(crate) struct RaiseFee {
     pub txid: String,
     /// The whole new fee, not the increase.
     pub fee: FeeChoice,
-    /// True to pay a fee that is out of all proportion.
+    /// True to pay a fee that is much too large for the amount.
     #[serde(default)]
     pub force: bool,
     /// True if this node also mines, with the reward to the sender. The reply then waits until any
@@ -196,14 +196,15 @@ pub(crate) struct Submitted {
     /// The waiting transactions that made those coins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rests_on: Vec<TxId>,
-    /// The trade in whose place this one comes, after `raise_fee`, `cancel` and `resend`.
+    /// The trade that this one replaces, after `raise_fee`, `cancel` and `resend`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<TxId>,
     /// Descendants of the replaced trade, which became void with it. Present after `raise_fee` and
     /// `cancel`, even if empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub also_void: Option<Vec<TxId>>,
-    /// True if it waits, this node does not mine, and no connected peer says that it does.
+    /// True if the transaction waits, this node does not mine, and no connected peer claims to
+    /// mine.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub nobody_mines: bool,
 }
@@ -308,7 +309,7 @@ impl WaitingView {
     }
 }
 
-/// The place of a transaction: mempool, best chain, or neither.
+/// The state of a transaction with its place: mempool, best chain, or neither.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TxPlace {
     Mempool,

@@ -65,7 +65,7 @@ pub(crate) enum ConsoleEvent {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
     },
-    /// The node has caught up with its peers. No event of single blocks comes during a sync.
+    /// The node has caught up with its peers. During a sync there are no events of single blocks.
     Synced {
         height: Height,
         /// The number of blocks that joined the best chain.
@@ -96,7 +96,7 @@ pub(crate) enum ConsoleEvent {
         txid: TxId,
         block: BlockHash,
         height: Height,
-        /// True if the user was told before that it is void: somebody else has sent it.
+        /// True if the user was notified before that it is void: somebody else has sent it.
         #[serde(default)]
         was_void: bool,
     },
@@ -106,10 +106,10 @@ pub(crate) enum ConsoleEvent {
         /// The cause, as a sentence.
         reason: String,
     },
-    /// Somebody pays this wallet: once when the payment waits, and once when it is mined.
+    /// Somebody pays this wallet. Emitted when the payment waits, and again when it is mined.
     Paid {
         txid: TxId,
-        /// The friend whose payment address pays; `None` if no friend or several claim it.
+        /// The friend whose payment address pays; `None` if no friend, or more than one, claims it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<String>,
         amount: Coins,
@@ -131,7 +131,7 @@ pub(crate) enum ConsoleEvent {
     },
     /// A sentence for the user.
     Notice { text: String },
-    /// The node shuts down. No event follows.
+    /// The node shuts down. No further event follows.
     Stopping,
 }
 

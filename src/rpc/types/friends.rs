@@ -13,15 +13,15 @@ use crate::primitives::{Address, PeerId, UnixMillis};
 pub(crate) enum FriendLevel {
     /// A friend vouched for it.
     Introduced,
-    /// The user accepted it. On the network `lan`, also a peer at a private address.
+    /// The user accepted it. On the network `lan`, a peer at a private address is a friend too.
     Friend,
-    /// The user blocked it, whatever it was before.
+    /// The user blocked it, at any level.
     Blocked,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FriendView {
-    /// The name as it is to be typed: with a suffix where the plain name means another.
+    /// The name to type: with a suffix where the plain name means another peer.
     pub name: String,
     /// Hex digits of the identity that distinguish friends of the same name.
     pub suffix: String,
@@ -38,7 +38,7 @@ pub(crate) struct FriendView {
     /// The name of the friend that relays; left out if it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub through: Option<String>,
-    /// The reason why a friend that is away is not reached, as far as a dial has shown.
+    /// The last reason why a dial to an absent friend failed, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
@@ -55,7 +55,7 @@ pub(crate) struct FriendList {
 /// The reply of `accept-friend`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FriendAccepted {
-    /// The name by which the friend is called here.
+    /// The friend's label.
     pub name: String,
     pub peer_id: PeerId,
 }

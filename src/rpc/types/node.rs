@@ -22,21 +22,21 @@ pub(crate) struct StatusReport {
     pub height: Height,
     pub tip: BlockHash,
     pub best_header_height: Height,
-    /// The height at which a sync is complete: of the best chain that headers show or that counting
-    /// claims name.
+    /// The height at which a sync is complete: of the best header, or of a higher claim that
+    /// counts.
     #[serde(default)]
     pub target_height: Height,
     /// The expected number of hashes behind the tip, in hex.
     pub work: String,
     /// The number of connected peers.
     pub peers: u32,
-    /// The number of those that are friends or have proven themselves, and claim no better chain.
+    /// The number of connected friends and proven peers that claim no better chain.
     #[serde(default)]
     pub proven_peers: u32,
     /// The age of the tip by its own time and this node's clock, in ms.
     #[serde(default)]
     pub tip_age_ms: u64,
-    /// The reason for which a better chain does not come; present in phase `stalled`.
+    /// The reason why a better chain does not arrive; present in phase `stalled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub obstacle: Option<Obstacle>,
     /// The number of sealed chat lines that this node keeps for friends who are away.
@@ -87,23 +87,24 @@ pub(crate) struct StatusReport {
     /// The addresses that the node tries, of the user and of friends, and why they fail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tries: Vec<TryView>,
-    /// How others reach the running node.
+    /// The way in which others reach the running node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reach: Option<ReachView>,
     /// True if no other machine can reach the running node: it listens at loopback addresses only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_this_machine: bool,
-    /// Another node with this identity, a copy of the data folder, if one was seen lately.
+    /// Another node with this identity, if one was seen recently. It runs on a copy of the data
+    /// folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy: Option<CopyView>,
 }
 
-/// A node with the identity of the one that answers.
+/// Another node with this node's identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CopyView {
     /// The time at which it was seen last, in unix ms.
     pub seen: UnixMillis,
-    /// Its multiaddr; left out if friends told of it.
+    /// The copy's multiaddr; left out if friends reported it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
 }
@@ -114,7 +115,7 @@ impl StatusReport {
         self.phase == Phase::Synced
     }
 
-    /// True if nobody is connected whose word on the chain counts.
+    /// True if no connected peer's claim about the chain counts.
     pub(crate) fn is_alone(&self) -> bool {
         self.phase == Phase::Alone
     }
@@ -187,7 +188,7 @@ pub(crate) struct Progress {
     pub total: Option<u64>,
     /// The time since the task began, in ms.
     pub elapsed_ms: u64,
-    /// Set while the task waits for the clock: the time at which it goes on, in unix ms.
+    /// Set while the task waits for the clock: the time at which it continues, in unix ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_until: Option<UnixMillis>,
 }

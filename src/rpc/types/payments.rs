@@ -16,13 +16,14 @@ pub(crate) struct WalletBalance {
     /// All coins on the best chain, recent block rewards included.
     pub confirmed: Coins,
     pub confirmed_units: Units,
-    /// The part of these that is at least 6 blocks deep: reorgs among friends are shorter.
+    /// The part of `confirmed` that is at least 6 blocks deep. Reorgs among friends are usually
+    /// shorter.
     pub settled: Coins,
     pub settled_units: Units,
-    /// The coins that mempool entries would bring, without change.
+    /// The coins that mempool entries would add, without change.
     pub pending_in: Coins,
     pub pending_in_units: Units,
-    /// The coins that mempool entries would take, without change.
+    /// The coins that mempool entries would spend, without change.
     pub pending_out: Coins,
     pub pending_out_units: Units,
     /// The height of the tip at which the balance was read.
@@ -126,7 +127,7 @@ pub(crate) struct PaymentView {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PaymentList {
     pub payments: Vec<PaymentView>,
-    /// The number of payments that are older than those that the node keeps at hand.
+    /// The number of older payments that the node does not keep in memory.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub older: u64,
 }
@@ -163,11 +164,11 @@ pub(crate) struct WalletState {
     pub locked: bool,
 }
 
-/// The reply of `names`: whose addresses are known.
+/// The reply of `names`: addresses with known owners.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KnownNames {
     /// The wallet's own addresses.
     pub own: Vec<Address>,
-    /// Payment addresses that one friend alone claims, with the friend's name.
+    /// Payment addresses that exactly one friend claims, with the friend's name.
     pub friends: Vec<(Address, String)>,
 }

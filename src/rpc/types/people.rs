@@ -1,4 +1,4 @@
-//! Replies of the commands about people: whom the user forgets, blocks and pays.
+//! Replies of the commands about people: forgetting, blocking, renaming and paying them.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use crate::primitives::{Address, PeerId};
 /// The reply of `forget`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FriendForgotten {
-    /// The name by which the friend was called here.
+    /// The friend's label before.
     pub name: String,
     pub peer_id: PeerId,
     pub forgotten: bool,
@@ -16,7 +16,7 @@ pub(crate) struct FriendForgotten {
 /// The reply of `block-friend` and `unblock-friend`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FriendBlocked {
-    /// The name by which the friend is called here.
+    /// The friend's label.
     pub name: String,
     pub peer_id: PeerId,
     pub blocked: bool,
@@ -32,13 +32,13 @@ pub(crate) struct Renamed {
 /// The receiver of a payment, before it is made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Payee {
-    /// The text that pays exactly this receiver: the given one, or with a long enough suffix.
+    /// A text that pays exactly this receiver: the given text, or one with a long enough suffix.
     pub to: String,
-    /// The name by which the friend is called here; `None` for an address.
+    /// The friend's label; `None` for an address.
     pub name: Option<String>,
     pub address: Address,
-    /// Everybody whom the given name could mean, the receiver first. Empty if the name is clear, or
-    /// if it was confirmed before.
+    /// Everybody whom the given name could mean, the receiver first. Empty if the name is unique or
+    /// was confirmed before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<String>,
 }

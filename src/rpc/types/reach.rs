@@ -1,10 +1,10 @@
-//! Replies on who can reach a node, whom it tries to reach, and backups.
+//! Replies about who can reach a node, which addresses it tries, and backups.
 
 use serde::{Deserialize, Serialize};
 
 use crate::primitives::PeerId;
 
-/// The farthest machines at which an invite is of use, by its addresses.
+/// The farthest machines that can use an invite, by its addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reach {
@@ -18,7 +18,7 @@ pub(crate) enum Reach {
     Internet,
 }
 
-/// The kind of failure of an address that the node tries.
+/// The kind of failure at an address that the node tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum TryFailure {
@@ -29,7 +29,7 @@ pub(crate) enum TryFailure {
     WrongPeer,
     SameIdentity,
     OtherNetwork,
-    /// The peer is banned here, or friends hold all places.
+    /// The peer is banned here, or friends have all places.
     Denied,
     Other,
 }
@@ -39,7 +39,7 @@ pub(crate) enum TryFailure {
 pub(crate) struct TryView {
     /// The multiaddr, without the peer's id.
     pub address: String,
-    /// The peer that should be there, if it is known.
+    /// The expected peer, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer_id: Option<PeerId>,
     /// The last failure; left out before the first outcome.
@@ -93,20 +93,20 @@ pub(crate) enum ReachName {
     Mapped,
     /// Friends relay for it.
     Relayed,
-    /// The local network alone, as the node's settings want it.
+    /// The local network only, as the node's settings demand.
     Lan,
     /// Nobody outside of its network.
     Nowhere,
 }
 
-/// How others reach a running node.
+/// The way in which others reach a running node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ReachView {
     pub way: ReachName,
     /// The names of the friends that relay for it.
     #[serde(default)]
     pub through: Vec<String>,
-    /// The multiaddrs that it tells others, the best first.
+    /// The multiaddrs that it sends to others, the best first.
     pub addresses: Vec<String>,
     /// True if it relays for friends.
     #[serde(default)]
@@ -115,7 +115,7 @@ pub(crate) struct ReachView {
     /// `not_public`; left out if none is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub router: Option<String>,
-    /// A sentence on what to do about it, if there is anything to do.
+    /// A sentence on what to do, if there is anything to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
 }
@@ -142,7 +142,7 @@ pub(crate) enum PathName {
     Relayed,
 }
 
-/// The reply of `backup`: a finished file in the data folder, for the caller to move.
+/// The reply of `backup`: a finished file in the data folder, which the caller moves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BackupMade {
     /// The path of the file, as the node sees it.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The place that a setting's value comes from. An earlier one takes precedence.
+/// The origin of a setting's value. An earlier variant takes precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum Origin {
     /// A flag or an argument of the node's command line.
@@ -16,7 +16,7 @@ pub(crate) enum Origin {
     /// The file `friendchain.toml` of the data folder.
     #[serde(rename = "friendchain.toml")]
     File,
-    /// The value of a setting that nobody made.
+    /// The value of a setting that nobody chose.
     #[serde(rename = "default")]
     Default,
 }
@@ -39,7 +39,7 @@ pub(crate) struct SettingView {
     /// A text, a number, true or false, or a list of texts. `null`: the program decides.
     pub value: serde_json::Value,
     pub origin: Origin,
-    /// The value that the running node has until it is started anew, if it is another one.
+    /// The running node's value, if it differs. It stays until the next start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<serde_json::Value>,
 }

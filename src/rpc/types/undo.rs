@@ -9,7 +9,7 @@ use super::values::{Coins, FeeChoice, Secret};
 pub(crate) struct Cancel {
     /// The trade's id, or its first characters.
     pub txid: String,
-    /// The fee for the miner; default: the least with which the payment is replaced.
+    /// The fee for the miner; default: the least fee that replaces the payment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fee: Option<Coins>,
     /// Unlocks the wallet for this request only.

@@ -24,7 +24,7 @@ fn what_peers_bring_about_is_logged_at_a_rate_and_the_rest_is_counted() {
     assert!(limits.allow("one", later) && !limits.allow("one", later));
 }
 
-/// An event for these tests alone, because limits are shared by the whole process.
+/// An event for these tests only, because limits are shared by the whole process.
 #[allow(dead_code, unreachable_pub)] // The macro makes more items than the tests use.
 mod probe {
     use super::super::*;
@@ -76,7 +76,7 @@ fn a_flood_is_cut_off() {
 
 #[test]
 fn the_rest_of_a_flood_is_said_though_nothing_follows() {
-    // Not the limits of the process, which other tests use up and report at the same time.
+    // These limits are the test's own: other tests use and report the limits of the process.
     let limits = Limits(Mutex::new(BTreeMap::new()));
     (0..PEERS_RATE.burst + 3).for_each(|_| _ = limits.allow("one", 0));
     let log = log_of(|| limits.emit_suppressed());

@@ -156,7 +156,7 @@ fn many_small_coins_fit_as_far_as_a_trade_can_hold_them_and_the_error_says_how_f
     assert!(built.transaction.encoded_len() <= MAX_TRANSACTION_BYTES);
     assert_eq!(built.transaction.inputs.len(), most_inputs(0, 2));
     assert!(matches!(send(&coins, most.units() + 1, 5), Err(BuildError::TooManyCoins { .. })));
-    // A large coin that is less sure is better than no trade.
+    // A large coin that is less safe is better than no trade.
     let rich = spendable([dust(2_000), vec![coin(9, 100_000, 20, true)]].concat(), vec![]);
     assert!(send(&rich, 15_000, 5).unwrap().rests_on_young_rewards);
 }

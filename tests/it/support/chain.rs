@@ -1,4 +1,4 @@
-//! Asks questions about the chain through commands, for several tests.
+//! Queries the chain through commands, for several tests.
 
 use serde_json::Value;
 
@@ -39,7 +39,7 @@ impl Folder {
         self.json(["join", &other.invite()]);
     }
 
-    /// Makes two friends' folders with a chain of their own. On the built-in network they would
+    /// Creates folders of two friends with a chain of their own. On the built-in network they would
     /// meet other nodes at the chat room's meeting place on this machine.
     #[track_caller]
     pub(crate) fn apart_from_others(&self, friend: &Self) {

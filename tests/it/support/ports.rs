@@ -1,4 +1,4 @@
-//! Picks free ports, and locks the few that the stories fix.
+//! Picks free ports, and locks the few that some tests need.
 
 use std::{
     fs::File,

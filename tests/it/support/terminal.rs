@@ -47,7 +47,7 @@ impl Terminal {
         Self { socket }
     }
 
-    /// Types keys by their tmux names. Other text is typed as it is.
+    /// Types keys by their tmux names. Other text is typed literally.
     #[track_caller]
     pub(crate) fn keys(&self, keys: &str) {
         shell(&format!("tmux -L '{}' send-keys {keys}", self.socket));

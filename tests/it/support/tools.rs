@@ -80,7 +80,7 @@ pub(crate) fn clocks_wanted() -> Option<String> {
     })
 }
 
-/// A wall clock that is wrong by an offset; processes that have it see a new offset at once.
+/// A wall clock with an offset. Processes with this clock see a new offset at once.
 #[derive(Clone)]
 pub(crate) struct Clock {
     library: String,
@@ -96,7 +96,7 @@ impl Clock {
 
     /// Changes the offset.
     pub(crate) fn set(&self, offset: &str) {
-        // Replaced as a whole: a process may read it at any moment.
+        // The file is replaced as a whole, since a process may read it at any moment.
         let new = format!("{}-new", self.file);
         std::fs::write(&new, offset).expect("a file");
         std::fs::rename(new, &self.file).expect("renamed");
@@ -114,7 +114,7 @@ impl Clock {
     }
 }
 
-/// True if SIGHUP ends the processes that tests start. Under `nohup` they ignore it, as it does.
+/// True if SIGHUP ends the processes that tests start. They ignore it under `nohup`.
 pub(crate) fn hangups_wanted() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

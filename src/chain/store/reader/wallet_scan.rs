@@ -1,4 +1,4 @@
-//! The chain reader's answers for a wallet: own transactions block by block, and sums of own coins.
+//! `wallet_scan` reads own transactions and coins for a wallet, block by block.
 //!
 //! All of these run without the chain thread. A scan goes page by page, so that neither its memory
 //! nor its read transaction grows with the chain.
@@ -26,7 +26,7 @@ use crate::{
 /// Headers that one page of a scan reads: some milliseconds of work for blocks without trades.
 const PAGE_HEADERS: usize = 512;
 
-/// Own transactions after which a page ends: at most 25 MB of them, as large as they may be.
+/// Number of own transactions after which a page ends: at most 25 MB of them.
 const PAGE_FOUND: usize = 256;
 
 /// A transaction of the best chain that touches an own coin.

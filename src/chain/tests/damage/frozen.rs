@@ -1,4 +1,4 @@
-//! A chain that is opened read-only.
+//! Tests of a chain that is opened read-only.
 
 use super::*;
 

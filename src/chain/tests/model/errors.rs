@@ -1,4 +1,4 @@
-//! Every rule that can be broken has someone who breaks it.
+//! Tests that each error of the chain can be caused, or that a reason is given why it cannot.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -16,7 +16,7 @@ use crate::{
     primitives::{Block, OutPoint, Transaction, TxId},
 };
 
-/// What the histories of `cargo test` must have met at least once.
+/// Verdicts that the histories of `cargo test` must have met at least once.
 pub(super) const MET_IN_HISTORIES: &[&str] = &[
     "connected",
     "side_branch",
@@ -57,18 +57,18 @@ pub(super) const MET_IN_HISTORIES: &[&str] = &[
     "too_many_descendants",
 ];
 
-/// Whether somebody outside can cause an error.
+/// The answer to the question whether somebody outside can cause an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
-    /// A [`Flaw`] does.
+    /// A [`Flaw`] causes it.
     Made,
-    /// Nobody can, and why.
+    /// Nobody can cause it, for this reason.
     Never(&'static str),
 }
 
 use Reach::{Made, Never};
 
-/// For an enum: which of its variants can be caused. A new variant does not compile until it is
+/// Lists for an error enum which variants can be caused. A new variant does not compile until it is
 /// listed.
 macro_rules! reach {
     ($one:ident, $all:ident, $error:ident { $($variant:ident => $reach:expr,)* }) => {
@@ -135,7 +135,7 @@ reach!(signature_reach, all_signatures, SignatureError {
     Mismatch => Made,
 });
 
-/// Which variants were met.
+/// The variants that were met.
 #[derive(Debug, Default)]
 struct Met(BTreeSet<&'static str>);
 
@@ -164,7 +164,7 @@ impl Met {
     }
 }
 
-/// A chain of a few blocks with trades and notes on it, and the model of it.
+/// Returns a chain of a few blocks with trades and notes, and its model.
 fn start(luck: &mut Luck) -> (TestChain, Model, Forge) {
     let mut chain = TestChain::new();
     let network = chain.chain.network().as_ref().clone();
@@ -204,7 +204,7 @@ fn every_rule_that_can_be_broken_is_broken_by_someone_and_named_alike() {
         }
         assert_eq!(chain.tip(), tip);
     }
-    // The same trades alone.
+    // The same trades outside of a block.
     for flaw in TradeFlaw::all() {
         let mut luck = Luck(7);
         let (mut chain, mut model, forge) = start(&mut luck);
@@ -244,12 +244,12 @@ fn every_rule_that_can_be_broken_is_broken_by_someone_and_named_alike() {
 fn what_nobody_can_cause_is_not_caused_by_the_nearest_attempts() {
     let mut luck = Luck(7);
     let (mut chain, model, mut forge) = start(&mut luck);
-    // A stamp's entry is no coin: it cannot be spent as one.
+    // A stamp's entry is not a coin, so no trade can spend it.
     let mut trade = forge.trade(&mut luck, &model.coins()).expect("coins");
     trade.inputs[0].outpoint = OutPoint { txid: TxId([0; 32]), index: 0 };
     trade.inputs.truncate(1);
     assert_eq!(chain.trade(&trade, PEER).expect_err("refused").code(), "note_with_outputs");
-    // The reward of the next block is not there yet.
+    // The reward of the next block does not exist yet.
     let next = forge.block(&mut luck, &model.tip(), 1_000, None).expect("a block");
     let early = OutPoint { txid: next.transactions[0].txid(), index: 0 };
     let spender = Transaction {

@@ -1,5 +1,5 @@
-//! Makes what histories are of: trades, notes and blocks on any branch, good ones and ones that
-//! break each rule.
+//! `forge` makes trades, notes and blocks on any branch for random histories: valid ones, and ones
+//! that break each rule.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,12 +15,12 @@ use crate::{
     },
 };
 
-/// Whoever takes part; the first has the genesis.
+/// The number of participants. The first one owns the genesis coin.
 const PEOPLE: u8 = 5;
 
 const SUBSIDY: u64 = 10_000_000_000;
 
-/// Numbers that look random and are the same everywhere (splitmix64).
+/// Pseudo-random numbers that are the same on every machine (splitmix64).
 #[derive(Debug, Clone)]
 pub(super) struct Luck(pub(super) u64);
 
@@ -63,7 +63,7 @@ impl Luck {
     }
 }
 
-/// Returns the key whose owner is given, if it is one of the people's.
+/// Returns the key of an owner, if the owner is a participant.
 fn key_of(whose: Owner) -> Option<SigningKey> {
     (1..=PEOPLE).map(key).find(|key| owner(key) == whose)
 }
@@ -86,7 +86,7 @@ impl Draft {
     }
 }
 
-/// A way to break a rule of a transaction's.
+/// A way to break a rule for a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TradeFlaw {
     TooLarge,
@@ -99,7 +99,7 @@ pub(super) enum TradeFlaw {
     StampAndCoin,
     NoteThatPays,
     EmptyNote,
-    /// That way to sign; some are valid.
+    /// A crafted signature of this number; some are valid.
     Crafted(usize),
     OthersSignature,
     OtherNetwork,
@@ -110,7 +110,7 @@ pub(super) enum TradeFlaw {
     Overspent,
 }
 
-/// A way to break a rule of a block's.
+/// A way to break a rule for a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flaw {
     Trade(TradeFlaw),
@@ -187,16 +187,16 @@ impl Flaw {
     }
 }
 
-/// Every block ever made, and every trade.
+/// Every block and trade that was ever made.
 #[derive(Debug)]
 pub(super) struct Forge {
     pub(super) network: Network,
     params: Params,
     blocks: BTreeMap<BlockHash, Arc<Block>>,
-    /// In the order of making.
+    /// The blocks in the order in which they were made.
     pub(super) made: Vec<Arc<Block>>,
     pub(super) trades: Vec<Arc<Transaction>>,
-    /// Makes each coinbase another.
+    /// Makes every coinbase unique.
     salt: u32,
 }
 
@@ -204,7 +204,7 @@ fn to(owner: Owner, units: u64) -> TxOutput {
     TxOutput { value: Amount::from_units(units), owner }
 }
 
-/// Of which keys the purse has coins: those coins with their keys.
+/// Returns the coins of a purse that participants own, with their keys.
 fn spendable(purse: &Purse) -> Vec<(SigningKey, OutPoint, u64)> {
     let keys: Vec<_> = (1..=PEOPLE).map(key).collect();
     let coins = purse.iter().filter(|(_, money)| money.units > 0);
@@ -229,7 +229,7 @@ impl Forge {
         }
     }
 
-    /// Keeps a block that was made here or by a template.
+    /// Keeps a block, made here or from a template.
     pub(super) fn keep(&mut self, block: Block) -> Arc<Block> {
         let block = Arc::new(block);
         self.blocks.insert(block.hash(), Arc::clone(&block));
@@ -245,7 +245,7 @@ impl Forge {
         blocks
     }
 
-    /// The coins after a block that was made; what is invalid counts as not done.
+    /// Returns the coins after a block. An invalid block changes no coins.
     fn purse_after(&self, hash: &BlockHash) -> Purse {
         let mut purse = Purse::new();
         for block in self.chain_to(hash) {
@@ -282,7 +282,8 @@ impl Forge {
         Some(signed(&self.network.id, &inputs, outputs, &memo))
     }
 
-    /// Spends a coin that another trade spends, and perhaps more; pays more, or not enough.
+    /// Returns a trade that spends a coin of another trade, and perhaps more coins. Its fee may be
+    /// too low.
     pub(super) fn replacement(
         &self,
         luck: &mut Luck,
@@ -300,7 +301,7 @@ impl Forge {
         fits.then(|| signed(&self.network.id, &inputs, vec![to(luck.owner(), sum - fee)], b""))
     }
 
-    /// Trades that rest one on the other: about as many as may.
+    /// Returns trades that depend on one another: about as many as the limits allow.
     pub(super) fn chain_of_trades(&self, luck: &mut Luck, purse: &mut Purse) -> Vec<Transaction> {
         let mut chain = Vec::new();
         for _ in 0..20 + luck.below(12) {
@@ -316,7 +317,7 @@ impl Forge {
         note(&self.network.id, &luck.person(), stamp, format!("words {}", luck.below(3)).as_bytes())
     }
 
-    /// A trade or note that has that flaw, if the coins allow one.
+    /// Returns a trade or note with this flaw, if the coins allow one.
     pub(super) fn flawed_trade(
         &self,
         luck: &mut Luck,
@@ -406,8 +407,8 @@ impl Forge {
 
     // Blocks
 
-    /// Trades and notes that a block may hold with those coins, some new and some known, parents
-    /// first; their fees.
+    /// Returns trades and notes for a block, some new and some known, parents first, and their
+    /// fees.
     fn body(&mut self, luck: &mut Luck, purse: &mut Purse) -> (Vec<Transaction>, u64) {
         let (mut chosen, mut fees) = (Vec::new(), 0);
         for _ in 0..luck.below(6) {
@@ -442,10 +443,11 @@ impl Forge {
         }
     }
 
-    /// Breaks the rule that `flaw` names, as far as the body is concerned. `None` if it cannot.
+    /// Breaks the rule that `flaw` names, if it concerns the body. `None` if it cannot be broken
+    /// here.
     fn spoil(&mut self, luck: &mut Luck, flaw: Option<Flaw>, draft: &mut Draft) -> Option<()> {
         match flaw {
-            // Appended, it meets the coins that it was made for.
+            // At the end of the block, the trade finds the coins that it was made for.
             Some(Flaw::Trade(flaw)) => {
                 let trade = self.flawed_trade(luck, &draft.after, flaw)?;
                 draft.trades.push(trade);
@@ -511,8 +513,8 @@ impl Forge {
         Some(())
     }
 
-    /// A block on any that was made, with the time since its parent; unless `flaw`, it breaks no
-    /// rule by itself.
+    /// Returns a block on any block that was made, at a time after its parent. Without `flaw`, it
+    /// breaks no rule by itself.
     pub(super) fn block(
         &mut self,
         luck: &mut Luck,
@@ -544,7 +546,7 @@ impl Forge {
         };
         let height = if flaw == Some(Flaw::Height) { height + 1 } else { height };
         let bits = self.params.next_bits(&headers, time);
-        // Harder than it must be, so that it has the work all the same.
+        // More difficult than required, so that its work is still sufficient.
         let bits = if flaw == Some(Flaw::Bits) { bits - 1 } else { bits };
         let header = Header {
             previous: *parent,
@@ -566,7 +568,7 @@ impl Forge {
         if flaw != Some(Flaw::OtherBody) {
             return Some(good);
         }
-        // The header is innocent: its own body may come another time.
+        // The header is valid: its own body may arrive later.
         let mut other = Block::clone(&good);
         other.transactions[0].memo.push(b'?');
         Some(Arc::new(other))

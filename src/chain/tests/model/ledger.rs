@@ -1,7 +1,8 @@
-//! The slow and obvious ledger: a list of headers and blocks that came, from which coins, work and
-//! the tip are worked out anew whenever they are asked for.
+//! The model is a slow and obvious ledger: a list of received headers and blocks. It computes
+//! coins, work and tip from the list whenever they are needed.
 //!
-//! What it must remember beside the list: which blocks wait for a parent or for the clock, and
+//! Beside the list it stores only which blocks wait for a parent or for the clock, and which break
+//! a rule. It checks the coins of a side branch only when that branch would become the best one.
 //! which were found to break a rule; a block beside the best chain is only looked into once it
 //! would be the tip.
 
@@ -23,8 +24,8 @@ use crate::{
     primitives::{Block, BlockHash, Header, Height, LeafHash, Transaction, TxId, UnixMillis},
 };
 
-/// What was worked out before. Each is worked out from the whole list, once: a block's hash names
-/// all that is below it.
+/// Cached results. Each is computed once from the whole list, since a block's hash determines
+/// everything below it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known(Rc<KnownTables>);
 
@@ -40,7 +41,7 @@ struct KnownTables {
 
 type Places = BTreeMap<TxId, (BlockHash, Height)>;
 
-/// What the table says, or what is worked out now.
+/// Returns the cached result, or computes it now.
 fn known<K: Ord + Copy, V: Clone>(
     table: &RefCell<BTreeMap<K, V>>,
     key: &K,
@@ -60,20 +61,20 @@ pub(super) struct Model {
     pub(super) known: Known,
     pub(super) pool: Pool,
     headers: BTreeMap<BlockHash, Header>,
-    /// Bodies of which all ancestors' bodies are here too.
+    /// Bodies all of whose ancestors' bodies are here too.
     bodies: BTreeMap<BlockHash, Arc<Block>>,
-    /// Found to break a rule, or above such a block.
+    /// Blocks that break a rule, and the blocks above them.
     condemned: BTreeSet<BlockHash>,
-    /// Bodies whose parent's body is not here, as they came.
+    /// Bodies whose parent's body is missing, in the order of arrival.
     waiting: Vec<Arc<Block>>,
-    /// Headers ahead of the clock, and the blocks of our own, by the time when they are due.
+    /// Headers ahead of the clock by due time, with the block if it is our own.
     held: Vec<(UnixMillis, Header, Option<Arc<Block>>)>,
     tip: BlockHash,
-    /// The best header: it stays until a better one challenges it.
+    /// The best header. It stays until a better one arrives.
     best: BlockHash,
 }
 
-/// Whether a verdict keeps the block.
+/// True if a block with this verdict is kept.
 pub(super) fn is_kept(verdict: &str) -> bool {
     matches!(verdict, "connected" | "side_branch" | "waiting" | "known")
 }
@@ -100,14 +101,14 @@ impl Model {
         }
     }
 
-    /// What a restart leaves: all but what was in memory alone.
+    /// Returns the model after a restart: everything except what was only in memory.
     pub(super) fn restarted(&self) -> Self {
         Self { waiting: Vec::new(), held: Vec::new(), ..self.clone() }
     }
 
     // What follows from the list
 
-    /// The headers from genesis up to one that is known.
+    /// Returns the headers from genesis up to a known one.
     pub(super) fn headers_to(&self, hash: &BlockHash) -> Vec<Header> {
         let parent = |header: &Header| self.headers.get(&header.previous).copied();
         let mut headers: Vec<_> =
@@ -116,7 +117,7 @@ impl Model {
         headers
     }
 
-    /// The blocks from genesis up to one that is stored.
+    /// Returns the blocks from genesis up to a stored one.
     pub(super) fn blocks_to(&self, hash: &BlockHash) -> Vec<Arc<Block>> {
         let parent = |block: &Arc<Block>| self.bodies.get(&block.header.previous).cloned();
         let mut blocks: Vec<_> =
@@ -140,8 +141,8 @@ impl Model {
         })
     }
 
-    /// The coins after a stored block, or the first block from genesis on that breaks a rule, and
-    /// which.
+    /// Returns the coins after a stored block, or the first block from genesis that breaks a rule,
+    /// with that rule.
     fn coins_to(&self, hash: &BlockHash) -> Coins {
         known(&self.known.0.coins, hash, || {
             let mut purse = Purse::new();
@@ -156,7 +157,7 @@ impl Model {
         })
     }
 
-    /// Whether one branch is better than another: more work, or the lower draw.
+    /// True if one branch is better than another: more work, or a better draw.
     fn beats(&self, hash: &BlockHash, other: &BlockHash) -> bool {
         let draw = |own: &BlockHash| {
             let mut pair = [hash.0, other.0];
@@ -168,15 +169,15 @@ impl Model {
         work > others || work == others && draw(hash) < draw(other)
     }
 
-    /// All that have the most work.
+    /// Returns all blocks that have the most work.
     fn heaviest<'a>(&self, hashes: impl Iterator<Item = &'a BlockHash>) -> Vec<BlockHash> {
         let hashes: Vec<_> = hashes.map(|hash| (self.work_to(hash), *hash)).collect();
         let most = hashes.iter().map(|(work, _)| *work).max();
         hashes.iter().filter(|(work, _)| Some(*work) == most).map(|(_, hash)| *hash).collect()
     }
 
-    /// Whether a block can be the tip as the design defines it, among everything that is stored:
-    /// no valid one has more work, and it is no other that wins against all of its equals.
+    /// True if a block can be the tip by the rules, among everything that is stored. No valid block
+    /// has more work, and no other wins the draw against all its equals.
     pub(super) fn is_best_valid(&self, tip: &BlockHash) -> bool {
         let valid = self.bodies.keys().filter(|hash| self.coins_to(hash).is_ok());
         let equals = self.heaviest(valid);
@@ -190,7 +191,7 @@ impl Model {
         self.headers.contains_key(hash)
     }
 
-    /// Whether it is stored and no block down to genesis breaks a rule.
+    /// True if a block is stored, and neither it nor an ancestor breaks a rule.
     pub(super) fn is_valid(&self, hash: &BlockHash) -> bool {
         self.bodies.contains_key(hash) && self.coins_to(hash).is_ok()
     }
@@ -199,7 +200,7 @@ impl Model {
         self.best
     }
 
-    /// A new header challenges the best one.
+    /// Adds a header, which becomes the best one if it is better.
     fn add_header(&mut self, header: &Header) {
         let hash = header.hash();
         if self.headers.insert(hash, *header).is_none() && self.beats(&hash, &self.best) {
@@ -207,8 +208,8 @@ impl Model {
         }
     }
 
-    /// The best header is no longer valid, perhaps: of the best, the tip stays, or the others
-    /// challenge it in the order of their hashes.
+    /// Selects the best header again, since the present one may have become invalid. The tip is
+    /// preferred among the best; otherwise they are compared in the order of their hashes.
     fn choose_best_header(&mut self) {
         let valid = self.headers.keys().filter(|hash| !self.condemned.contains(hash));
         let mut equals = self.heaviest(valid);
@@ -221,7 +222,7 @@ impl Model {
         self.settle_best_header();
     }
 
-    /// A stored branch with as much work as the tip was not preferred to it.
+    /// Makes the tip the best header if a stored branch with as much work was not preferred to it.
     fn settle_best_header(&mut self) {
         let is_equal = self.work_to(&self.best) == self.work_to(&self.tip);
         if is_equal && self.bodies.contains_key(&self.best) {
@@ -233,17 +234,17 @@ impl Model {
         self.tip
     }
 
-    /// The best chain, genesis first.
+    /// Returns the best chain, genesis first.
     pub(super) fn chain(&self) -> Vec<Arc<Block>> {
         self.blocks_to(&self.tip)
     }
 
-    /// The coins on the best chain.
+    /// Returns the coins on the best chain.
     pub(super) fn coins(&self) -> Rc<Purse> {
         self.coins_to(&self.tip).expect("the best chain is valid")
     }
 
-    /// Where a transaction is on the best chain.
+    /// Returns the block and the height of a transaction on the best chain.
     pub(super) fn place(&self, txid: &TxId) -> Option<(BlockHash, Height)> {
         let places = known(&self.known.0.places, &self.tip, || {
             let chain = self.chain();
@@ -262,7 +263,7 @@ impl Model {
 
     // What comes
 
-    /// A header comes: whether it is new, or what is wrong.
+    /// Receives a header. Returns true if it is new, or its fault.
     fn take_header(&mut self, header: &Header, now: UnixMillis) -> Result<bool, HeaderFault> {
         let hash = header.hash();
         if self.condemned.contains(&hash) {
@@ -283,7 +284,7 @@ impl Model {
         }
     }
 
-    /// Headers come: how many were new, or what is wrong with the first bad one.
+    /// Receives headers. Returns the number of new ones, or the fault of the first bad one.
     pub(super) fn accept_headers(
         &mut self,
         headers: &[Header],
@@ -294,7 +295,7 @@ impl Model {
             if run.last().is_none_or(|last: &Header| last.hash() != header.previous) {
                 new += self.keep_run(&std::mem::take(&mut run))?;
             }
-            // The run is looked at as if it were known.
+            // The checks of the run treat its earlier headers as known.
             let mut as_known = self.clone();
             as_known.headers.extend(run.iter().map(|header| (header.hash(), *header)));
             match as_known.take_header(header, now) {
@@ -315,8 +316,8 @@ impl Model {
         Ok(new + self.keep_run(&run)?)
     }
 
-    /// Keeps new headers in a row: all if they win; otherwise, if they could, those up to the first
-    /// cheap one.
+    /// Keeps a run of new headers: all of them if their branch wins. If it only could win later,
+    /// those before the first cheap one.
     fn keep_run(&mut self, run: &[Header]) -> Result<usize, &'static str> {
         let Some(first) = run.first() else { return Ok(0) };
         let mut chain = self.headers_to(&first.previous);
@@ -339,18 +340,18 @@ impl Model {
         if kept == run.len() { Ok(kept) } else { Err("too_little_work") }
     }
 
-    /// The work that a branch needs to be kept: the tip's, less that of 144 blocks.
+    /// Returns the work that a branch needs to be kept: the tip's, less that of 144 blocks.
     fn least_work(&self) -> Wide {
         let chain = self.headers_to(&self.tip);
         self.work_to(&chain[chain.len().saturating_sub(145)].hash())
     }
 
-    /// Whether a header is cheaper than one that is not late. Its parent is known.
+    /// True if a header is cheaper than one that is not late. Its parent is known.
     pub(super) fn is_cheap(&self, header: &Header) -> bool {
         self.params.is_cheap(&self.headers_to(&header.previous), header)
     }
 
-    /// Whether a header, known or not, is worth keeping its body.
+    /// True if the body of a header, known or not, is worth keeping.
     fn is_worth_keeping(&self, header: &Header) -> bool {
         let (hash, mut with) = (header.hash(), self.clone());
         with.headers.insert(hash, *header);
@@ -360,7 +361,7 @@ impl Model {
             || with.work_to(&hash) >= self.least_work() && !self.is_cheap(header)
     }
 
-    /// A block comes: what becomes of it.
+    /// Receives a block. Returns the verdict.
     pub(super) fn accept_block(
         &mut self,
         block: &Arc<Block>,
@@ -388,7 +389,7 @@ impl Model {
             return "too_little_work";
         }
         if let Some(code) = rules::block_fault(block) {
-            // Another body may fit the header; but if this is the one, none does.
+            // Another body may belong to the header. But if this body does, no other does.
             if code != "wrong_merkle_root" {
                 self.add_header(&block.header);
                 self.condemn(&hash);
@@ -418,7 +419,7 @@ impl Model {
         verdict
     }
 
-    /// What is ahead of the clock is held, once.
+    /// Holds a header that is ahead of the clock, once.
     fn hold(&mut self, due: UnixMillis, header: &Header, block: Option<&Arc<Block>>) {
         match self.held.iter_mut().find(|(_, known, _)| known == header) {
             Some((.., known)) => *known = known.take().or(block.cloned()),
@@ -427,7 +428,7 @@ impl Model {
         self.held.sort_by_key(|(due, ..)| *due);
     }
 
-    /// The clock goes on: what was held comes again.
+    /// Advances the clock: held headers and blocks that are due arrive again.
     pub(super) fn due(&mut self, now: UnixMillis) {
         let (due, later) =
             std::mem::take(&mut self.held).into_iter().partition(|(due, ..)| *due <= now);
@@ -443,8 +444,8 @@ impl Model {
         self.held.first().map(|(due, ..)| *due)
     }
 
-    /// Takes a block on whose parent is stored; makes it the tip if it is better and all the way to
-    /// it is valid.
+    /// Stores a block whose parent is stored. It becomes the tip if it is better and its branch is
+    /// valid.
     fn store(&mut self, block: &Arc<Block>) -> &'static str {
         let hash = block.hash();
         if self.condemned.contains(&hash) {
@@ -456,7 +457,7 @@ impl Model {
         verdict
     }
 
-    /// Makes a stored block the tip if it is better and all the way to it is valid.
+    /// Makes a stored block the tip if it is better and its branch is valid.
     fn store_known(&mut self, block: &Arc<Block>) -> &'static str {
         let hash = block.hash();
         if !self.beats(&hash, &self.tip) {
@@ -478,7 +479,7 @@ impl Model {
         }
     }
 
-    /// A block breaks a rule: it and all above it are bad for ever.
+    /// Marks a block that breaks a rule, and all above it, as invalid for ever.
     fn condemn(&mut self, hash: &BlockHash) {
         let is_above =
             |other: &BlockHash| self.headers_to(other).iter().any(|header| header.hash() == *hash);

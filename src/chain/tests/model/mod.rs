@@ -1,7 +1,7 @@
-//! Random histories, given to the engine and to a slow and obvious ledger alike: they never differ.
+//! Compares the chain with the model, a slow and obvious ledger, over random histories.
 //!
-//! `FRIENDCHAIN_HISTORIES=5000` lengthens the run. A history that fails is cut to its shortest and
-//! named; given back in `FRIENDCHAIN_HISTORY` it plays again, exactly.
+//! `FRIENDCHAIN_HISTORIES=5000` lengthens the run. A failing history is shortened and printed. Set
+//! `FRIENDCHAIN_HISTORY` to that text to play it again.
 
 mod errors;
 mod forge;
@@ -24,13 +24,13 @@ use play::{Difference, Keeping, Report, play};
 
 use crate::consensus::{Network, testing};
 
-/// How many histories `cargo test` plays.
+/// Number of histories that `cargo test` plays.
 const HISTORIES: u64 = 100;
 
 /// The longest history, in steps.
 const MAX_STEPS: u64 = 60;
 
-/// A history: the number that it grows from, and which of its steps are played.
+/// A history: the number that seeds it, and the steps to play.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct History {
     number: u64,
@@ -38,13 +38,13 @@ struct History {
 }
 
 impl History {
-    /// All steps of the history of that number.
+    /// Returns all steps of the history of that number.
     fn new(number: u64) -> Self {
         let length = 10 + Luck(number).below(MAX_STEPS - 10);
         Self { number, steps: (0..length).collect() }
     }
 
-    /// Each step has luck of its own, so that any can be left out.
+    /// Returns a seed for each step, so that any step can be left out.
     fn luck(&self) -> Vec<u64> {
         self.steps
             .iter()
@@ -52,8 +52,8 @@ impl History {
             .collect()
     }
 
-    /// Some at the floor for ever; where blocks are to have a spacing, a short branch can outweigh
-    /// a long one.
+    /// Returns the network of the history: without a spacing, or with one, so that a short branch
+    /// can outweigh a long one.
     fn network(&self) -> Network {
         testing::network([0, 10_000, 1_000][usize::try_from(self.number % 3).expect("small")])
     }
@@ -80,7 +80,7 @@ impl History {
             .map_err(|difference| (at.get(), difference))
     }
 
-    /// Leaves out what a failure does not need.
+    /// Leaves out the steps that a failure does not need.
     fn shortened(
         mut self,
         keeping: Keeping,

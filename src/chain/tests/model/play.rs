@@ -1,4 +1,4 @@
-//! One history: engine and model are given the same, step by step, and compared after each.
+//! `play` gives one history to the chain and the model, step by step, and compares them after each.
 
 use std::{
     cell::Cell,
@@ -25,31 +25,31 @@ use crate::{
     primitives::{Amount, Block, BlockHash, OutPoint, Owner, Transaction, TxId, UnixMillis},
 };
 
-/// How the engine is kept and when it commits: nothing of it may show.
+/// Settings of the chain, and the times of its commits. None of them may change a result.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Keeping {
     pub(super) threads: usize,
     pub(super) cache_mib: usize,
-    /// Whether everything is committed at once, or only when a history says so.
+    /// True if every step is committed at once; otherwise the history decides.
     pub(super) commit_always: bool,
-    /// Whether a restart may lose what is not committed; a history then depends on when that is.
+    /// True if a restart may lose uncommitted changes. The result then depends on the commits.
     pub(super) crashes: bool,
 }
 
-/// What was seen on the way.
+/// The record of a history.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Report {
     pub(super) steps: u64,
-    /// Verdicts by name, and how often.
+    /// The number of times that each verdict was given, by name.
     pub(super) verdicts: BTreeMap<&'static str, u64>,
-    /// Verdicts and tips, one after the other.
+    /// Verdicts and tips in order.
     pub(super) transcript: Vec<String>,
     pub(super) deepest_reorganisation: usize,
     /// Every block that was made.
     pub(super) blocks: Vec<Arc<Block>>,
 }
 
-/// What differs, as a sentence.
+/// A difference between chain and model, as a sentence.
 pub(super) type Difference = String;
 
 #[expect(clippy::needless_pass_by_value, reason = "what is compared is mostly made for it")]
@@ -71,9 +71,9 @@ struct World {
     durable: Model,
     forge: Forge,
     now: UnixMillis,
-    /// The best chain as the engine's events tell it.
+    /// The best chain according to the chain's events.
     told: Vec<BlockHash>,
-    /// Every place that ever held a coin.
+    /// The key of every coin that ever existed.
     places: BTreeSet<(Owner, TxId, u32)>,
     report: Report,
 }
@@ -90,7 +90,7 @@ fn money_of(coin: Coin) -> Money {
     Money { units: coin.value.units(), height: coin.height, coinbase: coin.coinbase }
 }
 
-/// What the hash over the coins table must be.
+/// Returns the expected hash over the coins table.
 fn coins_hash(purse: &Purse) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for ((owner, txid, index), money) in purse {
@@ -205,7 +205,7 @@ impl World {
         self.give_block(&block)
     }
 
-    /// A branch grows somewhere, and comes in some order, whole or in part, sooner or later.
+    /// Grows a branch anywhere. Its blocks arrive in some order, all or some of them, now or later.
     fn grow(&mut self, luck: &mut Luck, flaw: Option<Flaw>) -> Result<(), Difference> {
         let tip = self.model.tip();
         let mut parent = if luck.chance(50) {
@@ -262,14 +262,14 @@ impl World {
         self.engine = None;
         self.open();
         self.model = self.durable.restarted();
-        // What was never committed was never told.
+        // Changes that were never committed were never announced.
         let chain: Vec<_> = self.model.chain().iter().map(|block| block.hash()).collect();
         same("the chain as it was told before the restart", &self.told, &chain)?;
         self.settle()?;
         self.compare_coins()
     }
 
-    /// What a commit leaves is durable and told.
+    /// Checks that a commit makes changes durable and announces them.
     fn commit(&mut self) -> Result<(), Difference> {
         self.engine().commit().map_err(|fault| fault.to_string())?;
         self.settle()
@@ -306,7 +306,7 @@ impl World {
             46..60 => self.grow(luck, None)?,
             60..70 => {
                 let flaw = *luck.pick(&Flaw::all()).expect("some");
-                // The largest are slow to make, and many of them prove no more than few.
+                // The largest blocks are slow to make, and many of them prove no more than a few.
                 let flaw = if flaw == Flaw::TooLarge && luck.chance(50) {
                     Flaw::GreedyCoinbase
                 } else {
@@ -390,7 +390,7 @@ impl World {
         Ok(())
     }
 
-    /// The world's end: everything that was ever made comes, and the clock is past all of it.
+    /// Ends the history: every block that was ever made arrives, and the clock is past all of them.
     fn end(&mut self) -> Result<(), Difference> {
         self.now += 24 * 3_600_000;
         let now = self.now;
@@ -404,14 +404,14 @@ impl World {
         }
         self.compare_all()?;
 
-        // Whatever the order was: the tip is the best of all blocks that break no rule.
+        // In any order of arrival, the tip is the best of all blocks that break no rule.
         let mut plain = Model::new(&self.network);
         plain.known = self.model.known.clone();
         for block in &all {
             plain.accept_block(block, false, now);
         }
         let tip = self.model.tip();
-        // Cheap blocks are kept or not by the order in which they come.
+        // Cheap blocks are kept or not, depending on the order of arrival.
         let is_cheap = |block: &Arc<Block>| {
             block.header.height > 0
                 && plain.knows(&block.header.previous)
@@ -433,7 +433,7 @@ impl World {
 
     // Comparisons
 
-    /// After anything: what can be compared without a commit.
+    /// Compares everything that can be compared without a commit, after each step.
     fn settle(&mut self) -> Result<(), Difference> {
         if self.keeping.commit_always {
             self.engine().commit().map_err(|fault| fault.to_string())?;
@@ -462,7 +462,7 @@ impl World {
         self.compare_mempool()
     }
 
-    /// Events tell of the chain what is durable, whole and in order.
+    /// Checks that the events report durable changes, completely and in order.
     fn hear(&mut self) -> Result<(), Difference> {
         for event in self.engine().drain_events() {
             if let ChainEvent::TipChanged { tip, disconnected, connected, .. } = event {
@@ -493,7 +493,7 @@ impl World {
             .map(|entry| (entry.txid, entry.fee, entry.local))
             .collect();
         same("the mempool", engine, model)?;
-        // That it is valid in its order.
+        // Panics unless the order is valid.
         self.model.coins_after_pool();
         let own: Vec<_> = self.model.pool.own.iter().map(|(txid, own)| (*txid, own.void)).collect();
         for (txid, void) in own {
@@ -513,7 +513,7 @@ impl World {
         Ok(())
     }
 
-    /// Every place that holds a coin or ever did, without a commit.
+    /// Compares every key that holds a coin or ever did, without a commit.
     fn compare_coins(&mut self) -> Result<(), Difference> {
         let purse = self.model.coins();
         self.places.extend(purse.keys().copied());
@@ -526,7 +526,7 @@ impl World {
         Ok(())
     }
 
-    /// All that can be asked, on the disk.
+    /// Compares everything that can be queried, on the disk.
     fn compare_all(&mut self) -> Result<(), Difference> {
         self.compare_coins()?;
         self.commit()?;
@@ -563,8 +563,8 @@ impl World {
     }
 }
 
-/// Plays a history of these steps; how engine and model differ, if they do. `at` says which step is
-/// being played.
+/// Plays the steps of a history. Returns the difference between chain and model, if any. `at`
+/// reports which step is being played.
 pub(super) fn play(
     network: &Network,
     keeping: Keeping,

@@ -1,5 +1,5 @@
-//! The mempool as the slow and obvious ledger sees it: a list in the order of coming, tried anew
-//! against the coins of the best chain.
+//! The model's mempool: a list in the order of admission. Each check starts again from the coins of
+//! the best chain.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,13 +18,13 @@ pub(super) struct Entry {
     pub(super) local: bool,
 }
 
-/// A trade of this node's own, whatever became of it.
+/// A trade of this node's own, in any state.
 #[derive(Debug, Clone)]
 pub(super) struct Own {
     pub(super) void: bool,
 }
 
-/// What waits, and this node's own trades for ever.
+/// The waiting trades, and all own trades ever made.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pool {
     pub(super) entries: Vec<Entry>,
@@ -36,7 +36,8 @@ impl Pool {
         self.entries.iter().find(|entry| entry.txid == *txid)
     }
 
-    /// Who spends a coin or uses a stamp that this wants too, in the order of its inputs.
+    /// Returns the entries that spend a coin or use a stamp of this transaction, in the order of
+    /// its inputs.
     fn rivals(&self, transaction: &Transaction) -> Vec<&Entry> {
         let spender = |place| {
             self.entries.iter().find(|entry| rules::places(&entry.transaction).contains(place))
@@ -44,8 +45,7 @@ impl Pool {
         rules::places(transaction).iter().filter_map(spender).collect()
     }
 
-    /// Notes that a trade is this node's own; what is kept already stays as it is, unless it was
-    /// void.
+    /// Records an own trade. An existing record stays unchanged, unless the trade was void.
     fn keep_own(&mut self, transaction: &Arc<Transaction>) {
         let txid = transaction.txid();
         if self.own.get(&txid).is_none_or(|own| own.void) {
@@ -57,7 +57,7 @@ impl Pool {
         child.inputs.iter().any(|input| input.outpoint.txid == parent)
     }
 
-    /// What this rests on, without itself.
+    /// Returns the entries that a transaction depends on, without itself.
     fn ancestors(&self, transaction: &Transaction) -> Vec<&Entry> {
         let mut found: Vec<&Entry> = Vec::new();
         for entry in self.entries.iter().rev() {
@@ -69,7 +69,7 @@ impl Pool {
         found
     }
 
-    /// An entry and all that rest on it, in the order of coming.
+    /// Returns an entry and its descendants, in the order of admission.
     fn with_descendants(&self, txid: TxId) -> Vec<TxId> {
         let mut found = vec![txid];
         for entry in &self.entries {
@@ -82,7 +82,7 @@ impl Pool {
 }
 
 impl Model {
-    /// The coins of the best chain after all that waits.
+    /// Returns the coins of the best chain after all waiting trades.
     pub(super) fn coins_after_pool(&self) -> Purse {
         let mut purse = Purse::clone(&self.coins());
         for entry in &self.pool.entries {
@@ -92,9 +92,9 @@ impl Model {
         purse
     }
 
-    /// What is wrong with a trade beside what waits, but for its signatures; its fee, and what
-    /// would leave for it. What comes for the first time may replace others, and may rest on so
-    /// many at most.
+    /// Checks everything about a trade except its signatures. Returns its fee and the entries that
+    /// it would replace. Only a trade that arrives for the first time may replace others, and has a
+    /// limit on ancestors.
     fn try_trade(
         &self,
         transaction: &Transaction,
@@ -107,7 +107,7 @@ impl Model {
         if !rivals.is_empty() && (new.is_none() || rules::is_note(transaction)) {
             return Err("conflict");
         }
-        // The coins as if nothing that waits had spent any.
+        // The coins as if no waiting trade had spent any.
         let mut purse = Purse::clone(&self.coins());
         purse.extend(self.pool.entries.iter().flat_map(|entry| rules::made(&entry.transaction, 0)));
         let fee = rules::spend(&mut purse, transaction, 0)?;
@@ -139,7 +139,7 @@ impl Model {
             .filter_map(|txid| self.pool.get(txid))
             .map(|entry| u128::from(entry.fee))
             .sum();
-        // As much as all that leaves, and a unit for each of its own bytes.
+        // The fees of all that leaves, and one unit for each of its own bytes.
         let pays_for_them = own_fee >= lost + own_bytes;
         let is_better = rivals.iter().all(|rival| {
             let (rival_fee, rival_bytes) = (u128::from(rival.fee), length(&rival.transaction));
@@ -183,7 +183,7 @@ impl Model {
         Ok(())
     }
 
-    /// A trade or note comes: what becomes of it.
+    /// Receives a trade or note. Returns the verdict.
     pub(super) fn accept_trade(
         &mut self,
         transaction: &Arc<Transaction>,
@@ -191,7 +191,7 @@ impl Model {
     ) -> &'static str {
         let txid = transaction.txid();
         let is_sent_here = local;
-        // One of our own that comes back is our own still.
+        // An own trade that a peer sends back stays an own trade.
         let local = local || self.pool.own.contains_key(&txid);
         if let Some(entry) = self.pool.entries.iter_mut().find(|entry| entry.txid == txid) {
             if !is_sent_here {
@@ -229,7 +229,7 @@ impl Model {
         self.pool.entries.push(Entry { transaction: Arc::clone(transaction), txid, fee, local });
     }
 
-    /// Takes a trade up that was good before; whether it still is.
+    /// Admits a trade that was valid before. Returns true if it still is.
     fn readmit(&mut self, transaction: &Arc<Transaction>) -> bool {
         let tried = self.try_trade(transaction, None);
         if let Ok((fee, _)) = tried {
@@ -245,7 +245,8 @@ impl Model {
         }
     }
 
-    /// The best chain has changed: blocks left and joined it, both in the order of height.
+    /// Updates the mempool after blocks left and joined the best chain, both in the order of
+    /// height.
     pub(super) fn pool_after(&mut self, left: &[Arc<Block>], joined: &[Arc<Block>]) {
         if left.is_empty() {
             for transaction in joined.iter().flat_map(|block| block.transactions.iter().skip(1)) {

@@ -1,5 +1,5 @@
-//! What holds whatever the history was: undoing is exact, and nothing depends on how a chain is
-//! kept or in which order its blocks came.
+//! Tests properties of every history: undoing is exact, and neither the settings of a chain nor the
+//! order of blocks changes the result.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::{
     primitives::{Block, BlockHash, Header, UnixMillis},
 };
 
-/// After every block that these histories make, whatever its branch.
+/// A time after every block that these histories make, on any branch.
 const LATER: UnixMillis = NOW + 1_000_000_000;
 
 fn histories() -> impl Iterator<Item = History> {
@@ -45,9 +45,8 @@ fn verdicts_and_tips_do_not_depend_on_threads_cache_or_commits() {
     }
 }
 
-/// The blocks of a history, the ones among them that break no rule, all the way down, and a model
-/// that was given all of them. `None` if one of them is cheap: it is kept or not by the order in
-/// which blocks come.
+/// Returns the blocks of a history, the hashes of the valid ones, and a model that received all of
+/// them. `None` if one of them is cheap: the order of arrival decides whether it is kept.
 fn blocks_of(history: &History) -> Option<(Vec<Arc<Block>>, Vec<BlockHash>, Model)> {
     let report =
         history.play(PLAIN).unwrap_or_else(|(_, difference)| panic!("{history}: {difference}"));
@@ -87,12 +86,12 @@ fn the_order_in_which_blocks_come_does_not_matter() {
             }
             if order != 2 {
                 let headers: Vec<Header> = blocks.iter().map(|block| block.header).collect();
-                // One by one, as a bad one ends a batch.
+                // One by one, since a bad header ends a batch.
                 for header in &headers {
                     let _ = chain.chain.accept_headers(&[*header], PEER, LATER);
                 }
             }
-            // Without headers, a block whose parent is unknown has to come again.
+            // Without headers, a block with an unknown parent must arrive again.
             for _ in 0..=blocks.last().map_or(0, |block| block.header.height) {
                 for block in &shuffled {
                     let _ = chain.block(block);
@@ -115,7 +114,7 @@ fn the_order_in_which_blocks_come_does_not_matter() {
             );
             hashes.push((tip, chain.hash()));
         }
-        // Of three equals in a circle, any may be the tip.
+        // The draw may form a circle of three equals, and any of them may be the tip.
         let same = |a: &(BlockHash, [u8; 32]), b: &(BlockHash, [u8; 32])| a.0 != b.0 || a.1 == b.1;
         assert!(hashes.windows(2).all(|pair| same(&pair[0], &pair[1])), "history {history}");
     }
@@ -152,13 +151,13 @@ fn disconnecting_undoes_connecting_exactly_over_random_blocks() {
     assert!(undone > 100, "only {undone} transactions were undone");
 }
 
-/// A chain kept in that way.
+/// Opens a chain with these settings.
 fn kept(disk: &Disk, cache_mib: usize, threads: usize) -> Chain {
     let store = Store::on_backend(disk.open(), &network(), 4).expect("a store");
     Chain::on_store(store, ChainOptions { cache_mib, threads, nonce_seed: 1 }).expect("a chain")
 }
 
-/// A block of notes, with odd signatures here and there among hundreds of good ones.
+/// Returns a block of notes with odd signatures among hundreds of good ones.
 fn block_of_notes(odd: &[(usize, usize)]) -> Block {
     let network = network();
     let mut notes: Vec<_> =
@@ -185,7 +184,7 @@ fn a_block_of_hundreds_of_signatures_has_one_verdict_over_any_number_of_threads(
         let bad = crafts.len() - 1 - at % 20;
         let bad = if crafts[bad].verdict.is_ok() { place(false, at % 5) } else { bad };
         cases.push(block_of_notes(&[(at, bad)]));
-        // The first of two is named, whichever part it is in.
+        // Of two bad signatures the first is reported, in whichever part it is.
         cases.push(block_of_notes(&[(at, bad), (600, place(false, 0)), (1, place(true, 1))]));
     }
     for block in cases {

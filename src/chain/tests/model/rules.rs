@@ -1,7 +1,7 @@
-//! The rules, written down once more straight from the text, without a thought for speed:
-//! difficulty, headers, the form of blocks and transactions, and what they do to the coins. Only
-//! hashing, layouts and the check of one signature are shared with the engine. A verdict is the
-//! name of a rule that is broken.
+//! The consensus rules, written a second time straight from the text, without a thought for speed:
+//! difficulty, headers, the form of blocks and transactions, and their effect on coins. Only
+//! hashing, layouts and the check of one signature are shared with the chain. A verdict is the name
+//! of a broken rule.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,13 +12,13 @@ use crate::primitives::{
     TxId, UnixMillis, sha256d,
 };
 
-/// Holds 2²⁵⁶ with room to spare.
+/// An integer that holds 2²⁵⁶ with room to spare.
 pub(super) type Wide = Uint<320, 5>;
 
 const COIN: u64 = 100_000_000;
 const SUBSIDY: u64 = 100 * COIN;
 
-/// A coin, or a stamp's entry of no value.
+/// A coin, or a stamp's entry without value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Money {
     pub(super) units: u64,
@@ -29,7 +29,7 @@ pub(super) struct Money {
 /// All coins and stamps by owner, txid and index.
 pub(super) type Purse = BTreeMap<(Owner, TxId, u32), Money>;
 
-/// What a chain's genesis says.
+/// The parameters in a chain's genesis.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Params {
     pub(super) network: NetworkId,
@@ -37,11 +37,11 @@ pub(super) struct Params {
     pub(super) floor_bits: u32,
 }
 
-/// Why a header is not the next one.
+/// The fault of a header.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum HeaderFault {
     Rule(&'static str),
-    /// Nothing but the time is missing until then.
+    /// The header is valid from this time on.
     Early(UnixMillis),
 }
 
@@ -76,7 +76,7 @@ impl Params {
         (12 * self.spacing).clamp(10_000, 120_000)
     }
 
-    /// The bits of a block at `time` after all of `chain`, genesis first.
+    /// Returns the bits of a block at `time` after all of `chain`, genesis first.
     pub(super) fn next_bits(&self, chain: &[Header], time: UnixMillis) -> u32 {
         let floor = self.floor();
         if self.spacing == 0 {
@@ -108,7 +108,7 @@ impl Params {
         bits_of(next)
     }
 
-    /// Whether a header after all of `chain` is cheaper than one that is not late.
+    /// True if a header after all of `chain` is cheaper than one that is not late.
     pub(super) fn is_cheap(&self, chain: &[Header], header: &Header) -> bool {
         let in_time = self.next_bits(chain, chain.last().expect("a parent").time);
         number(&header.hash()) > target_of(in_time)
@@ -120,7 +120,7 @@ impl Params {
         times[times.len() / 2] + 1
     }
 
-    /// What is wrong with a header after all of `chain`, genesis first.
+    /// Returns the fault of a header after all of `chain`, genesis first.
     pub(super) fn header_fault(
         &self,
         chain: &[Header],
@@ -156,7 +156,7 @@ pub(super) fn leaf(transaction: &Transaction) -> LeafHash {
     LeafHash(sha256d(&[&[0], &transaction.to_bytes()]))
 }
 
-/// The root as RFC 6962 defines it: split at the largest power of two below the count.
+/// Returns the root as RFC 6962 defines it: split at the largest power of two below the count.
 fn root(leaves: &[[u8; 32]]) -> [u8; 32] {
     match leaves {
         [] => [0; 32],
@@ -192,7 +192,7 @@ fn outputs_fault(transaction: &Transaction) -> Option<&'static str> {
     }
 }
 
-/// What is wrong with the form of a trade or note.
+/// Returns the fault in the form of a trade or note.
 pub(super) fn form_fault(transaction: &Transaction) -> Option<&'static str> {
     let Transaction { inputs, outputs, memo } = transaction;
     if let Some(code) = sizes_fault(transaction) {
@@ -217,7 +217,7 @@ pub(super) fn form_fault(transaction: &Transaction) -> Option<&'static str> {
     (different.len() < inputs.len()).then_some("duplicate_input")
 }
 
-/// What is wrong with the form of a block.
+/// Returns the fault in the form of a block.
 pub(super) fn block_fault(block: &Block) -> Option<&'static str> {
     let leaves: Vec<_> = block.transactions.iter().map(|transaction| leaf(transaction).0).collect();
     if root(&leaves) != block.header.merkle_root.0 {
@@ -243,13 +243,13 @@ pub(super) fn block_fault(block: &Block) -> Option<&'static str> {
 
 // Coins
 
-/// Which coins a trade takes, or which entry a note leaves.
+/// Returns the keys of the coins that a trade spends, or of the stamp that a note uses.
 pub(super) fn places(transaction: &Transaction) -> Vec<(Owner, TxId, u32)> {
     let place = |OutPoint { txid, index }, owner| (owner, txid, index);
     transaction.inputs.iter().map(|input| place(input.outpoint, input.public_key.owner())).collect()
 }
 
-/// What a transaction makes.
+/// Returns the entries that a transaction creates.
 pub(super) fn made(transaction: &Transaction, height: Height) -> Vec<((Owner, TxId, u32), Money)> {
     if is_note(transaction) {
         let entry = Money { units: 0, height, coinbase: false };
@@ -264,8 +264,8 @@ pub(super) fn made(transaction: &Transaction, height: Height) -> Vec<((Owner, Tx
         .collect()
 }
 
-/// Does what a trade or note does to the coins; its fee, or the rule that it breaks, which leaves
-/// the coins spoilt.
+/// Applies a trade or note to the coins. Returns its fee, or the rule that it breaks; the coins are
+/// then unusable.
 pub(super) fn spend(
     purse: &mut Purse,
     transaction: &Transaction,
@@ -288,7 +288,8 @@ pub(super) fn spend(
     Ok(u64::try_from(fee).expect("fewer than all units"))
 }
 
-/// Does what a block does to the coins, its signatures taken as good, or says which rule it breaks.
+/// Applies a block to the coins without checking signatures. Returns the rule that it breaks, if
+/// any.
 pub(super) fn connect(purse: &mut Purse, block: &Block) -> Result<(), &'static str> {
     let height = block.header.height;
     let mut earned = u128::from(SUBSIDY);
