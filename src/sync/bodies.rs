@@ -153,8 +153,8 @@ impl Bodies {
         Batch { blocks, bytes }
     }
 
-    /// Cuts a batch that another peer was asked for, so that it starts with `first` and has at most
-    /// `most` blocks of about `bytes`, but one at least.
+    /// Cuts a batch that another peer was asked for, so that it starts with `first`. It keeps at
+    /// most `most` blocks and about `bytes`, but at least one block.
     pub(super) fn cut(
         &self,
         batch: &[BlockRef],
@@ -269,7 +269,7 @@ impl Bodies {
         Some(peer)
     }
 
-    /// Marks a block that the chain refused as to be fetched again. Returns the peer that sent it.
+    /// Makes a block that the chain refused wanted again. Returns the peer that sent it.
     pub(super) fn refused(&mut self, hash: BlockHash) -> Option<PeerId> {
         let Handed { height, peer, .. } = self.take_handed(&hash)?;
         self.heights.insert(hash, height);
