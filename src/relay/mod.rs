@@ -1,8 +1,8 @@
 //! The relay spreads new solved headers, compact blocks, and trades.
 //!
-//! [`Relay`] is a state machine without sockets, disk or clock, like `Sync`. The node task owns it.
-//! The task feeds it every [`RelayEvent`] with the time, and carries out each [`RelayAction`] in
-//! order. Sync catches up with chains that peers claim; the relay handles new blocks and trades.
+//! [`Relay`] is a state machine without sockets, disk or clock, like `Sync`. The router task owns
+//! it. The task feeds it every [`RelayEvent`] with the time, and carries out each [`RelayAction`]
+//! in order. Sync catches up with chains that peers claim; the relay handles new blocks and trades.
 //! Sync fetches a block that the relay cannot complete.
 //!
 //! # Messages

@@ -1,6 +1,6 @@
 //! Sync catches up with peers that claim a better chain: headers, then bodies, then mempool trades.
 //!
-//! [`Sync`] is a state machine without sockets, disk or clock. The node task owns it. The task
+//! [`Sync`] is a state machine without sockets, disk or clock. The router task owns it. It
 //! feeds it every [`SyncEvent`] together with the time, and carries out each [`SyncAction`] in
 //! order. Actions that need the disk or the chain thread are answered later by another event.
 //!
