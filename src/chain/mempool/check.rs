@@ -85,7 +85,7 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    /// The fee rate that would rank it: the lower of its own and its package's.
+    /// Returns the fee rate that would rank it: the lower of its own and its package's.
     pub(crate) fn rate(&self, bytes: usize) -> FeeRate {
         FeeRate::of(self.fee, bytes).min(self.package.rate())
     }
@@ -155,8 +155,8 @@ impl Mempool {
         Ok(candidate)
     }
 
-    /// Finds the entries that it would replace. Their number is bounded, and none may be its
-    /// parent.
+    /// Finds the entries that the candidate would replace. Their number is bounded, and none may be
+    /// its parent.
     fn find_replaced(
         &self,
         txid: TxId,
@@ -181,7 +181,7 @@ impl Mempool {
         }
     }
 
-    /// Adds up its ancestors, and checks the limits on ancestors and descendants.
+    /// Adds up the candidate's ancestors, and checks the limits on ancestors and descendants.
     fn find_package(
         &self,
         txid: TxId,
@@ -239,7 +239,7 @@ impl Mempool {
         Ok(())
     }
 
-    /// Checks that it pays enough for what it would replace.
+    /// Checks that the candidate pays enough for the entries that it would replace.
     fn check_replacement(
         &self,
         txid: TxId,

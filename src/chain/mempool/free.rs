@@ -1,13 +1,14 @@
-//! Per-peer limits on free trades, notes included: how many bytes a peer may send, and how much may
-//! wait.
+//! Per-peer limits on free trades, notes included: the bytes that a peer may send, and its share of
+//! the mempool.
 //!
-//! The relay limits messages, whatever they pay. These limits count bytes that cost their maker
-//! nothing, by any route, because bytes are what is scarce in a block.
+//! The relay limits messages, whatever they pay. These limits count the bytes of trades that cost
+//! their maker nothing, because room in a block is scarce. They hold for gossip and sync alike.
 //!
 //! # Security
-//! A peer that sends more than blocks can hold would in time fill the mempool and keep everybody's
-//! notes out. Once the mempool is half full, a peer is therefore refused if its waiting free trades
-//! would exceed 1/16 of the mempool. While there is room, one peer may relay what all others wrote.
+//! A peer that sends more than blocks can hold would in time fill the mempool and keep out the
+//! notes of all others. Once the mempool is half full, a peer is therefore refused if its waiting
+//! free trades would exceed 1/16 of the mempool. Before that, one peer may relay the trades of all
+//! others.
 
 use std::collections::HashMap;
 
@@ -68,7 +69,7 @@ impl FreeAllowances {
         }
     }
 
-    /// The memory of each peer's waiting free trades, in bytes.
+    /// Returns the memory of each peer's waiting free trades, in bytes.
     pub(super) const fn waiting(&self) -> &HashMap<PeerId, usize> {
         &self.waiting
     }
