@@ -51,8 +51,8 @@ use crate::primitives::Rate;
 /// The first of the relay's 2⁵⁶ request ids. The top byte of an id names the machine that made it.
 const REQUEST_SPACE: u64 = 2 << 56;
 
-/// The maximum time until a message gets its verdict, in ms. Gossip keeps a message for five
-/// heartbeats of 1 s.
+/// The maximum time until a message gets its verdict, in ms. The network ignores a message that has
+/// none after 28 s.
 const VERDICT_MS: u64 = 4_000;
 
 /// The rate of headers and compact blocks from one peer. Only the miners of test chains exceed it.

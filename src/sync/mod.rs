@@ -69,8 +69,8 @@ use crate::wire::limits::{MAX_GET_DATA, MAX_RANGE_BYTES};
 /// The first of sync's 2⁵⁶ request ids. The top byte of an id names the machine that made it.
 const REQUEST_SPACE: u64 = 1 << 56;
 
-/// The time without a byte after which a request to a peer has failed, in ms. The network notices
-/// it 5 s earlier, and keeps what has arrived.
+/// The time without a byte after which a request to a peer has failed, in ms. The network fails it
+/// 5 s earlier, and passes on the whole blocks that have arrived.
 const REQUEST_TIMEOUT_MS: u64 = 25_000;
 /// The age at which a request to a trusted peer that has not answered yet counts as late, in ms.
 /// Sync then asks a second peer for the same headers, or for the bodies that hold up the window.
