@@ -1,4 +1,4 @@
-//! Tests of the README's statements on layouts and on single facts of the protocol.
+//! Tests of the README's statements on layouts and on details of the protocol.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ fn checksum(bytes: &[u8]) -> Vec<u8> {
     sha256d(&[&bytes[..bytes.len() - 4]])[..4].to_vec()
 }
 
-/// Panics unless each field begins its description as expected and has the expected bytes.
+/// Panics unless each field's description begins as expected, and its bytes are as expected.
 fn assert_fields(found: &[(String, Vec<u8>)], expected: &[(&str, Vec<u8>)]) {
     assert_eq!(found.len(), expected.len());
     for ((description, bytes), (begins, value)) in found.iter().zip(expected) {
