@@ -168,7 +168,7 @@ mod tests {
             assert_eq!(policy.decide(&others, start, &mut rng), Decision::Wait(due), "drawn once");
             assert_eq!(policy.decide(&others, due, &mut rng), Decision::Mine);
             policy.tip_changed();
-            assert_ne!(policy.decide(&others, start, &mut rng), Decision::Wait(due), "drawn anew");
+            assert_ne!(policy.decide(&others, start, &mut rng), Decision::Wait(due), "redrawn");
             dues.push(due);
         }
         dues.dedup();

@@ -242,7 +242,7 @@ mod tests {
         tokio::task::spawn_blocking(move || workers.stop()).await.unwrap();
         drop(sender);
         while let Some(late) = found.recv().await {
-            assert_ne!(late.job.template.block.header.height, 0, "nobody solves the hopeless job");
+            assert_ne!(late.job.template.block.header.height, 0, "no thread solves this job");
         }
     }
 }

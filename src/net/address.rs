@@ -524,7 +524,7 @@ mod tests {
         assert_eq!(
             far,
             [multiaddr("/ip6/2001:db8::1/tcp/1")],
-            "private ones are told nobody there"
+            "private ones are not offered far away"
         );
     }
 

@@ -190,7 +190,7 @@ impl Gate {
         if !moved || !before.iter().all(is_old) {
             return false;
         }
-        tracing::debug!(%peer, %remote, "a peer dials that has moved");
+        tracing::debug!(%peer, %remote, "a dialing peer has moved to another network");
         self.closing.extend(before.iter().map(|one| (peer, one.id)));
         true
     }

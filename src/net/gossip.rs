@@ -469,7 +469,7 @@ mod tests {
         liveness.connected(peer(1));
         liveness.subscribed_to_probes(&peer(1), now);
         assert!(liveness.silent(now + seconds(100), |_| true).is_empty());
-        assert!(liveness.silent(now + seconds(159), |_| false).is_empty(), "measured anew");
+        assert!(liveness.silent(now + seconds(159), |_| false).is_empty(), "starts again");
         assert_eq!(liveness.silent(now + seconds(160), |_| false), [peer(1)]);
     }
 }

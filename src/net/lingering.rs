@@ -260,7 +260,7 @@ mod tests {
         let mut connection = Lingering::new(Endless);
         told(&mut connection, false, false);
         told(&mut connection, true, true);
-        assert_eq!(drive(&mut connection), 0, "given up, or opened by the peer");
+        assert_eq!(drive(&mut connection), 0, "not closed, or opened by the peer");
         for _ in 0..2 * MAX_LINGERING {
             told(&mut connection, false, true);
         }

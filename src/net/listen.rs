@@ -186,7 +186,7 @@ pub(super) fn listen(
                 if !v6 {
                     return Err(NetError::Listen { address: address.to_string(), reason });
                 }
-                tracing::debug!(%address, reason, "not listening there");
+                tracing::debug!(%address, reason, "cannot listen at an IPv6 address");
             }
         }
     }

@@ -529,7 +529,7 @@ mod tests {
             }
         }
         assert_eq!(sent * block, MAX_SENDING_STRANGERS);
-        assert!(sending.has_room(&peer(201), SMALL_RESPONSE, false), "everybody hears Busy");
+        assert!(sending.has_room(&peer(201), SMALL_RESPONSE, false), "any peer gets Busy");
         assert!(sending.has_room(&peer(202), 2 * block, true), "a friend is served");
         for key in 0..sent {
             sending.ended(&key);

@@ -405,7 +405,7 @@ mod tests {
         assert_eq!(budgets.message(peer(5_000), elsewhere, HELLO, 1, now), Spent::Within);
         assert_eq!(served(&mut budgets, friend, HELLO, now), HELLO_REQUESTS.friend);
         assert_eq!(served(&mut budgets, proven, HELLO, now), HELLO_REQUESTS.stranger);
-        // The others there are told to wait, and are not charged for it.
+        // Others at the crowded address are refused, and not charged.
         for _ in 0..2 * HELLO_REQUESTS.stranger {
             assert_eq!(budgets.message(peer(200), home(), HELLO, 1, now), Spent::Beyond);
         }

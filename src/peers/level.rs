@@ -159,14 +159,14 @@ mod tests {
     #[test]
     fn a_friend_introduces_a_bounded_number_and_a_stranger_none() {
         let trust = Trust::new([peer(0)], false);
-        assert!(!trust.vouch(&peer(99), peer(1)), "a stranger vouches for nobody");
+        assert!(!trust.vouch(&peer(99), peer(1)), "a stranger cannot vouch");
         for number in 100..100 + u8::try_from(MAX_VOUCHED).unwrap() {
             assert!(trust.vouch(&peer(0), peer(number)));
         }
         assert_eq!(trust.level(&peer(100)), Level::Introduced);
         assert!(!trust.vouch(&peer(0), peer(1)), "the friend's share is used up");
         assert!(trust.vouch(&peer(0), peer(100)), "a known introduction stays");
-        assert!(!trust.vouch(&peer(100), peer(2)), "an introduced peer vouches for nobody");
+        assert!(!trust.vouch(&peer(100), peer(2)), "an introduced peer cannot vouch");
         trust.withdraw(&peer(0));
         assert_eq!(trust.level(&peer(100)), Level::Stranger, "the voucher is no friend any more");
     }

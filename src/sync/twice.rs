@@ -140,7 +140,7 @@ impl Sync {
                 return self.distrust(id, Offence::InvalidHeader, refused.to_string(), now);
             }
             Err(refused) => {
-                debug!(peer = %id, code = refused.code, "headers could not be counted");
+                debug!(peer = %id, code = refused.code, "headers could not be checked");
                 peer.give_up(now);
                 return;
             }
@@ -158,7 +158,7 @@ impl Sync {
         }
         let slow = !trusted && now.saturating_sub(walk.counting_since) >= MAX_DOUBT_MS;
         if slow || presync.is_too_long() {
-            debug!(peer = %id, slow, "a branch is longer than any that could be kept, or slow");
+            debug!(peer = %id, slow, "a presync ends: its branch is too long or too slow");
             peer.give_up(now);
             return;
         }

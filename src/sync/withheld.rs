@@ -70,7 +70,7 @@ impl Sync {
     }
 
     fn withhold(&mut self, block: BlockRef, denied: &BTreeSet<PeerId>, now: Moment) {
-        debug!(hash = %block.hash, height = block.height, "nobody delivers the body of a header");
+        debug!(hash = %block.hash, height = block.height, "no peer delivers the body of a header");
         self.out.push(SyncAction::Withhold { hash: block.hash });
         self.charge_for(block, denied, now);
         self.withheld.retain(|known| known.block != block);

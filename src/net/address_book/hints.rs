@@ -9,7 +9,7 @@
 //! to any machine, thousands of times:
 //! - Each teller has a bounded number of untried hints, and a rate. Strangers in one network count
 //!   as one teller.
-//! - Each machine gets a few dials an hour, over all tellers and all ids that are said to be there.
+//! - Each machine gets a few dials an hour, over all tellers and all ids that were named for it.
 //! - Each class of hints has its own table and its own rate, so that strangers' hints never take
 //!   the room of a friend's.
 //!

@@ -173,14 +173,14 @@ impl Network {
                 self.book.forget_address(peer, address);
             }
             (Dial::Peer(peer, addresses), _) => {
-                tracing::debug!(?dial, %error, "no connection");
+                tracing::debug!(?dial, %error, "a dial failed");
                 if !matches!(error, SwarmDialError::DialPeerConditionFalse(_))
                     && (self.trust.is_friend(peer) || self.book.is_users(peer))
                 {
                     self.peer_failed(*peer, addresses, error);
                 }
             }
-            (Dial::Hint(..), _) => tracing::debug!(?dial, %error, "no connection"),
+            (Dial::Hint(..), _) => tracing::debug!(?dial, %error, "a dial failed"),
             // Both ends dialed at once, or another address answered first.
             (Dial::Seed(_), SwarmDialError::DialPeerConditionFalse(_)) => {}
             (Dial::Seed(address), _) => {

@@ -30,7 +30,7 @@ impl Network {
             }
             // A duplicate was published before. If the queues to all peers are full, gossipsub
             // still offers the message's id to them.
-            Err(error) => tracing::debug!(?topic, %error, "not published"),
+            Err(error) => tracing::debug!(?topic, %error, "a gossip message was not published"),
         }
     }
 

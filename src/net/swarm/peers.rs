@@ -62,7 +62,7 @@ pub(super) struct Peer {
     pub(super) agent: String,
     pub(super) same_network: bool,
     pub(super) topics: BTreeSet<Topic>,
-    /// True once the peer has said a valid hello.
+    /// True once the peer has sent a valid hello.
     pub(super) greeted: bool,
     pub(super) since: Instant,
     /// The number of failed sends of gossipsub to the peer.

@@ -326,7 +326,7 @@ impl Network {
     pub(super) fn on_punch(event: &dcutr::Event) -> Option<NetEvent> {
         let peer = from_libp2p(&event.remote_peer_id)?;
         if let Err(error) = &event.result {
-            tracing::debug!(%peer, %error, "no hole was punched");
+            tracing::debug!(%peer, %error, "hole punching failed");
         }
         Some(NetEvent::Punched { peer, direct: event.result.is_ok() })
     }

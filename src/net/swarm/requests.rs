@@ -69,7 +69,7 @@ impl Network {
             tracing::error!(
                 ?asked_on,
                 ?protocol,
-                "an answer of another protocol than its request's is dropped"
+                "dropped a response whose protocol is not its request's"
             );
         }
     }
@@ -228,7 +228,7 @@ impl Network {
         let Some(ticket) = self.outbound.landed(key) else { return };
         let peer = ticket.peer;
         if let Some(response) = key.0.decode_part(&ticket.arrival.take()) {
-            tracing::debug!(%peer, %error, "an answer ended early: its whole blocks count");
+            tracing::debug!(%peer, %error, "an answer ended early; its whole blocks are kept");
             ticket.end(Ok(response));
             return self.pump(&peer);
         }

@@ -220,7 +220,7 @@ fn an_answer_on_sync_has_one_deadline_within_the_life_of_its_stream() {
     let rows = table(&["constant", "value", "unit", "meaning"]);
     let deadline = rows.iter().find(|row| row[0] == "REQUEST_TIMEOUT_MS").expect("a row");
     assert!(source("net/limits.rs").contains("ANSWER_TIME: Duration = Duration::from_secs(20)"));
-    assert!(number(&deadline[1]) > 20_000, "sync waits until the network has given up");
+    assert!(number(&deadline[1]) > 20_000, "the network fails a request before sync does");
     assert!(row("sync") * 1_000 > number(&deadline[1]));
     assert!([row("hello"), row("friends"), row("chat")].iter().all(|stream| *stream == 10));
 }

@@ -351,7 +351,7 @@ fn rows_of_friends_redb_are_stored_as_the_page_says() {
     assert_eq!(row.value(), (&id.0, NOW, &them, &network));
 
     let table = open::<u64, (&'static [u8; 16], u64, &'static [u8])>(database, "requests_1");
-    let row = table.get(3).expect("a read").expect("a line of somebody who is no friend");
+    let row = table.get(3).expect("a read").expect("a line of a stranger");
     assert_eq!(row.value().1, NOW + 7);
 
     let table = open::<(Key32, u64), (Key32, &'static [u8])>(database, "outbox_1");
