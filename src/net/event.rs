@@ -67,7 +67,7 @@ pub(crate) enum NetEvent {
         /// The failure in the words of the operating system.
         reason: String,
     },
-    /// How others reach this node has changed.
+    /// The ways in which others reach this node have changed.
     Reach(Box<ReachSnapshot>),
     /// The path to a connected peer has changed.
     PathChanged {
@@ -108,7 +108,7 @@ pub(crate) enum ReachWay {
     Public,
 }
 
-/// How others reach this node.
+/// The ways in which others reach this node, and its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ReachSnapshot {
     pub(crate) way: ReachWay,

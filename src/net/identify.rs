@@ -35,7 +35,7 @@ use crate::peers::Trust;
 
 type Inner = identify::Behaviour;
 
-/// What is known of a connection.
+/// The state of a connection.
 #[derive(Debug)]
 struct Link {
     peer: PeerId,

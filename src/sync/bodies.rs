@@ -23,9 +23,9 @@ pub(super) struct BlockRef {
 enum Wanted {
     /// No request for it is in flight.
     Free,
-    /// It is part of this many requests.
+    /// The block is part of this many requests.
     Asked { requests: usize },
-    /// It has arrived, and waits until all its parents are handed over.
+    /// The body has arrived, and waits until all its parents are handed over.
     Buffered { peer: PeerId, block: Box<Block>, bytes: usize },
 }
 
