@@ -52,7 +52,7 @@ pub(crate) struct Sync {
     pub(super) min_work: Work,
     pub(super) trust: Trust,
     secret: u64,
-    /// The number of presyncs so far.
+    /// The number of keys for presyncs so far.
     keys: u64,
     /// The number of walks and header requests so far.
     numbers: u64,

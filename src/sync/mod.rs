@@ -1,8 +1,8 @@
 //! Sync catches up with peers that claim a better chain: headers, then bodies, then mempool trades.
 //!
-//! [`Sync`] is a state machine without sockets, disk or clock. The router task owns it. It
-//! feeds it every [`SyncEvent`] together with the time, and carries out each [`SyncAction`] in
-//! order. Actions that need the disk or the chain thread are answered later by another event.
+//! [`Sync`] is a state machine without sockets, disk or clock. The router task owns it, feeds it
+//! every [`SyncEvent`] with the time, and carries out each [`SyncAction`] in order. A later event
+//! answers an action that needs the disk or the chain thread.
 //!
 //! # Steps
 //! 1. A peer's Status claims a better chain than our best header. Sync starts a *walk* with that
