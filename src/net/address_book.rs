@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | seed | the user gave an address, perhaps without an id | with back-off, for ever |
 //! | proven | the user gave it for a peer, or a connection to it showed the key | with back-off |
-//! | hint | a peer or mDNS told it | once, then hours and days apart; see [`hints`] |
+//! | hint | a peer or mDNS told it | once, then less and less often; see [`hints`] |
 //!
 //! Seeds and proven addresses are dialed with exponential back-off and jitter while their peer is
 //! not connected. A peer that keeps failing is dropped in the end, unless it is a friend or its

@@ -13,8 +13,8 @@
 //!   [`NetEvent::Misbehaved`].
 //!
 //! # Dialing
-//! The task dials addresses from the user, proven ones, and told ones ([`NetHandle::add_known`],
-//! mDNS, Kademlia). A told address is a hint: it is dialed once, then hours and days apart, within
+//! The task dials addresses from the user, proven ones, and told ones: those that peers, Kademlia
+//! or mDNS named. A told address is a hint: it is dialed once, then less and less often, within
 //! budgets (`address_book.rs`). No dial starts without the address book (`dial_gate.rs`).
 //!
 //! When the machine wakes, or its addresses change, the task dials all known peers anew
