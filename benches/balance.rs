@@ -1,12 +1,12 @@
-//! Measures how long an address's balance takes among very many coins, in point reads of the same
-//! store.
+//! Measures the time to compute an address's balance among very many coins. The unit is a point
+//! read of the same store.
 //!
 //! ```text
 //! cargo bench --bench balance [-- --coins N]
 //! ```
 //!
 //! Addresses and coins are drawn at random, so that neither side finds its pages in the cache more
-//! often than the other.
+//! often.
 
 mod support;
 

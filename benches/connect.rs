@@ -41,14 +41,14 @@ use support::{
 /// The threads that each side may keep busy.
 const THREADS: usize = 2;
 
-/// The most blocks in flight to the chain thread, the same as in a sync.
+/// The maximum number of blocks in flight to the chain thread, the same as in a sync.
 const IN_FLIGHT: usize = 80;
 
 /// The number of blocks whose trades fit into the mempool.
 const AT_ONCE: usize = 18;
 
-/// The pairs of runs, one without the trades in the mempool and one with them. There are several
-/// since the disk's speed varies.
+/// The number of pairs of runs, one without the trades in the mempool and one with them. There are
+/// several, since the disk's speed varies.
 const PAIRS: usize = 8;
 
 type Coins = HashMap<CoinKey, Coin>;
@@ -145,8 +145,8 @@ fn unseen(coins: usize, blocks: usize) -> Figures {
     Figures { engine, bound }
 }
 
-/// Connects runs of as many blocks as the mempool has room for. Every second run follows after the
-/// mempool accepted its trades and they are durable.
+/// Connects runs of as many blocks as fit into the mempool. Before every second run, the mempool
+/// accepts its trades and makes them durable.
 ///
 /// Returns the median speed-up of these runs over those without known trades, pair by pair.
 fn known(coins: usize, blocks: usize, at_once: usize) -> f64 {
@@ -172,7 +172,7 @@ fn known(coins: usize, blocks: usize, at_once: usize) -> f64 {
     ratio
 }
 
-/// A chain thread that is used as in a sync.
+/// A chain thread, used as in a sync.
 struct Engine {
     handle: ChainHandle,
     runtime: tokio::runtime::Runtime,
@@ -210,7 +210,7 @@ impl Engine {
                     answer.await.expect("an answer").expect("a valid trade");
                 }
             }
-            // A block's changes are awaited, so that this answer waits for the commit.
+            // This answer waits until the accepted trades are durable.
             self.handle.mempool().await.expect("an open chain");
         });
     }

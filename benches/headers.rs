@@ -1,5 +1,5 @@
-//! Measures how fast the chain accepts headers. The bound is to decode, hash, link and compare with
-//! the target only.
+//! Measures how fast the chain accepts headers. The bound only decodes, hashes and links them, and
+//! compares with the target.
 //!
 //! ```text
 //! cargo bench --bench headers

@@ -1,4 +1,4 @@
-//! Measures how fast the mempool accepts trades. The bound is to check their signatures only.
+//! Measures how fast the mempool accepts trades. The bound only checks their signatures.
 //!
 //! ```text
 //! cargo bench --bench mempool

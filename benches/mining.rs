@@ -81,7 +81,7 @@ fn main() {
     }
 }
 
-/// The hashing that every miner does, without anything around it.
+/// The hashing that every miner must do, and nothing more.
 struct Bound {
     midstate: [u32; 8],
     second: [u8; 64],

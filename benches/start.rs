@@ -1,5 +1,5 @@
 //! Measures how long a chain of a million headers takes to open, after a clean end and after
-//! `kill -9`. The bound is to read the same bytes from the same store.
+//! `kill -9`. The bound only reads the same bytes from the same store.
 //!
 //! ```text
 //! cargo bench --bench start [-- --headers N]
@@ -89,7 +89,7 @@ fn kept(count: usize) -> PathBuf {
     kept
 }
 
-/// Opens the chain as a node does at start.
+/// Opens the chain like a node at its start.
 fn open(path: &Path, count: usize) -> Duration {
     let (chain, time) = timed(|| Chain::open(path, options(1)).expect("a chain"));
     assert_eq!(chain.best_header().height as usize, count);

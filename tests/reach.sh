@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Measures reach in network namespaces with real NAT. Each part prints its bars:
-#   nats     the laboratory itself: each router is the NAT that it is named for
+# Measures how nodes reach each other through real NAT, in network namespaces. Each part prints its
+# bars:
+#   nats     the laboratory itself: each router works as the NAT of its name
 #   pairs    nine pairs of NATs, over TCP and QUIC: seconds to a line, and to a direct connection
 #   laptop   a node changes its network while lines come and go
 #   relays   a relaying friend that stalls is replaced
-#   idle     traffic and processor of a node with eight friends, three of them relayed
+#   idle     traffic and processor time of a node with eight friends, three of them relayed
 #
 #   tests/reach.sh [--runs N] [--only TCP-cone-port] [--binary FILE] [PART...]
 # Needs root, iproute2, nftables and util-linux, and is skipped with a visible line without them.

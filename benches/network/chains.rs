@@ -1,4 +1,4 @@
-//! The chains that nodes serve. Each is made once and kept in cargo's target folder.
+//! The chains that nodes serve. Each is made once and stored in cargo's target folder.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use friendchain::chain::Chain;
 
 use crate::bench::{Generator, NOW, PEER, options};
 
-/// A kept chain.
+/// A stored chain.
 #[derive(Debug, Clone)]
 pub(crate) struct Kept {
     /// The file of the whole chain.

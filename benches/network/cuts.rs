@@ -11,9 +11,9 @@ use crate::{
     support::TestNet,
 };
 
-/// The runs, each with other times.
+/// The number of runs, each with other random times.
 const RUNS: u64 = 50;
-/// The blocks, and the trades of each.
+/// The number of blocks, and of trades in each.
 const BLOCKS: usize = 3_040;
 const TRADES: usize = 2;
 /// The longest time until a peer is killed or cut off, in ms.
@@ -66,7 +66,7 @@ fn run(chain: &Kept, seed: u64) -> Option<f64> {
     seconds
 }
 
-/// Killed, cut off and slow peers during a sync: all syncs end.
+/// Measures syncs in which one peer is killed, one is cut off and one is slow: all must end.
 pub(crate) fn cuts() {
     let chain = chain(BLOCKS, TRADES);
     let times: Vec<_> = (1..=RUNS).map(|seed| run(&chain, seed)).collect();

@@ -1,8 +1,8 @@
 //! A line between two nodes: a TCP proxy on loopback with a delay and a rate.
 //!
-//! Each direction of a line holds back every byte for the delay, and passes on at most its rate
-//! over all connections. TCP ends at the proxy, so a line loses nothing and its window is never the
-//! limit of a fast line. A line with a rate holds little: it fills up, as a router's queue does.
+//! Each direction of a line delays every byte, and passes on at most its rate over all connections.
+//! TCP ends at the proxy, so a line loses nothing, and TCP's window never limits a fast line. A
+//! line with a rate buffers little: it fills up like a router's queue.
 
 use std::{
     io,
@@ -26,11 +26,11 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Bytes that are read at once from a line without a rate.
+/// The size of a read from a line without a rate, in bytes.
 const FAST_PIECE: usize = 16 * 1_024;
 /// Pieces in flight on a line without a rate: 16 MiB.
 const FAST_PIECES: usize = 1_024;
-/// Bytes that are read at once from a line with a rate: 25 ms of 40 kB/s.
+/// The size of a read from a line with a rate, in bytes: 25 ms at 40 kB/s.
 const SLOW_PIECE: usize = 1_000;
 /// Pieces in flight on a line with a rate. With 20 ms of delay this is a queue of some 30 kB.
 const SLOW_PIECES: usize = 32;
@@ -42,7 +42,7 @@ const SLOW_BUFFER: u32 = 8 * 1_024;
 pub(crate) struct Quality {
     /// The delay of one way.
     pub(crate) delay: Duration,
-    /// Bytes a second each way, over all connections; `None` for as many as there are.
+    /// The rate of each direction over all connections, in bytes a second; `None` for no limit.
     pub(crate) rate: Option<u64>,
 }
 
@@ -57,7 +57,7 @@ impl Quality {
 #[derive(Debug, Default)]
 struct Way {
     carried: AtomicU64,
-    /// The time at which the last byte that was taken has left, if there is a rate.
+    /// The time at which the last byte so far has left, if there is a rate.
     free: Mutex<Option<Instant>>,
 }
 
@@ -81,7 +81,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Lays a line to the node at a multiaddr on loopback.
+    /// Starts a line to the node at a multiaddr on loopback.
     #[track_caller]
     pub(crate) fn to(address: &str, quality: Quality) -> Self {
         let port = address.rsplit('/').next().and_then(|port| port.parse().ok()).expect("a port");
@@ -115,7 +115,7 @@ impl Line {
         self.shared.open.load(Ordering::Relaxed)
     }
 
-    /// Cuts the line, or mends it. A cut line carries nothing, and says nothing of that.
+    /// Cuts the line, or restores it. A cut line carries nothing and reports no error.
     pub(crate) fn cut(&self, is_cut: bool) {
         self.shared.cut.store(is_cut, Ordering::Relaxed);
     }
@@ -139,7 +139,7 @@ async fn accept(listener: TcpListener, line: Arc<Shared>) {
 }
 
 async fn connect(near: TcpStream, line: Arc<Shared>) -> io::Result<()> {
-    // The node sees each connection at an address in a network of its own, since peers of one
+    // The node sees each connection at an address in a network of its own, since peers at one
     // address share budgets.
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -154,7 +154,7 @@ async fn connect(near: TcpStream, line: Arc<Shared>) -> io::Result<()> {
     let (far_reader, far_writer) = far.into_split();
     let there = carry(near_reader, far_writer, &line, 0);
     let back = carry(far_reader, near_writer, &line, 1);
-    // A connection that ends one way ends both ways, after what is on the way.
+    // A connection that ends in one direction also ends in the other, after the bytes in flight.
     let ended = tokio::try_join!(there, back);
     line.open.fetch_sub(1, Ordering::Relaxed);
     ended.map(|_| ())

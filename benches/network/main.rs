@@ -1,4 +1,4 @@
-//! Measures sync and relay about real nodes: processes of the built binary on this machine.
+//! Measures sync and relay of real nodes: processes of the built binary on this machine.
 //!
 //! ```text
 //! cargo bench --bench network                        all bars
@@ -6,9 +6,9 @@
 //! cargo bench --profile release --bench network …    the same without link-time optimisation
 //! ```
 //!
-//! Delays and slow lines are proxies of this process between two nodes, which need no rights. Each
-//! bar compares with a speed of the same run. `FRIENDCHAIN_SPEED_ROUNDS=N` sets the rounds of the
-//! bars that are medians. `FRIENDCHAIN_SPEED_LOGS=DIR` keeps the logs of all nodes.
+//! Delays and slow lines are proxies of this process between two nodes, which need no privileges.
+//! Each bar compares with a speed of the same run. `FRIENDCHAIN_SPEED_ROUNDS=N` sets the rounds of
+//! the bars that are medians. `FRIENDCHAIN_SPEED_LOGS=DIR` keeps the logs of all nodes.
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

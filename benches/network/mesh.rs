@@ -8,7 +8,7 @@ use crate::{
     support::{Folder, Node, eventually, holds},
 };
 
-/// The time after the last connection in which gossip builds its mesh: some heartbeats of 1 s.
+/// The wait for gossip's mesh after the last connection: some heartbeats of 1 s.
 const SETTLING: Duration = Duration::from_secs(5);
 
 /// Nodes, and the line before each of them.
@@ -18,7 +18,7 @@ pub(crate) struct Mesh {
 }
 
 impl Mesh {
-    /// Starts a node on each folder, and connects each with all before it.
+    /// Starts a node on each folder, and connects each with all earlier ones.
     #[track_caller]
     pub(crate) fn new(folders: &[Folder], quality: Quality) -> Self {
         let mut mesh = Self { nodes: Vec::new(), lines: Vec::new() };
@@ -42,7 +42,7 @@ impl Mesh {
         mesh
     }
 
-    /// Checks that no pair found a way beside its line.
+    /// Checks that no pair is connected without its line.
     #[track_caller]
     pub(crate) fn assert_on_lines(&self) {
         let open: usize = self.lines.iter().map(Line::open).sum();

@@ -1,4 +1,4 @@
-//! Starts nodes on kept chains, and reads the times of what they did from their logs.
+//! Starts nodes on stored chains, and reads the times of their events from their logs.
 
 use std::{
     path::Path,
@@ -14,10 +14,10 @@ use crate::{
     support::{Folder, Node, TestNet},
 };
 
-/// The log filter of a daemon, as its default.
+/// The default log filter of a daemon.
 const FILTER: &str = "warn,friendchain=info,libp2p=error";
 
-/// The pause between two looks at a log.
+/// The pause between two reads of a log.
 const POLL: Duration = Duration::from_millis(20);
 
 /// Returns a new folder that holds the whole chain.
@@ -51,8 +51,8 @@ pub(crate) fn time_of(event: &Value) -> f64 {
     time.as_microsecond() as f64 / 1e6
 }
 
-/// Waits until the log holds an event that satisfies the claim, at most for `limit`. The first
-/// `least` lines are not read, so that a long log costs the machine nothing.
+/// Waits at most `limit` for an event in the log that satisfies the claim. The first `least` lines
+/// are not read, so that a long log costs little.
 pub(crate) fn await_late(
     node: &Node,
     least: usize,
@@ -67,7 +67,7 @@ pub(crate) fn await_late(
             if let Some(event) = node.events_since(mark, &claim).into_iter().next() {
                 return Some(event);
             }
-            // A line that came meanwhile is read again, which does no harm.
+            // Lines that came meanwhile are read again, which does no harm.
             mark = lines;
         }
         thread::sleep(POLL);
@@ -108,7 +108,7 @@ pub(crate) fn processor_time(node: &Node) -> f64 {
     ticks as f64 / 100.0
 }
 
-/// Keeps a node's log if the environment wants it.
+/// Copies a node's log to the folder that the environment names, if there is one.
 pub(crate) fn keep_log(node: &Node) {
     if let Some(folder) = std::env::var_os("FRIENDCHAIN_SPEED_LOGS") {
         let file = Path::new(&folder).join(format!("{}.jsonl", node.folder.id));

@@ -27,26 +27,26 @@ const FAR: Duration = Duration::from_millis(20);
 /// The longest wait for a block or a trade.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The nodes and the blocks of the bar `spread`.
+/// The number of nodes and of blocks in the bar `spread`.
 const SPREAD_NODES: usize = 12;
 const SPREAD_BLOCKS: usize = 110;
 
-/// The nodes and the trades of the bar `trades`.
+/// The number of nodes and of trades in the bar `trades`.
 const TRADE_NODES: usize = 8;
 const TRADES: usize = 300;
 
-/// The known transactions of a block, and the nodes that have them.
+/// The number of known transactions of a block, and of the nodes that have them.
 const KNOWN: usize = 2_000;
 const KNOWN_NODES: usize = 4;
-/// The time for which the lines are watched before that block, and from its making on.
+/// The time for which the lines are watched before that block, and after its mining began.
 const BEFORE: Duration = Duration::from_secs(10);
 const AFTER: Duration = Duration::from_secs(1);
 
-/// The nodes of the bar `idle`, and the seconds for which they are watched.
+/// The number of nodes in the bar `idle`, and the seconds for which they are watched.
 const IDLE_NODES: usize = 8;
 const IDLE_SECONDS: u64 = 60;
 
-/// Returns the figure below which a share of all figures is.
+/// Returns the value at a share of the sorted figures.
 fn percentile(figures: &[f64], share: f64) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -66,7 +66,7 @@ fn time_at(node: &Node, mark: usize, name: &str, field: &str, id: &Value) -> f64
     time_of(&found.unwrap_or_else(|| panic!("{}: no {name} of {id}", node.folder.id)))
 }
 
-/// A block that one node mines reaches all others.
+/// Measures how long a mined block takes to reach all other nodes.
 pub(crate) fn spread() {
     let chain = chain(200, 2);
     let net = TestNet::new();
@@ -142,7 +142,7 @@ impl Caller {
     }
 }
 
-/// Trades that one node makes in a row reach all others.
+/// Measures how long trades that one node makes in a row take to reach all others.
 pub(crate) fn trades() {
     let net = TestNet::new();
     let folders: Vec<Folder> = names(TRADE_NODES).iter().map(|id| net.folder(id)).collect();
@@ -182,7 +182,7 @@ pub(crate) fn trades() {
     );
 }
 
-/// Gives all folders a chain on which the owner has more coins than there are trades.
+/// Gives all folders a chain on which the owner has more coins than there will be trades.
 fn rich(folders: &[Folder], owner: Owner) {
     let mut generator = Generator::new(1);
     let mut blocks = vec![generator.reward(owner, 2 * TRADES)];
@@ -197,7 +197,7 @@ fn rich(folders: &[Folder], owner: Owner) {
     }
 }
 
-/// A block of transactions that all nodes have costs a link little.
+/// Measures the traffic of a block whose transactions all nodes have.
 pub(crate) fn known_block() {
     let net = TestNet::new();
     let folders: Vec<Folder> = names(KNOWN_NODES).iter().map(|id| net.folder(id)).collect();
@@ -241,14 +241,14 @@ pub(crate) fn known_block() {
     bar_at_most("relay-known-block", 100.0 * cost / links / size, what, 2.0);
 }
 
-/// Nodes without news cost little.
+/// Measures the traffic and processor time of idle nodes.
 pub(crate) fn idle() {
     let chain = chain(200, 2);
     let net = TestNet::new();
     let folders: Vec<Folder> =
         names(IDLE_NODES).iter().map(|id| server_folder(&net, id, &chain)).collect();
     let mesh = Mesh::new(&folders, Quality::default());
-    // What follows on the first hellos takes some seconds.
+    // The exchange after the first hellos takes some seconds.
     std::thread::sleep(Duration::from_secs(30));
     let busy = || mesh.nodes.iter().map(processor_time).sum::<f64>();
     let (carried, before, started) = (mesh.carried(), busy(), Instant::now());

@@ -1,4 +1,4 @@
-//! The bar of silent peers: identities that claim much work and answer nothing.
+//! The bar of silent peers: identities that claim much work and answer no request.
 
 use std::{
     sync::Arc,
@@ -17,7 +17,7 @@ use crate::{
     sync::rounds,
 };
 
-/// The silent claimants.
+/// The number of silent claimants.
 const CLAIMANTS: u8 = 24;
 
 /// The blocks, and the trades of each.
@@ -27,8 +27,8 @@ const TRADES: usize = 2;
 /// The longest that one sync may take.
 const LIMIT: Duration = Duration::from_mins(2);
 
-/// Returns the seconds in which a fresh node gets the chain from one honest peer, which comes when
-/// the claimants are there already. A sync beyond the limit counts as if it had gone on.
+/// Returns the seconds in which a fresh node gets the chain from one honest peer, which connects
+/// after the claimants. For a sync beyond the limit, extrapolates the time.
 fn sync(chain: &Kept, claimants: u8) -> f64 {
     let net = TestNet::new();
     let fresh = start(&fresh_folder(&net, "fresh", chain), &[]);
@@ -50,7 +50,7 @@ fn sync(chain: &Kept, claimants: u8) -> f64 {
         }
         silent
     });
-    // The claimants hold what they can before the honest peer comes.
+    // The claimants occupy what they can before the honest peer connects.
     std::thread::sleep(Duration::from_secs(2));
     let server = start(&server, &[&fresh.address]);
     let id = server.await_event("node_started", |_| true)["peer_id"].clone();
@@ -70,7 +70,7 @@ fn sync(chain: &Kept, claimants: u8) -> f64 {
     seconds
 }
 
-/// One honest peer beside 24 silent claimants.
+/// Measures a sync from one honest peer beside 24 silent claimants.
 pub(crate) fn silent() {
     let chain = chain(BLOCKS, TRADES);
     let ratios = (0..rounds()).map(|_| sync(&chain, 0) / sync(&chain, CLAIMANTS)).collect();

@@ -19,20 +19,20 @@ const FAR: Duration = Duration::from_millis(20);
 /// The longest that one sync may take.
 const LIMIT: Duration = Duration::from_mins(3);
 
-/// The blocks of a few transactions, and the trades of each.
+/// The number of blocks with few transactions, and of trades in each.
 const SMALL_BLOCKS: usize = 20_000;
 const SMALL_TRADES: usize = 2;
 
-/// The full blocks, and the trades of each.
+/// The number of full blocks, and of trades in each.
 const FULL_BLOCKS: usize = 100;
 const FULL_TRADES: usize = 2_000;
 
-/// The headers of the long chain.
+/// The number of headers of the long chain.
 const HEADERS: usize = 1_000_000;
-/// The headers that the bench `headers` measures.
+/// The number of headers that the bench `headers` measures.
 const BENCH_HEADERS: usize = 200_000;
 
-/// The bytes a second of the slow line, the trades of a block of 64 KiB, and the blocks.
+/// The rate of the slow line in bytes a second, the trades of a block of 64 KiB, and the blocks.
 const SLOW_RATE: u64 = 40_000;
 const SLOW_TRADES: usize = 195;
 const SLOW_BLOCKS: usize = 200;
@@ -77,8 +77,8 @@ fn reindex(chain: &Kept) -> f64 {
     seconds
 }
 
-/// Returns the seconds in which a fresh node gets the whole chain. A sync beyond the limit counts
-/// as if it had gone on at its speed.
+/// Returns the seconds in which a fresh node gets the whole chain. For a sync beyond the limit,
+/// extrapolates the time from its speed.
 fn sync(chain: &Kept, paths: Paths) -> f64 {
     let net = TestNet::new();
     let servers: Vec<Node> = (0..paths.peers)
@@ -113,13 +113,13 @@ fn sync(chain: &Kept, paths: Paths) -> f64 {
     seconds
 }
 
-/// Prints the bar of a speed in relation to another one, as the median of some rounds.
+/// Prints the bar of a speed relative to another one, as the median of some rounds.
 fn compare(name: &str, what: &str, least: f64, base: impl Fn() -> f64, ours: impl Fn() -> f64) {
     let ratios = (0..rounds()).map(|_| base() / ours()).collect();
     bar(name, median(ratios), what, least);
 }
 
-/// 20,000 blocks from one peer on loopback.
+/// Measures 20,000 blocks from one peer on loopback.
 pub(crate) fn loopback() {
     let chain = small();
     let what = "of the engine alone (reindex), 20,000 small blocks";

@@ -1,8 +1,8 @@
-//! Generates the chains that the benches measure, from a seed: many coins of many owners, then full
-//! blocks that spend them.
+//! Generates the chains that the benches measure, from a seed: first many coins of many owners,
+//! then full blocks that spend them.
 //!
-//! Coins are made by blocks that [`Chain`] connects and stores, so that the tables are those of a
-//! node. The benches measure nothing of this.
+//! Coins are made by blocks that [`Chain`] connects and stores, so that the tables are like those
+//! of a node. The benches do not measure this.
 #![allow(dead_code, unreachable_pub, reason = "each bench takes what it needs")]
 #![allow(
     clippy::cast_possible_truncation,
@@ -43,13 +43,13 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// The genesis time of the measured networks.
 const GENESIS_TIME: UnixMillis = 1_700_000_000_000;
 
-/// A clock that is ahead of every block made here.
+/// A clock later than every block made here.
 pub const NOW: UnixMillis = GENESIS_TIME + 100_000_000_000;
 
 /// The peer that sends all blocks.
 pub const PEER: Origin = Origin::Peer(PeerId(PublicKey([9; 32])));
 
-/// The number of owners, large enough that nearly each signature of a block has a key of its own.
+/// The number of owners. It is so large that nearly each signature of a block has a key of its own.
 const OWNERS: usize = 1 << 16;
 
 /// The outputs of one coin-making trade, just below the limit of a transaction's bytes.
@@ -60,7 +60,7 @@ const TRADES: usize = MAX_BLOCK_BYTES / MAX_TRANSACTION_BYTES - 1;
 /// The value of a new coin, in units.
 const VALUE: u64 = 10_000;
 
-/// The fee of a trade in a full block, in units, if its coins are worth much more. It meets the
+/// The fee of a trade in a full block, in units, if its coins are worth enough. It meets the
 /// mempool's minimum for trades of peers.
 const FEE: u32 = 400;
 
@@ -209,7 +209,7 @@ impl Generator {
     }
 
     /// Returns a block that makes at most `count` coins for random owners. The first such block
-    /// makes none: its coinbase only gives the next one coins to split.
+    /// makes none: it only prepares coinbase outputs for the next one to split.
     pub fn make_coins(&mut self, count: usize) -> Block {
         let mut trades = Vec::new();
         let mut left = count;
@@ -329,7 +329,7 @@ impl Generator {
         }
     }
 
-    /// Returns all unspent coins by key, without those of coinbases. Heights are made up.
+    /// Returns all unspent coins by key, without those of coinbases. Their heights are invented.
     pub fn coin_map(&self) -> HashMap<CoinKey, Coin> {
         let entry = |coin: &Spendable| {
             let outpoint =
@@ -430,13 +430,13 @@ pub fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     (result, started.elapsed())
 }
 
-/// Prints the line of a bar that is a minimum, for people and scripts.
+/// Prints the line of a bar with a minimum, for people and scripts.
 pub fn bar(name: &str, figure: f64, what: &str, least: f64) {
     let verdict = if figure >= least { "ok" } else { "MISSED" };
     println!("bar {name}: {figure:.2} {what} (bar ≥ {least}) {verdict}");
 }
 
-/// Prints the line of a bar that is a maximum.
+/// Prints the line of a bar with a maximum.
 pub fn bar_at_most(name: &str, figure: f64, what: &str, most: f64) {
     let verdict = if figure <= most { "ok" } else { "MISSED" };
     println!("bar {name}: {figure:.2} {what} (bar ≤ {most}) {verdict}");

@@ -1,5 +1,5 @@
-//! Draws how speed changes with the number of coins, as an SVG file: logarithmic to the right,
-//! linear upwards.
+//! Draws speed by the number of coins, as an SVG file: a logarithmic horizontal axis and a linear
+//! vertical one.
 
 use std::fmt::Write as _;
 

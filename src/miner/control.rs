@@ -64,7 +64,7 @@ struct Current {
 }
 
 impl Current {
-    /// Returns the decision if no node would take the block at present.
+    /// Returns the decision if no node would accept the block at present.
     fn hindered(&self) -> Option<Decision> {
         Policy::hindered(&self.job.template, self.asked)
     }
@@ -216,7 +216,7 @@ impl MinerTask {
         match command {
             MinerCommand::SetMode(mode) => self.policy.mode = mode,
             MinerCommand::SetOwner(owner) => self.owner = owner,
-            // Nothing better than the tip is on its way any more.
+            // There is no better branch any more.
             MinerCommand::Suspend if self.caught_up => {}
             MinerCommand::Suspend => self.policy.suspend(now),
             MinerCommand::MineBlocks { count: 0, reply, .. } => tell(reply, Ok(Vec::new())),
@@ -298,7 +298,7 @@ impl MinerTask {
                 let asked_for =
                     !self.blocks.is_empty() || !self.transactions.is_empty() && template.has_trades;
                 let decision = if let Some(hindered) = current.hindered() {
-                    // Past its end, a new template is on its way.
+                    // The wait is over, and a new template has been requested.
                     if matches!(hindered, Decision::Wait(until) if until <= now) {
                         Decision::Rest
                     } else {
@@ -351,7 +351,7 @@ impl MinerTask {
         let mut due = match &self.current {
             None => now,
             Some(current) if self.mempool_changed => current.asked.checked_add(MEMPOOL_REFRESH)?,
-            // The clock may have been set, and blocks may have come.
+            // A new template is due then: the clock may have been set, and blocks may have come.
             Some(current) if let Some(Decision::Wait(until)) = current.hindered() => until,
             Some(current) if self.running.is_some() || !self.transactions.is_empty() => {
                 current.asked.checked_add(REFRESH)?

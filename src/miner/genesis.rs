@@ -1,5 +1,4 @@
-//! Mining a genesis: there is no chain yet, so there is nothing to watch but the caller's wish to
-//! stop.
+//! Mines a genesis block. No chain exists yet, so only the caller can stop the search.
 
 use std::{
     sync::{
@@ -16,37 +15,37 @@ use crate::{
     primitives::Block,
 };
 
-/// Nonces between two looks at the flag: some milliseconds of work.
+/// Nonces between two checks of the flag: some milliseconds of work.
 const CHUNK: u64 = 1 << 16;
-/// How often progress is told.
+/// The interval of progress reports.
 const PROGRESS: Duration = Duration::from_millis(100);
 
-/// Why a genesis was not mined.
+/// Reasons why no genesis was mined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MineGenesisError {
-    /// The caller said so.
+    /// The caller set `cancel`.
     #[error(
         "stopped before the first block was found; nothing was kept, so create-blockchain begins \
          anew"
     )]
     Cancelled,
-    /// The header's bits are no target.
+    /// The header's bits are not a valid target.
     #[error(transparent)]
     Bits(#[from] CompactError),
-    /// The system starts no thread for the search.
+    /// The system could not start any thread.
     #[error(
         "no thread could be started: raise the limit of processes (ulimit -u, or the container's \
          pids limit)"
     )]
     Threads,
-    /// All 2⁶⁴ nonces fail, which happens once in longer than the world stands.
+    /// All 2⁶⁴ nonces fail, which no search lasts long enough to find.
     #[error("no nonce makes this genesis valid: try again, with another time")]
     Exhausted,
 }
 
 /// Finds the nonce of `block`, a genesis with its bits set, on `threads` threads (at least one).
-/// Blocks until it is found or `cancel` is set; `progress` is told about ten times a second how
-/// many hashes were tried.
+/// Blocks until the nonce is found or `cancel` is set. Calls `progress` about ten times a second
+/// with the number of hashes tried.
 pub fn mine_genesis(
     mut block: Block,
     threads: usize,
@@ -68,13 +67,13 @@ pub fn mine_genesis(
                         return;
                     }
                     if let Some(nonce) = search.find(start..=start.saturating_add(CHUNK - 1)) {
-                        // Full when another thread was first: one nonce is enough.
+                        // The channel is full if another thread was first: one nonce is enough.
                         let _ = sender.try_send(nonce);
                         return;
                     }
                 }
             };
-            // Fewer threads find it too. Without any, the channel is closed at once.
+            // Fewer threads suffice. If none starts, the channel closes at once.
             started |= thread::Builder::new().spawn_scoped(scope, search).is_ok();
         }
         drop(sender);

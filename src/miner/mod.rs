@@ -207,15 +207,13 @@ impl MinerHandle {
         answer.await.map_err(|_| MineError::Stopped)?
     }
 
-    /// Rests because the body of a branch better than the tip came, and more of them may follow.
+    /// Pauses mining, since the body of a branch better than the tip came, and more may follow.
     ///
-    /// The rest lasts for 2 s or a fifth of the spacing, whichever is shorter, from the last call.
-    /// It ends early once the tip is the best header. Never blocks: a full queue drops the rest.
+    /// The pause lasts for 2 s or a fifth of the spacing, whichever is shorter, from the last call.
+    /// It ends early once the tip is the best header. Never blocks: a full queue drops the call.
     pub fn suspend(&self) {
         if self.commands.try_send(MinerCommand::Suspend).is_err() {
-            tracing::debug!(
-                "a rest of mining was left out: the miner has ended, or its queue is full"
-            );
+            tracing::debug!("mining was not paused: the miner has ended, or its queue is full");
         }
     }
 

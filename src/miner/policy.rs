@@ -1,10 +1,10 @@
-//! The decision when to mine: modes, the random wait for other owners' trades, and the rest while a
-//! better branch arrives. Time and randomness are arguments.
+//! Decides when to mine: by the mode, after a random wait for other owners' trades, and after a
+//! rest while a better branch arrives. Time and randomness are arguments.
 //!
 //! # Security
-//! Mining goes on upon the best connected tip, whatever peers claim and whatever headers they send.
-//! Only the body of a better branch makes it rest, for a moment: that body cost as much work as a
-//! block of ours. A miner who withholds bodies therefore stops nobody.
+//! The miner builds on the best connected tip, whatever chains and headers peers send. Only the
+//! body of a better branch makes it rest for a moment: that body cost as much work as a block of
+//! ours. A miner who withholds bodies therefore stops no other miner.
 
 use std::time::Duration;
 
@@ -13,23 +13,23 @@ use tokio::time::Instant;
 
 use crate::{chain::api::Template, primitives::MiningMode};
 
-/// The longest rest after the body of a better branch: the next one is fetched in that time.
+/// The longest rest after the body of a better branch. Sync fetches the next body in that time.
 const MAX_REST: Duration = Duration::from_secs(2);
-/// A rest is at most this part of the spacing, so that the bodies of a miner with a quarter of all
-/// work cost the others a twentieth of their time.
+/// The divisor of the spacing that bounds a rest. The bodies of a miner with a quarter of all work
+/// then cost the others at most a twentieth of their time.
 const REST_PART: u32 = 5;
-/// The longest wait for the clock before it is read again, since it may be set.
+/// The longest wait before the wall clock is read again, since it may have been set.
 const MAX_WAIT: Duration = Duration::from_secs(10);
-/// On a chain without spacing, how long others' trades may wait for one of several idle miners:
-/// long enough that one is usually first.
+/// The longest wait for others' trades on a chain without spacing: long enough that one of several
+/// idle miners is usually first.
 const WAIT_WITHOUT_SPACING: Duration = Duration::from_millis(500);
 
 /// The policy's verdict on a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// Nothing, until something changes.
+    /// Do not mine until something changes.
     Rest,
-    /// Nothing until then.
+    /// Do not mine before this time.
     Wait(Instant),
     Mine,
 }
@@ -39,7 +39,7 @@ pub(crate) enum Decision {
 pub(crate) struct Policy {
     pub(crate) mode: MiningMode,
     spacing: Duration,
-    /// Drawn when others' trades were first seen waiting on this tip.
+    /// The time to mine others' trades, drawn when they were first seen waiting on this tip.
     others_due: Option<Instant>,
     /// The end of the rest for a better branch.
     suspended: Option<Instant>,
@@ -50,18 +50,18 @@ impl Policy {
         Self { mode, spacing: Duration::from_millis(spacing_ms), others_due: None, suspended: None }
     }
 
-    /// The chain has another tip: waits begin anew.
+    /// Handles a change of the tip: waits begin anew.
     pub(crate) const fn tip_changed(&mut self) {
         self.others_due = None;
     }
 
-    /// The body of a branch better than the tip came: more of them may follow.
+    /// Handles the body of a branch better than the tip: more of them may follow.
     pub(crate) fn suspend(&mut self, now: Instant) {
         let rest = MAX_REST.min(self.spacing / REST_PART);
         self.suspended = now.checked_add(rest);
     }
 
-    /// The tip is the best header: no better branch is on its way.
+    /// Handles that the tip is the best header: there is no better branch.
     pub(crate) const fn caught_up(&mut self) {
         self.suspended = None;
     }
@@ -71,8 +71,8 @@ impl Policy {
         self.suspended.filter(|until| now < *until)
     }
 
-    /// Returns the decision for a template that no node would take at present, whoever asked for
-    /// it; `None` for any other.
+    /// Returns the decision for a template whose block no node would accept at present, even if a
+    /// user asked for it. `None` for any other template.
     pub(crate) fn hindered(template: &Template, now: Instant) -> Option<Decision> {
         if template.below_checkpoint {
             return Some(Decision::Rest);
@@ -168,7 +168,7 @@ mod tests {
             assert_eq!(policy.decide(&others, start, &mut rng), Decision::Wait(due), "drawn once");
             assert_eq!(policy.decide(&others, due, &mut rng), Decision::Mine);
             policy.tip_changed();
-            assert_ne!(policy.decide(&others, start, &mut rng), Decision::Wait(due), "drawn anew");
+            assert_ne!(policy.decide(&others, start, &mut rng), Decision::Wait(due), "redrawn");
             dues.push(due);
         }
         dues.dedup();
@@ -219,8 +219,8 @@ mod tests {
 
     #[test]
     fn a_miner_with_a_quarter_of_the_work_costs_the_others_a_twentieth_at_most() {
-        // He publishes the headers of all his blocks at once, and their bodies one by one, each
-        // when it disturbs most: never within the rest of the one before.
+        // The attacker publishes all headers at once, and the bodies one by one, each when it
+        // disturbs most: never within the rest of the one before.
         let mut rng = StdRng::seed_from_u64(7);
         let start = Instant::now();
         let (mut policy, mut now, mut rested) =

@@ -28,12 +28,12 @@ fn payee() -> Owner {
 }
 
 impl Node {
-    /// A node on a chain of easy blocks.
+    /// Starts a node on a chain of easy blocks.
     fn start(mode: MiningMode) -> Self {
         Self::start_at(mode, GENESIS_TIME + 1_000)
     }
 
-    /// The same at a time by its clock.
+    /// Starts a node on a chain of easy blocks, with its clock at `now`.
     fn start_at(mode: MiningMode, now: UnixMillis) -> Self {
         let store = Store::on_backend(InMemoryBackend::new(), &network(0), 16).unwrap();
         let options = ChainOptions { cache_mib: 16, threads: 1, nonce_seed: 0 };
@@ -89,7 +89,7 @@ async fn a_miner_whose_clock_is_behind_the_chain_sleeps_and_says_until_when() {
         std::time::Duration::from_millis(300),
         node.miner.mine_blocks(1, payee()),
     );
-    assert!(asked.await.is_err(), "nor does it mine what is asked for");
+    assert!(asked.await.is_err(), "a request is not served either");
     assert_eq!((node.miner.hashes(), node.miner.status().mining), (0, false));
     node.miner.set_mode(MiningMode::Off).await.unwrap();
     status.wait_for(|status| status.waits_until.is_none()).await.unwrap();
@@ -101,7 +101,7 @@ async fn a_solved_header_is_told_before_its_block_is_on_the_chain() {
     let hashes = node.miner.mine_blocks(1, payee()).await.unwrap();
     let header = node.solved.recv().await.unwrap();
     assert_eq!(header.hash(), hashes[0]);
-    // Without anybody to hear of it, mining goes on.
+    // Mining continues if no receiver for headers is left.
     drop(node.solved);
     assert_eq!(node.miner.mine_blocks(3, payee()).await.unwrap().len(), 3);
 }
@@ -151,7 +151,7 @@ async fn always_mines_until_it_is_turned_off() {
     node.miner.set_owner(None).await.unwrap();
     node.miner.set_mode(MiningMode::Always).await.unwrap();
     status.wait_for(|status| status.mode == MiningMode::Always).await.unwrap();
-    assert!(!node.miner.status().mining, "without an address nothing is mined");
+    assert!(!node.miner.status().mining, "without an owner nothing is mined");
 }
 
 #[tokio::test]

@@ -1,8 +1,7 @@
 //! Worker threads that search nonces for one job at a time.
 //!
 //! A change of job takes effect within one [`CHUNK`]. Each thread starts each job at a random
-//! nonce. Two threads, or two nodes of one owner, then search different nonces. A restart loses
-//! nothing.
+//! nonce, so that two threads, or two nodes of one owner, search different nonces.
 
 use std::{
     io,
@@ -59,7 +58,7 @@ impl Found {
     }
 }
 
-/// The worker threads. Dropping this ends them without waiting; [`Workers::stop`] waits.
+/// The worker threads. Dropping this value ends them without waiting; [`Workers::stop`] waits.
 #[derive(Debug)]
 pub(super) struct Workers {
     shared: Arc<Shared>,
@@ -133,8 +132,8 @@ impl Shared {
                 self.hashes.fetch_add(tried, Ordering::Relaxed);
                 if let Some(nonce) = found_at {
                     self.solved(epoch);
-                    // Full only when the miner's task has fallen hundreds of solutions behind: then
-                    // one more is no loss.
+                    // The channel is full only if the miner's task is hundreds of solutions behind.
+                    // Then one more is no loss.
                     let _ = found.try_send(Found { job: Arc::clone(&job), nonce });
                     break;
                 }
@@ -243,7 +242,7 @@ mod tests {
         tokio::task::spawn_blocking(move || workers.stop()).await.unwrap();
         drop(sender);
         while let Some(late) = found.recv().await {
-            assert_ne!(late.job.template.block.header.height, 0, "nobody solves the hopeless job");
+            assert_ne!(late.job.template.block.header.height, 0, "no thread solves this job");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Parses addresses from users, selects those worth dialing, and orders the node's own for others.
+//! Parses addresses from users, selects those worth dialing, and orders this node's own addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -14,7 +14,7 @@ use crate::{
 /// Bytes of a host's name: the limit of DNS.
 const MAX_NAME_BYTES: usize = 253;
 
-/// The reason for which a text is not an address to dial or to listen on.
+/// The reason why a text is not an address to dial or to listen on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AddressError {
     /// The text is not an address in any form.
@@ -74,7 +74,7 @@ pub(super) fn parse_listen(text: &str) -> Result<Multiaddr, AddressError> {
     Ok(address)
 }
 
-/// True if the node has the transport: a host, then TCP or QUIC, and nothing more.
+/// True if the node has the transport: a host, then TCP or QUIC, and no further part.
 pub(super) fn is_transport(address: &Multiaddr) -> bool {
     let mut parts = address.iter();
     let host = matches!(
@@ -145,7 +145,8 @@ pub(super) fn socket(address: &Multiaddr) -> Option<(SocketAddr, bool)> {
     }
 }
 
-/// True if the peer is reached through a relay. All else in the address is the relay's then.
+/// True if the peer is reached through a relay. All other parts of the address are then the
+/// relay's.
 pub(super) fn is_relayed(address: &Multiaddr) -> bool {
     address.iter().any(|part| matches!(part, Protocol::P2pCircuit))
 }
@@ -166,20 +167,20 @@ pub(super) fn through(relay_at: &Multiaddr, relay: &PeerId) -> Multiaddr {
     with_peer(relay_at, relay).with(Protocol::P2pCircuit)
 }
 
-/// Returns the address of the machine behind an end of a connection: of the peer, or of its relay.
-/// The far end of a relayed connection that the peer began has no address; the near end has the
+/// Returns the address of the machine at the far end of a connection: of the peer, or of its relay.
+/// If the peer opened a relayed connection, the far end has no address; the near end has the
 /// relay's.
 pub(super) fn far_end(remote: &Multiaddr, local: &Multiaddr) -> Multiaddr {
     without_peer(if is_relayed(local) { local } else { remote })
 }
 
-/// True if anybody could reach the address, as far as it shows: a public one. Those of documents
-/// and of providers count, since a machine in such a network has no others.
+/// True if the address looks reachable from anywhere: a public one. Addresses for documentation and
+/// of providers count, since a machine in such a network has no others.
 pub(super) fn is_far(address: &Multiaddr) -> bool {
     matches!(scope(address), Scope::Public | Scope::Documentation | Scope::Shared | Scope::Name)
 }
 
-/// True if the address is this machine's by its name.
+/// True if the address is the name `localhost`.
 pub(super) fn is_this_machine(address: &Multiaddr) -> bool {
     matches!(
         address.iter().next(),
@@ -189,7 +190,7 @@ pub(super) fn is_this_machine(address: &Multiaddr) -> bool {
 }
 
 /// True if the address is a loopback or private one: of this machine, or of its local network. A
-/// peer behind a relay is somewhere else, wherever its relay is.
+/// peer behind a relay is never nearby, wherever its relay is.
 pub(super) fn is_nearby(address: &Multiaddr) -> bool {
     !is_relayed(address)
         && ip(address).is_some_and(|ip| match ip {
@@ -198,7 +199,7 @@ pub(super) fn is_nearby(address: &Multiaddr) -> bool {
         })
 }
 
-/// The part of the world in which an address means one machine.
+/// The region in which an address means one machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
     /// This machine.
@@ -209,7 +210,7 @@ pub(super) enum Scope {
     Link,
     /// The network of one provider, or of an overlay: 100.64.0.0/10.
     Shared,
-    /// Networks for documents and measurements, which appear in test set-ups alone.
+    /// Networks for documentation and measurements, which appear only in test set-ups.
     Documentation,
     /// The internet.
     Public,
@@ -257,13 +258,14 @@ fn scope_v6(ip: Ipv6Addr) -> Scope {
 
 /// True if a told address may be dialed.
 ///
-/// Its teller is connected from addresses of the scopes `teller`. An address that is not public
-/// means another machine here than there, unless the teller is at such an address itself. Names are
-/// resolved only if they are a friend's own.
+/// The teller is connected from addresses of the scopes `teller`. An address that is not public
+/// means another machine here than at the teller, unless the teller is at such an address itself.
+/// Names are resolved only if they are a friend's own.
 ///
 /// # Security
-/// Otherwise a stranger could make this node connect to services of its own machine or network, or
-/// ask any name server.
+///
+/// A stranger could otherwise make this node connect to services of its own machine or network, or
+/// query any name server.
 pub(super) fn may_be_told(
     address: &Multiaddr,
     teller: &[Scope],
@@ -279,8 +281,8 @@ pub(super) fn may_be_told(
     there && is_dialable(address, private_only)
 }
 
-/// One machine to dial, for the counting of dials: an IPv4 address, an IPv6 network of 64 bits, or
-/// a name.
+/// One machine to dial, as the budgets of dials count it: an IPv4 address, an IPv6 network of 64
+/// bits, or a name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Target {
     Ip(IpAddr),
@@ -297,16 +299,15 @@ pub(super) fn target(address: &Multiaddr) -> Target {
     }
 }
 
-/// Returns the group of addresses of one operator to which an address belongs.
+/// Returns the group of an operator's addresses to which the address belongs.
 pub(super) fn network(address: &Multiaddr) -> IpAddr {
     ip(address).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), site_group)
 }
 
 /// True if an address from another peer is worth dialing.
 ///
-/// Unspecified and multicast addresses never are. IPv6 link-local addresses are not either, since
-/// they lose their interface on the wire. With `private_only`, no address that could be on the
-/// internet is, and no name.
+/// Unspecified, multicast and IPv6 link-local addresses are never dialed: link-local ones lose
+/// their interface on the wire. With `private_only`, neither public addresses nor names are dialed.
 pub(super) fn is_dialable(address: &Multiaddr, private_only: bool) -> bool {
     if !is_transport(&without_peer(address)) && split_relay(address).is_none() {
         return false;
@@ -336,8 +337,8 @@ fn is_private_v6(ip: Ipv6Addr) -> bool {
     ip.is_loopback() || ip.is_unique_local() || ip.to_ipv4_mapped().is_some_and(is_private_v4)
 }
 
-/// Returns the rank of an address among those to offer. The farthest reaching are first, and TCP is
-/// before QUIC.
+/// Returns the rank of an address among those to offer. Addresses with the widest reach come first,
+/// and TCP before QUIC.
 fn rank(address: &Multiaddr) -> (u8, bool) {
     let scope = match ip(address) {
         Some(IpAddr::V4(ip)) if ip.is_loopback() => 4,
@@ -352,10 +353,10 @@ fn rank(address: &Multiaddr) -> (u8, bool) {
 }
 
 /// Returns the node's addresses to offer to others: the external ones, then those it listens on.
-/// Without `near`, those that only its own network reaches are left out.
+/// Without `near`, addresses that only its own network reaches are left out.
 ///
-/// Unspecified and link-local addresses are left out. Loopback ones are offered only if there are
-/// no others.
+/// Unspecified and link-local addresses are never offered. Loopback ones are offered only if there
+/// are no others.
 pub(super) fn offered(
     listening: impl Iterator<Item = Multiaddr>,
     external: &[Multiaddr],
@@ -523,7 +524,7 @@ mod tests {
         assert_eq!(
             far,
             [multiaddr("/ip6/2001:db8::1/tcp/1")],
-            "private ones are told nobody there"
+            "private ones are not offered far away"
         );
     }
 

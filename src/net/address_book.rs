@@ -3,15 +3,16 @@
 //!
 //! | kind | origin | dialed |
 //! |---|---|---|
-//! | seed | the user gave an address, which may lack an id | for ever |
-//! | proven | the user gave it for a peer, or the peer's key was shown there | with back-off |
-//! | hint | somebody told it | once, then hours and days apart; see [`hints`] |
+//! | seed | the user gave an address, perhaps without an id | with back-off, for ever |
+//! | proven | the user gave it for a peer, or a connection to it showed the key | with back-off |
+//! | hint | a peer or mDNS told it | once, then less and less often; see [`hints`] |
 //!
 //! Seeds and proven addresses are dialed with exponential back-off and jitter while their peer is
-//! not connected. A failing peer is dropped in the end, unless it is a friend or the user's.
+//! not connected. A peer that keeps failing is dropped in the end, unless it is a friend or its
+//! address is the user's.
 //!
-//! The book keeps its own list of connected peers, and what each of them announced about itself.
-//! Their announcements become hints once they are gone.
+//! The book keeps its own list of connected peers, and the addresses that each of them announced.
+//! These addresses become hints once the peer is gone.
 
 mod hints;
 #[cfg(test)]
@@ -49,7 +50,8 @@ pub(super) struct BackOff {
 
 impl BackOff {
     /// Returns the back-off after a number of failures in a row. It doubles with each failure, and
-    /// is randomly up to a quarter longer, so that friends do not dial in step.
+    /// is randomly up to a quarter longer, so that two peers do not keep dialing each other at the
+    /// same time.
     fn after(self, failures: u32, random: &mut StdRng) -> Duration {
         let doubled =
             self.first.saturating_mul(1_u32.checked_shl(failures.min(30)).unwrap_or(u32::MAX));
@@ -66,7 +68,7 @@ impl BackOff {
 /// A peer with proven addresses.
 #[derive(Debug)]
 struct Known {
-    /// The addresses, the freshest last. True for those from the user.
+    /// The addresses, the freshest last. The flag is true for addresses from the user.
     addresses: Vec<(Multiaddr, bool)>,
     failures: u32,
     next: Instant,
@@ -79,7 +81,7 @@ impl Known {
     }
 
     /// Returns the back-off after the failures so far. It stays short for the user's addresses, and
-    /// for the first hour for a friend's.
+    /// for a friend's during the first hour.
     fn wait(&self, back_off: BackOff, is_friend: bool, random: &mut StdRng) -> Duration {
         if self.is_users() || (is_friend && self.failures <= PATIENT_FAILURES) {
             return back_off.after(self.failures, random);
@@ -105,7 +107,7 @@ struct Seed {
 #[derive(Debug)]
 struct Present {
     since: Instant,
-    /// Its own word about its addresses, with the origin of that word.
+    /// The addresses that it announced, with the origin of the announcement.
     announced: Option<(Vec<Multiaddr>, Word)>,
 }
 
@@ -117,14 +119,14 @@ pub(super) struct Word {
     account: Teller,
     /// The scopes of the addresses that the teller is connected from.
     scopes: Vec<Scope>,
-    /// True if the peer behind the address said so itself: on its connection, or with its
+    /// True if the peer behind the address told it itself: on its connection, or with its
     /// signature.
     own: bool,
 }
 
 impl Word {
-    /// Returns the word of a peer that is connected from these addresses. `own` is true if the peer
-    /// behind the told address signed it, or is the teller.
+    /// Returns the origin of an address that a peer told, which is connected from these addresses.
+    /// `own` is true if the peer behind the told address signed it, or is the teller.
     pub(super) fn of<'a>(
         teller: PeerId,
         from: impl Iterator<Item = &'a Multiaddr>,
@@ -140,14 +142,14 @@ impl Word {
         }
     }
 
-    /// Returns what a walk found. Its answers do not show who told an address, so `everybody` holds
-    /// the scopes of all peers that may have.
+    /// Returns the origin of an address that a walk found. Kademlia's answers do not show the
+    /// teller, so `everybody` holds the scopes of all peers that it may be.
     pub(super) const fn of_walk(everybody: Vec<Scope>) -> Self {
         Self { teller: None, account: Teller::Walk, scopes: everybody, own: false }
     }
 
-    /// Returns the announcement of a machine by mDNS. The library replaces the host of a record by
-    /// the sender's, so that the teller is always there.
+    /// Returns the origin of a machine's announcement by mDNS. The library replaces the host of a
+    /// record by the sender's, so the teller is always at the announced address.
     pub(super) fn of_nearby(address: &Multiaddr, machine: IpAddr) -> Self {
         let scopes = vec![scope(address)];
         Self { teller: None, account: Teller::Nearby(machine), scopes, own: false }
@@ -161,7 +163,7 @@ pub(super) enum Dial {
     Peer(PeerId, Vec<Multiaddr>),
     /// An address from the user.
     Seed(Multiaddr),
-    /// A peer at an address that somebody told.
+    /// A peer at a told address.
     Hint(PeerId, Multiaddr),
 }
 
@@ -203,8 +205,8 @@ impl AddressBook {
         }
     }
 
-    /// Adds an address from the user. It is dialed even if it is public and `private_only` is set,
-    /// and is never forgotten.
+    /// Adds an address from the user. It is never forgotten, and it is dialed even if it is public
+    /// and `private_only` is set.
     pub(super) fn add_seed(&mut self, address: Multiaddr, now: Instant) {
         if self.seeds.len() >= MAX_SEEDS || self.seeds.iter().any(|seed| seed.address == address) {
             return;
@@ -295,8 +297,8 @@ impl AddressBook {
             || (keeps && self.peers.len() < MAX_KNOWN_PEERS)
     }
 
-    /// Adds an address that somebody told, if it may be dialed and its teller has a budget left.
-    /// Returns true if it is new.
+    /// Adds a told address, if it may be dialed and its teller has a budget left. Returns true if
+    /// it is new.
     pub(super) fn add_hint(
         &mut self,
         peer: PeerId,
@@ -329,8 +331,7 @@ impl AddressBook {
         self.hints.add(class, (peer, &address), account, first, now)
     }
 
-    /// Records what a connected peer announced about itself. The addresses become hints once it is
-    /// gone.
+    /// Records the addresses that a connected peer announced. They become hints once it is gone.
     pub(super) fn announced(&mut self, peer: &PeerId, addresses: &[Multiaddr], word: Word) {
         if let Some(present) = self.present.get_mut(peer) {
             let addresses = addresses.iter().take(MAX_KNOWN_ADDRESSES).map(without_peer).collect();
@@ -345,7 +346,7 @@ impl AddressBook {
 
     /// Returns the entries to dial now, among those that are not connected. Each counts as being
     /// dialed until [`AddressBook::connected`] or [`AddressBook::failed`]. With `enough`, enough
-    /// peers are connected, and told addresses of strangers wait.
+    /// peers are connected, and only friends' hints are dialed.
     pub(super) fn due(
         &mut self,
         now: Instant,
@@ -441,7 +442,7 @@ impl AddressBook {
         self.peers.get(peer).is_some_and(Known::is_users)
     }
 
-    /// Returns any friend who is not connected.
+    /// Returns a random friend who is not connected.
     pub(super) fn absent_friend(&mut self) -> Option<PeerId> {
         let Self { peers, present, trust, random, .. } = self;
         let away: Vec<PeerId> = peers
@@ -452,8 +453,8 @@ impl AddressBook {
         away.get(random.random_range(0..away.len().max(1))).copied()
     }
 
-    /// Returns the addresses at which a peer may be reached without a relay: proven ones, and what
-    /// it announced or somebody told.
+    /// Returns the addresses at which a peer may be reached without a relay: proven ones, and those
+    /// that it announced.
     pub(super) fn direct(&self, peer: &PeerId) -> Vec<Multiaddr> {
         let known = self.peers.get(peer).map_or(&[][..], |known| &known.addresses);
         let announced = self.present.get(peer).and_then(|present| present.announced.as_ref());
@@ -472,8 +473,8 @@ impl AddressBook {
         all
     }
 
-    /// Removes a proven address of the peer at which another peer answered. One from the user
-    /// stays.
+    /// Removes a proven address of the peer at which another peer answered. An address from the
+    /// user stays.
     pub(super) fn forget_address(&mut self, peer: &PeerId, address: &Multiaddr) {
         let address = without_peer(address);
         if let Some(known) = self.peers.get_mut(peer) {
@@ -521,8 +522,9 @@ impl AddressBook {
         self.shut.insert(*peer, until);
     }
 
-    /// Makes everything due that does not rest on strangers' words: the user's addresses, proven
-    /// ones and friends' hints. The machine slept, or its network has changed.
+    /// Makes everything due that does not come from strangers: the user's addresses, proven ones,
+    /// and hints of friends and of the local network. The machine slept, or its network has
+    /// changed.
     pub(super) fn wake(&mut self, now: Instant) {
         for seed in &mut self.seeds {
             (seed.failures, seed.next) = (0, now);

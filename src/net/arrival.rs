@@ -1,7 +1,8 @@
 //! The bytes of an answer while they arrive.
 //!
-//! The codec reads an answer into an [`Arrival`], which the network shares. So the network sees
-//! that a slow answer goes on, and what arrived is not lost when the rest does not come.
+//! The codec reads an answer into an [`Arrival`], which it shares with the network. The network
+//! thus sees that a slow answer still arrives, and keeps the bytes so far if the rest does not
+//! come.
 
 use std::{
     io,
@@ -14,10 +15,10 @@ use tokio::time::timeout;
 use super::limits::ANSWER_TIME;
 use crate::wire::CodecError;
 
-/// Bytes that one read takes at most.
+/// The maximum size of one read, in bytes.
 const CHUNK: usize = 64 * 1024;
 
-/// What has arrived of one answer. Clones share it.
+/// The bytes of one answer that have arrived. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Arrival(Arc<Mutex<Vec<u8>>>);
 
@@ -40,7 +41,8 @@ impl Arrival {
     /// `limit`.
     ///
     /// # Errors
-    /// If the stream breaks, or brings no byte for [`ANSWER_TIME`]. The bytes so far can be taken.
+    /// Fails if the stream breaks, or brings no byte for [`ANSWER_TIME`]. The bytes so far can be
+    /// taken.
     pub(super) async fn read<T>(
         &self,
         io: &mut T,

@@ -46,14 +46,14 @@ use crate::{
     wire::{Protocol, Topic, alive_topic, gossip_id},
 };
 
-/// All protocols. Those that refuse connections come first, so that the others set nothing up for
+/// All protocols. Those that refuse connections come first, so that the others allocate nothing for
 /// a refused connection.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     pub(super) gate: Gate,
     pub(super) dial_gate: DialGate,
     pub(super) limits: connection_limits::Behaviour,
-    /// The last line of defence, should all other bounds fail.
+    /// The last resort, should all other bounds fail.
     pub(super) memory: memory_connection_limits::Behaviour,
     pub(super) identify: Identify,
     pub(super) ping: ping::Behaviour,
@@ -130,12 +130,12 @@ fn stream_protocol(name: String) -> Result<StreamProtocol, NetError> {
         .map_err(|error| NetError::Setup { part: "a protocol name", reason: error.to_string() })
 }
 
-/// Returns the time-out of a request. It is the same at both ends: otherwise the far end's time-out
-/// would look like a broken stream here.
+/// Returns the time-out of a request. Both ends use the same: a shorter one at the far end would
+/// look like a broken stream here.
 pub(super) const fn request_timeout(protocol: Protocol) -> Duration {
     match protocol {
         Protocol::Hello | Protocol::Friends | Protocol::Chat => Duration::from_secs(10),
-        // The largest answer over the slowest line. An answer that stands still ends before it.
+        // The largest answer takes as long over the slowest line. A stalled answer ends earlier.
         Protocol::Sync => Duration::from_mins(5),
     }
 }
@@ -200,7 +200,7 @@ impl Behaviour {
         })
     }
 
-    /// True if gossipsub drops all that the peer sends, because of its score.
+    /// True if gossipsub drops all messages of the peer, because of its score.
     pub(super) fn is_graylisted(&self, peer: &libp2p::PeerId) -> bool {
         self.gossip.peer_score(peer).is_some_and(|score| score < gossip_score::GRAYLIST_THRESHOLD)
     }
@@ -218,7 +218,7 @@ impl Behaviour {
     }
 }
 
-/// Starts mDNS. A machine that has no room for its thread runs without.
+/// Starts mDNS. If its thread cannot start, the node runs without mDNS.
 fn local_discovery(me: libp2p::PeerId) -> Option<Nearby> {
     Nearby::start(me)
         .inspect_err(|error| tracing::debug!(%error, "no discovery on the local network"))
@@ -233,8 +233,8 @@ fn identify_settings(keypair: &identity::Keypair) -> identify::Config {
         .with_cache_size(0)
 }
 
-/// Returns the limits of the relay. It serves friends alone: a friend reserves, and a friend calls.
-/// The level counts at the time of the request.
+/// Returns the limits of the relay. It serves only friends: both the reserving peer and the calling
+/// peer must be friends at the time of the request.
 fn relay_settings(trust: &Trust) -> relay::Config {
     let friends = || {
         let trust = trust.clone();
@@ -270,8 +270,8 @@ fn kademlia(me: libp2p::PeerId, names: &Names) -> kad::Behaviour<kad::store::Mem
         .set_replication_interval(None)
         .set_publication_interval(None)
         .set_provider_publication_interval(None)
-        // A peer gets one request of each search, and few searches run at once. So Kademlia's
-        // streams fit into those that a peer allows a stranger.
+        // A peer gets one request of each search, and few searches run at once. Kademlia's streams
+        // thus fit into those that a peer allows a stranger.
         .set_parallelism(KAD_PARALLELISM)
         .set_query_timeout(Duration::from_secs(20));
     let mut kad = kad::Behaviour::with_config(me, kad::store::MemoryStore::new(me), settings);
@@ -281,7 +281,7 @@ fn kademlia(me: libp2p::PeerId, names: &Names) -> kad::Behaviour<kad::store::Mem
     kad
 }
 
-/// Returns the id of a gossip message. It does not depend on who published or forwarded it.
+/// Returns the id of a gossip message, which is the same whoever published or forwarded it.
 pub(super) fn message_id(topic: &TopicHash, payload: &[u8]) -> [u8; 20] {
     gossip_id(topic.as_str(), payload)
 }
@@ -295,11 +295,11 @@ fn gossip(
     let settings = gossipsub::ConfigBuilder::default()
         .message_id_fn(|message| message_id(&message.topic, &message.data).to_vec().into())
         // Payloads prove themselves by a signature or by proof of work, so gossipsub's own
-        // signature has no meaning here. It would name the publisher to everybody. So this node
-        // publishes without one, and accepts messages of others with or without a signature.
+        // signature is needless, and would reveal the publisher. This node publishes without one,
+        // and accepts messages of others with or without it.
         .validation_mode(gossipsub::ValidationMode::Permissive)
         .validate_messages()
-        // Anybody can publish an unsigned message with this node's id as its source, and honest
+        // Any peer can publish an unsigned message with this node's id as its source, and honest
         // peers forward it. Without this setting gossipsub would lower the score of those peers.
         .allow_self_origin(true)
         .max_transmit_size(config.max_gossip_frame)
@@ -315,7 +315,7 @@ fn gossip(
         .connection_handler_queue_len(GOSSIP_SEND_QUEUE)
         .build()
         .map_err(|error| failed(error.to_string()))?;
-    // Subscriptions of peers to other topics are neither stored nor measured.
+    // Subscriptions of peers to other topics are neither stored nor counted.
     let known: HashSet<TopicHash> = names.all_topics().cloned().collect();
     let measured =
         gossipsub::MetricsConfig { max_never_subscribed_topics: 0, ..Default::default() };

@@ -1,8 +1,8 @@
 //! Frames requests and responses: one CBOR message, then the end of the stream.
 //!
-//! A message that does not decode is returned as a value, not as an I/O error. libp2p reports
-//! nothing about a request that it could not read, and the node must learn which peer sent garbage.
-//! The codec runs in the connection's task, so that the swarm task does not decode megabytes.
+//! A message that does not decode is returned as a value, not as an I/O error: libp2p does not
+//! report requests that it could not read, and the node must learn which peer sent garbage. The
+//! codec runs in the connection's task, so that the swarm task does not decode megabytes.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ use crate::{
 pub(super) enum Frame<T> {
     /// A message to send, encoded and within its limits.
     Outgoing(Vec<u8>),
-    /// A request to send, and the place for its answer.
+    /// A request to send, with the buffer for its answer.
     Asking(Vec<u8>, Arrival),
     /// A received message, decoded if that was possible.
     Incoming { size: usize, message: Result<T, CodecError> },
@@ -47,7 +47,7 @@ pub(super) struct WireCodec {
     /// Permits for reading large requests, shared by all connections and protocols.
     pub(super) large: Arc<Semaphore>,
     pub(super) metrics: NetMetrics,
-    /// The place for the answer to this node's request. libp2p clones the codec for each stream.
+    /// The buffer for the answer to this node's request. libp2p clones the codec for each stream.
     pub(super) arrival: Arrival,
 }
 
@@ -72,10 +72,10 @@ impl WireCodec {
         let (Frame::Outgoing(bytes) | Frame::Asking(bytes, _)) = frame else {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                "a received message is not sent on",
+                "a received message cannot be sent",
             ));
         };
-        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the far end does not read");
+        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the peer does not read");
         timeout(time_for(bytes.len()), io.write_all(&bytes)).await.map_err(late)??;
         self.metrics.message(self.protocol.code(), "outbound", bytes.len());
         Ok(())
@@ -88,8 +88,8 @@ impl WireCodec {
     {
         let read = match read_message(&mut *io, limit.min(SMALL_REQUEST), Vec::new()).await? {
             Err((head, _)) if limit > SMALL_REQUEST => {
-                // The permit is held while the request is read. So peers that begin many requests
-                // and finish none cannot fill the memory.
+                // The permit is held while the request is read. Peers that begin many requests and
+                // finish none thus cannot fill the memory.
                 let _permit = self.large.try_acquire().map_err(io::Error::other)?;
                 read_message(&mut *io, limit, head).await?
             }
@@ -104,7 +104,7 @@ impl WireCodec {
     }
 }
 
-/// Returns the time in which a message of this size must have passed.
+/// Returns the maximum time in which a message of this size must pass.
 fn time_for(size: usize) -> Duration {
     let size = u64::try_from(size).unwrap_or(u64::MAX);
     ANSWER_TIME.saturating_add(Duration::from_secs(size / SLOWEST_RATE))

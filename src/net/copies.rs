@@ -1,12 +1,12 @@
-//! Notices another node with this node's identity: a copy of the data folder that runs too.
+//! Detects another running node with this node's identity: a copy of the data folder.
 //!
 //! libp2p refuses each connection between the two, since both ends have one key. The refusal is the
-//! proof, because nobody else can answer for the key. Yet a node that dials itself, through a
-//! router or a forwarded port, sees the same refusal at both ends. So refusals are counted for a
-//! moment: as many outgoing as incoming ones prove nothing.
+//! proof, because no other peer can hold the key. Yet a node that dials itself, through a router or
+//! a forwarded port, sees the same refusal at both ends. Refusals are therefore counted for a
+//! moment: equal numbers of outgoing and incoming ones prove nothing.
 //!
-//! mDNS of another machine that claims this node's identity proves nothing either. It is a reason
-//! to dial that machine.
+//! An mDNS record of another machine with this node's identity proves nothing either. It is a
+//! reason to dial that machine.
 
 use std::{
     collections::BTreeMap,
@@ -19,24 +19,25 @@ use std::{
 
 use libp2p::Multiaddr;
 
-/// The time without a further refusal after which refusals are counted. Both ends of a dial of
-/// oneself see it within milliseconds.
+/// The time without a further refusal after which refusals are counted. If a node dials itself,
+/// both ends see the refusal within milliseconds.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// The most addresses that wait to be dialed. Any machine of the local network can claim some.
+/// The maximum number of addresses that wait to be dialed. Any machine of the local network can
+/// claim some.
 const MAX_CLAIMS: usize = 8;
 
-/// The most dials of a claimed address whose refusals prove nothing.
+/// The maximum number of dials of a claimed address whose refusals prove nothing.
 const MAX_DIALS: u32 = 6;
 
-/// The longest wait before a dial. It is random, so that two copies do not dial each other at once
-/// again and again.
+/// The longest wait before a dial. It is random, so that two copies do not keep dialing each other
+/// at the same time.
 const LONGEST_WAIT_MS: u64 = 8_000;
 
 /// The shortest wait before a dial.
 const SHORTEST_WAIT_MS: u64 = 200;
 
-/// The end of a connection at which it was refused.
+/// The end of a connection that saw the refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Dialer,
@@ -44,8 +45,8 @@ pub(super) enum End {
 }
 
 /// The number of callers with this node's own identity, counted as soon as they have proved it. The
-/// caller notices the same at its end, and often closes the connection before this end is ready: it
-/// then fails here as any other.
+/// caller often closes the connection before this end is ready: the connection then fails here like
+/// any other.
 #[derive(Debug, Clone, Default)]
 pub(super) struct OwnCalls(Arc<AtomicU32>);
 
@@ -54,7 +55,7 @@ impl OwnCalls {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes one call away. False if there was none.
+    /// Takes one call away. Returns false if there was none.
     pub(super) fn take(&self) -> bool {
         let less = |calls: u32| calls.checked_sub(1);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
@@ -70,7 +71,7 @@ struct Claim {
     dialed: bool,
 }
 
-/// The refused connections of the last moments, and the addresses to dial.
+/// The recently refused connections, and the addresses to dial.
 #[derive(Debug, Default)]
 pub(super) struct Copies {
     claims: BTreeMap<Multiaddr, Claim>,
@@ -103,7 +104,7 @@ impl Copies {
         Some(address.clone())
     }
 
-    /// Gives a claimed address up: nobody answers there, or somebody else does.
+    /// Drops a claimed address at which no peer answers, or another peer does.
     pub(super) fn unfounded(&mut self, address: &Multiaddr) {
         self.claims.remove(address);
     }

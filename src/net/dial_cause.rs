@@ -4,8 +4,8 @@ use std::{error::Error, io};
 
 use libp2p::{core::transport::timeout::TransportTimeoutError, dns, quic, swarm::DialError};
 
-/// A transport's error that shows itself as the source. `Either`, in which libp2p nests the errors
-/// of transports, shows only the source of the error that it holds.
+/// A transport's error that is its own source. libp2p nests the errors of transports in `Either`,
+/// which shows only the source of the error that it holds.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Shown<E: Error + 'static>(#[source] pub(super) E);
@@ -15,9 +15,9 @@ pub(super) struct Shown<E: Error + 'static>(#[source] pub(super) E);
 pub(crate) enum DialCause {
     /// The machine answers, but no program listens at the port.
     Refused,
-    /// Nothing came back in time.
+    /// There was no answer in time.
     TimedOut,
-    /// This machine has no way to the address, or may not use it.
+    /// This machine has no route to the address, or may not use it.
     NoRoute,
     /// The name has no address.
     NameNotFound,
@@ -27,7 +27,7 @@ pub(crate) enum DialCause {
     SameIdentity,
     /// The peer is banned, or friends hold all places.
     Denied,
-    /// Another fault, such as a program there that is no node.
+    /// Another fault, such as an answer of a program that is no node.
     Other,
 }
 
@@ -41,7 +41,7 @@ impl DialCause {
             DialError::Transport(errors) => {
                 let found = errors.iter().find_map(|(_, error)| Self::of_transport(error));
                 found.unwrap_or_else(|| {
-                    tracing::debug!(?errors, "a dial failed in a way that has no name here");
+                    tracing::debug!(?errors, "a dial failed for an unknown reason");
                     Self::Other
                 })
             }
@@ -49,7 +49,7 @@ impl DialCause {
         }
     }
 
-    /// Returns the kind that a transport's error shows, anywhere inside of it.
+    /// Returns the kind of a transport's error, found anywhere in its chain of sources.
     pub(super) fn of_transport(error: &(dyn Error + 'static)) -> Option<Self> {
         if error.is::<dns::ResolveError>() {
             return Some(Self::NameNotFound);
@@ -63,7 +63,7 @@ impl DialCause {
             return Some(Self::TimedOut);
         }
         if let Some(error) = error.downcast_ref::<io::Error>() {
-            // The source of an `io::Error` leaves out the error that it wraps.
+            // The source of an `io::Error` omits the error that it wraps.
             return match error.get_ref() {
                 Some(inner) => Self::of_transport(inner),
                 None => Self::of_kind(error.kind()),
@@ -90,7 +90,7 @@ impl DialCause {
 mod tests {
     use super::*;
 
-    /// Shows only the source of its error, as `Either` does.
+    /// An error that shows only its source, as `Either` does.
     #[derive(Debug, thiserror::Error)]
     #[error(transparent)]
     struct Hiding<E: Error + 'static>(E);

@@ -1,9 +1,10 @@
 //! The dial gate denies each dial that the swarm task did not start.
 //!
-//! libp2p's protocols dial peers by themselves: Kademlia those that an answer names, gossipsub
-//! those that a peer exchange names, request-response those that a request is for. The address book
-//! has no say in such dials. Here it has: the swarm task permits each dial that it starts. Circuits
-//! of relays, hole punching and dials back have permits of their own (`guest.rs`, `probe.rs`).
+//! libp2p's protocols dial peers by themselves: Kademlia dials those that an answer names,
+//! gossipsub those that a peer exchange names, request-response those that a request is for. Such
+//! dials would bypass the address book. The gate permits only dials that the swarm task started.
+//! Circuits of relays, hole punching and dials back have permits of their own (`guest.rs`,
+//! `probe.rs`).
 
 use std::{
     convert::Infallible,
@@ -27,13 +28,13 @@ pub(super) struct DialGate {
     permits: Permits,
 }
 
-/// The reason for which the gate denies a dial.
+/// The reason why the gate denies a dial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the address book did not choose this dial")]
 pub(super) struct NotChosen;
 
 impl DialGate {
-    /// Returns the gate that lets these dials pass.
+    /// Returns a gate that lets the permitted dials pass.
     pub(super) const fn new(permits: Permits) -> Self {
         Self { permits }
     }

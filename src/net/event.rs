@@ -36,7 +36,7 @@ pub(crate) enum NetEvent {
         /// The response, on the protocol of the request.
         result: Result<Response, RequestError>,
     },
-    /// More of an answer has arrived, which is not complete yet.
+    /// More bytes of an incomplete answer have arrived.
     ResponseGrows {
         /// The number that the node chose for the request.
         id: u64,
@@ -53,10 +53,10 @@ pub(crate) enum NetEvent {
     },
     /// A peer subscribed to a topic. Gossip on that topic reaches the peer from now on.
     Subscribed { peer: PeerId, topic: Topic },
-    /// An address of a peer was found by mDNS or through other peers. The network dials it by
-    /// itself. No handshake has yet proven that the peer is there.
+    /// An address of a peer was found by mDNS or through other peers. The network dials it without
+    /// a command. No handshake has yet proven that the peer is there.
     Discovered { peer: PeerId, address: String },
-    /// A peer broke a rule of the wire.
+    /// A peer broke a rule of the protocol.
     Misbehaved { peer: PeerId, offence: NetOffence, reason: String },
     /// A dial of an address from the user, or of a friend's, failed. The network tries again.
     DialFailed {
@@ -64,15 +64,15 @@ pub(crate) enum NetEvent {
         /// The peer that should be there, if it is known.
         peer: Option<PeerId>,
         cause: DialCause,
-        /// The failure in the words of the system.
+        /// The failure in the words of the operating system.
         reason: String,
     },
-    /// How others reach this node has changed.
+    /// The ways in which others reach this node have changed.
     Reach(Box<ReachSnapshot>),
-    /// The way to a connected peer has changed.
+    /// The path to a connected peer has changed.
     PathChanged {
         peer: PeerId,
-        /// The peer that relays; none if the connection is direct.
+        /// The peer that relays; `None` if the connection is direct.
         relay: Option<PeerId>,
         /// The multiaddr of the far end, or of the relay.
         address: String,
@@ -87,28 +87,28 @@ pub(crate) enum NetEvent {
     Punched { peer: PeerId, direct: bool },
     /// Another node with this node's identity runs.
     CopySeen { address: String },
-    /// The machine slept, or its network has changed. The network dials everybody anew, and no peer
-    /// is to blame for what it did not send meanwhile.
+    /// The machine slept, or its network has changed. The network dials all known peers anew. No
+    /// peer is to blame for messages that it did not send meanwhile.
     Woke {
         /// The time for which the machine slept; zero if only its network has changed.
         away: Duration,
     },
 }
 
-/// The farthest way in which others reach this node.
+/// The widest way in which others reach this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ReachWay {
-    /// Nobody outside of this network reaches it.
+    /// No peer outside of this network reaches it.
     Nowhere,
     /// Friends relay for it.
     Relayed,
     /// The router maps a port to it.
     Mapped,
-    /// Others reach it: the user said so, or a friend has dialed it.
+    /// Others reach it directly: the user said so, or a friend has dialed it.
     Public,
 }
 
-/// How others reach this node.
+/// The ways in which others reach this node, and its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ReachSnapshot {
     pub(crate) way: ReachWay,
@@ -121,13 +121,13 @@ pub(crate) struct ReachSnapshot {
     /// True if this node relays for friends.
     pub(crate) relaying: bool,
     /// The state of a request for a mapped port: `asking`, `mapped`, `expired`, `none` if no router
-    /// answers, or `not_public`. None if ports are not mapped.
+    /// answers, or `not_public`. `None` if ports are not mapped.
     pub(crate) router: Option<&'static str>,
-    /// True if the node keeps to private addresses.
+    /// True if the node dials only private addresses.
     pub(crate) private_only: bool,
 }
 
-/// A rule of the wire that a peer broke.
+/// A rule of the protocol that a peer broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum NetOffence {
     /// The bytes of a request do not decode, or are not canonical.
@@ -140,7 +140,7 @@ pub(crate) enum NetOffence {
     ForeignTopic,
     /// A message has more bytes or more items than its type allows.
     Oversized,
-    /// The peer goes on long after its budget was used up.
+    /// The peer kept sending long after its budget was used up.
     Flooding,
 }
 
@@ -163,7 +163,7 @@ impl NetOffence {
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ReplyId(pub(super) u64);
 
-/// The name of a gossip message until its verdict.
+/// The name of a gossip message, valid until its verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct GossipId {
     /// The id by topic and payload.
@@ -178,7 +178,7 @@ impl fmt::Display for GossipId {
     }
 }
 
-/// The reason for which a request has no response.
+/// The reason why a request has no response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RequestError {
     #[error("not connected to {0}")]
@@ -233,7 +233,7 @@ impl RequestError {
     }
 }
 
-/// The reason for which the network did not accept a command. The command had no effect.
+/// The reason why the network did not accept a command. The command had no effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CommandError {
     /// A queue to or from the network is full. The caller may retry later.
@@ -246,7 +246,7 @@ pub(crate) enum CommandError {
     Unsendable(#[from] CodecError),
 }
 
-/// The reason for which an address from the user did not become a connection.
+/// The reason why an address from the user did not become a connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DialError {
     #[error(transparent)]
@@ -267,7 +267,7 @@ pub(crate) enum DialError {
     Command(#[from] CommandError),
 }
 
-/// The reason for which the network did not start.
+/// The reason why the network did not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NetError {
     #[error(transparent)]

@@ -1,8 +1,9 @@
-//! The gate decides which connections stand. It refuses banned peers and keys that are not ed25519,
-//! and gives every other peer a place.
+//! The gate decides which connections may stay. It refuses banned peers and keys that are not
+//! ed25519, and gives every other peer a place.
 //!
 //! It is the first behaviour in the struct, so that libp2p sets nothing up for refused connections.
-//! [`Places`] decides who gets a place and who loses one; the gate closes the connections of those.
+//! [`Places`] decides which peer gets a place and which loses one; the gate closes the connections
+//! of the latter.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -32,8 +33,8 @@ use crate::{
     primitives::PeerId,
 };
 
-/// The time between two connections to one peer in which both ends may have dialed without knowing
-/// of each other. A handshake takes some round trips.
+/// Two connections to one peer within this time are simultaneous: each end may have dialed without
+/// knowing of the other's dial. A handshake takes some round trips.
 const SIMULTANEOUS: Duration = Duration::from_secs(3);
 
 /// A behaviour that refuses and closes connections, and does nothing else.
@@ -46,20 +47,20 @@ pub(super) struct Gate {
     connections: HashMap<PeerId, Vec<Standing>>,
     /// Connections to close, of peers that lost their places.
     closing: VecDeque<(PeerId, ConnectionId)>,
-    /// Peers that lost their places, until the swarm task asks for them.
+    /// Peers that lost their places, until the swarm task takes them.
     evicted: Vec<PeerId>,
 }
 
-/// A connection that stands.
+/// An established connection.
 #[derive(Debug)]
 struct Standing {
     id: ConnectionId,
     since: Instant,
-    /// The address of the other end. None if it is behind a relay, or was dialed by name.
+    /// The address of the other end; `None` if it is behind a relay, or was dialed by name.
     ip: Option<IpAddr>,
 }
 
-/// The reason for which a connection is refused.
+/// The reason why a connection is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Denied {
     /// The node has banned the peer.
@@ -71,7 +72,7 @@ pub(super) enum Denied {
     /// Friends hold all places.
     #[error("{0} gets no place: friends hold them all")]
     NoPlace(PeerId),
-    /// The peer has as many connections as it may have.
+    /// The peer has the maximum number of connections.
     #[error("{0} is connected already")]
     Connected(PeerId),
     /// The peer has moved to another network. Its older connections are closed now.
@@ -91,8 +92,8 @@ impl Gate {
         }
     }
 
-    /// Refuses the peer from now on. Scores bound the number of bans; beyond twice their bound, any
-    /// other ban gives way.
+    /// Refuses the peer from now on. Scores bound the number of bans; beyond twice their bound, an
+    /// arbitrary ban is dropped.
     pub(super) fn ban(&mut self, peer: PeerId) {
         if self.banned.len() >= MAX_BANS.saturating_mul(2)
             && let Some(other) = self.banned.iter().next().copied()
@@ -110,7 +111,7 @@ impl Gate {
         self.banned.contains(peer)
     }
 
-    /// The places, for what is learnt about their holders.
+    /// Returns the places, for facts that are learnt about their holders.
     pub(super) fn places(&mut self) -> &mut Places {
         &mut self.places
     }
@@ -141,7 +142,7 @@ impl Gate {
         // A peer behind a relay counts among those at the relay's address.
         let remote = &far_end(remote, local);
         if is_nearby(remote) {
-            // Before the decision, since a friend gets a place of its own.
+            // The level is set before the decision, since a friend gets a place of its own.
             self.trust.met_nearby(peer);
         }
         if let Some(before) = self.connections.get(&peer) {
@@ -167,18 +168,18 @@ impl Gate {
         Ok(dummy::ConnectionHandler)
     }
 
-    /// True if a peer that dials has lost the connections that it had, since it has moved to
+    /// Returns true if a dialing peer has lost its earlier connections, since it has moved to
     /// another network. Closes them.
     ///
     /// A peer dials only while it believes that it has no connection, so both ends have to begin
-    /// anew: gossipsub tells its topics on the first of several connections alone, and requests
-    /// would go on to use the dead ones. Two ends that dial each other do so at about one time. Who
-    /// dials back to test an address comes from where it was.
+    /// anew: gossipsub sends its topics only on the first of several connections, and requests
+    /// would still use the dead ones. Two ends that dial each other do so at about the same time. A
+    /// peer that dials back to test an address comes from the address that it had.
     fn has_lost(&mut self, peer: PeerId, remote: &Multiaddr, now: Instant) -> bool {
         let Some(before) = self.connections.get(&peer) else { return false };
         let is_old = |one: &Standing| now.saturating_duration_since(one.since) >= SIMULTANEOUS;
         let moved = match ip_of(remote) {
-            // Through a relay: it cannot reach this node directly any more.
+            // Relayed: the peer cannot reach this node directly any more.
             None => true,
             Some(now_at) => {
                 let mut was_at = before.iter().filter_map(|one| one.ip).peekable();
@@ -189,7 +190,7 @@ impl Gate {
         if !moved || !before.iter().all(is_old) {
             return false;
         }
-        tracing::debug!(%peer, %remote, "a peer dials that has moved");
+        tracing::debug!(%peer, %remote, "a dialing peer has moved to another network");
         self.closing.extend(before.iter().map(|one| (peer, one.id)));
         true
     }
@@ -207,7 +208,7 @@ impl Gate {
     }
 }
 
-/// Returns the IP address in a multiaddr. None if it has a name in its place.
+/// Returns the IP address in a multiaddr; `None` if it has a name instead.
 pub(super) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     address.iter().find_map(|part| match part {
         Protocol::Ip4(address) => Some(IpAddr::V4(address)),
@@ -257,7 +258,7 @@ impl NetworkBehaviour for Gate {
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
             FromSwarm::ConnectionClosed(closed) => self.leave(closed.connection_id, closed.peer_id),
-            // Another behaviour has refused the connection after the gate let it in.
+            // Another behaviour refused the connection after the gate had let it in.
             FromSwarm::DialFailure(failed) => {
                 if let Some(peer) = failed.peer_id {
                     self.leave(failed.connection_id, peer);
@@ -412,7 +413,7 @@ mod tests {
             let peer = Identity::generate().peer_id();
             assert!(enter_at(&mut gate, first, peer, here, start));
             assert!(enter_at(&mut gate, second, peer, here, start + SIMULTANEOUS / 2));
-            // This node has not noticed anything: both connections look alive.
+            // The node has not detected the move: both connections look alive.
             assert!(!enter_at(&mut gate, third, peer, now_at, moved));
             let mut context = Context::from_waker(std::task::Waker::noop());
             for old in [first, second] {

@@ -1,14 +1,15 @@
-//! The gossip state that gossipsub leaves to its user, without sockets and without a clock.
+//! Gossip state that gossipsub leaves to its user. It has no sockets and no clock.
 //!
-//! - [`UnheardGossip`] stores what the node published before any peer subscribed.
+//! - [`UnheardGossip`] stores messages that the node published before any peer subscribed.
 //! - [`PendingVerdicts`] bounds the messages that wait for the node's verdict.
 //! - [`GossipLiveness`] detects peers whose gossip no longer arrives.
 //!
 //! Gossipsub can lose one direction of a connection for good without an error: a framing error
-//! closes the receiver's stream, and the sender goes on writing into it. So each node publishes a
-//! small probe on the topic `alive` at a fixed interval. Probes are never forwarded. A peer that is
-//! subscribed to `alive` sends probes itself, so a long silence of such a peer means that its
-//! gossip is lost. Peers that do not subscribe to `alive` (other programs) are not judged by it.
+//! closes the receiver's stream, and the sender goes on writing into it. Each node therefore
+//! publishes a small probe on the topic `alive` at a fixed interval. Probes are never forwarded. A
+//! peer that is subscribed to `alive` sends probes itself, so a long silence of such a peer means
+//! that its gossip is lost. Other programs need not subscribe to `alive`; their silence means
+//! nothing.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -99,7 +100,7 @@ impl Amount {
         Self { count: self.count.saturating_sub(1), bytes: self.bytes.saturating_sub(bytes) }
     }
 
-    /// True if this is at most one part in `share` of all that may wait.
+    /// True if this is at most the part `1 / share` of the limits on all messages.
     fn fits(self, share: usize) -> bool {
         let part = |limit: usize| limit.checked_div(share).unwrap_or(limit);
         self.count <= part(MAX_PENDING_VERDICTS) && self.bytes <= part(MAX_PENDING_BYTES)
@@ -120,14 +121,14 @@ struct Waiting {
 pub(super) struct PendingVerdicts {
     messages: HashMap<GossipId, Waiting>,
     per_peer: HashMap<PeerId, Amount>,
-    /// Those of peers that are no friends.
+    /// Messages of peers that are no friends.
     strangers: Amount,
     all: Amount,
 }
 
 impl PendingVerdicts {
-    /// Counts a message until its verdict. Returns false if the message would exceed a limit: in
-    /// all, for its peer, or for all peers that are no friends. `is_friends` is true if the peer
+    /// Counts a message until its verdict. Returns false if it would exceed the limit of all
+    /// messages, of its peer, or of all peers that are no friends. `is_friends` is true if the peer
     /// that forwarded it is a friend.
     pub(super) fn admit(
         &mut self,
@@ -152,8 +153,8 @@ impl PendingVerdicts {
         true
     }
 
-    /// Removes a message whose verdict is known, and returns its topic. Returns none if the message
-    /// has expired or had its verdict before.
+    /// Removes a message whose verdict is known, and returns its topic. Returns `None` if the
+    /// message has expired or had its verdict before.
     pub(super) fn decide(&mut self, message: &GossipId) -> Option<Topic> {
         let Waiting { topic, size, is_friends, .. } = self.messages.remove(message)?;
         self.all = self.all.without(size);
@@ -191,8 +192,8 @@ pub(super) struct LivenessTimes {
     pub(super) silence: Duration,
     /// A peer of this network is silent if it has no subscription for this long.
     pub(super) subscribe: Duration,
-    /// The least time between two reconnections of one peer. Each reconnection in a row that does
-    /// not help doubles it, up to 64 times the value.
+    /// The minimum time between two reconnections of one peer. It doubles with each reconnection in
+    /// a row that does not help, up to 64 times the value.
     pub(super) between_reconnections: Duration,
 }
 
@@ -202,8 +203,8 @@ struct PeerLiveness {
     same_network_since: Option<Instant>,
     /// True once the peer has subscribed to any topic of this network.
     subscribed: bool,
-    /// The time of the last message, or of the subscription to probes if that is later. None if the
-    /// peer is not subscribed to probes.
+    /// The time of the last message, or of the subscription to probes if that is later. `None` if
+    /// the peer is not subscribed to probes.
     silent_since: Option<Instant>,
 }
 
@@ -468,7 +469,7 @@ mod tests {
         liveness.connected(peer(1));
         liveness.subscribed_to_probes(&peer(1), now);
         assert!(liveness.silent(now + seconds(100), |_| true).is_empty());
-        assert!(liveness.silent(now + seconds(159), |_| false).is_empty(), "measured anew");
+        assert!(liveness.silent(now + seconds(159), |_| false).is_empty(), "starts again");
         assert_eq!(liveness.silent(now + seconds(160), |_| false), [peer(1)]);
     }
 }

@@ -7,12 +7,12 @@
 //! |---|---|
 //! | below 0 | the peer leaves the mesh and may not return |
 //! | below −20 | no message ids are exchanged with the peer |
-//! | below −60 | all that the peer sends is dropped, and nothing is published to it |
+//! | below −60 | all messages from the peer are dropped, and none are published to it |
 //!
 //! Deliveries do not count (P1 to P3). In a small group each message arrives first from the same
 //! few peers, and a peer with nothing to forward is honest. P7 and slow peers do not count either:
 //! the node has its own scores, and [`GossipLiveness`](super::gossip::GossipLiveness) reconnects
-//! slow peers. P5 mutes a peer that is over its budget, see [`MUTED_SCORE`].
+//! slow peers. P5 mutes a peer that is over its budget: see [`MUTED_SCORE`].
 
 use std::{
     collections::HashSet,
@@ -30,8 +30,8 @@ use super::limits::MAX_PEERS_PER_IP;
 const REJECT_WEIGHT: f64 = -10.0;
 /// Time after which one rejected message is forgotten.
 const REJECT_MEMORY: Duration = Duration::from_mins(10);
-/// Weight of the square of the peers at one IP address beyond [`MAX_PEERS_PER_IP`]. Eight more are
-/// graylisted, with all others at the address.
+/// Weight of the square of the number of peers at one IP address beyond [`MAX_PEERS_PER_IP`]. With
+/// eight more, all peers at the address are graylisted.
 const CROWD_WEIGHT: f64 = -1.0;
 /// Time for which gossipsub remembers the score of a disconnected peer, so that a reconnection does
 /// not clear it. This time is the only bound on the number of remembered peers, so it is short.
@@ -39,11 +39,11 @@ const SCORE_MEMORY: Duration = Duration::from_mins(1);
 
 /// Score below which message ids are no longer exchanged with a peer: two rejected messages.
 const GOSSIP_THRESHOLD: f64 = -20.0;
-/// Score below which gossipsub drops all that a peer sends: three rejected messages within 50 s.
+/// Score below which gossipsub drops all messages of a peer: three rejected messages within 50 s.
 pub(super) const GRAYLIST_THRESHOLD: f64 = -60.0;
 
-/// Score of a peer that is over its budget of gossip. All that it sends is dropped until then, and
-/// before its ids are remembered, so that the same message of another peer still arrives.
+/// Score of a peer that is over its budget of gossip. Gossipsub drops its messages before it
+/// remembers their ids, so that the same messages still arrive from other peers.
 pub(super) const MUTED_SCORE: f64 = -1_000.0;
 
 /// Returns the thresholds of the score, all at most 0.

@@ -1,9 +1,9 @@
-//! Deadlines for gossip that a peer begins and does not finish.
+//! Deadlines for gossip frames that a peer begins and does not finish.
 //!
-//! Gossipsub holds what it has of a frame for as long as the connection lasts: up to 1 MiB for each
+//! Gossipsub holds an incomplete frame for as long as the connection lasts: up to 1 MiB for each
 //! peer. [`Guarded`] wraps a connection's multiplexer, and [`Watched`] each of its streams. On the
-//! streams that the peer opened, they follow the negotiation. Once its outcome is gossipsub, they
-//! follow the frames. A frame that stands still, or that is slower than [`FRAME_RATE`], closes the
+//! streams that the peer opened, they follow the negotiation. If it agrees on gossipsub, they
+//! follow the frames. A frame that stalls, or that is slower than [`FRAME_RATE`], closes the
 //! connection. The bytes of unfinished frames count in the [`Pool`](super::pool::Pool).
 
 use std::{
@@ -26,19 +26,19 @@ use super::{
 
 /// The beginning of gossipsub's protocol names.
 const GOSSIPSUB: &[u8] = b"/meshsub/";
-/// Bytes of a message that are looked at.
+/// The number of a message's first bytes that are inspected.
 const HEAD: usize = GOSSIPSUB.len();
 /// The highest shift in a length of 64 bits, seven bits in each byte.
 const LAST_SHIFT: u32 = 63;
 
 /// True if an answer agrees to a protocol: it repeats the name. A refusal is `na`. A list of
-/// protocols, for which a peer may ask first, has the length of a name before each.
+/// protocols, which a peer may request first, has the length of a name before each.
 fn is_protocol(answer: &[u8]) -> bool {
     matches!(answer, [b'/', second, ..] if *second != b'/')
 }
 
 /// The boundaries of length-prefixed messages in a stream of bytes. Both the negotiation of a
-/// protocol and gossipsub use the same prefix: the length, seven bits in a byte, lowest first.
+/// protocol and gossipsub use the same prefix: the length, seven bits in a byte, lowest bits first.
 #[derive(Debug, Default)]
 struct Messages {
     length: u64,
@@ -67,7 +67,7 @@ impl Messages {
                 self.begun = self.begun.saturating_add(1);
                 let bits = u64::from(first & 0x7f);
                 self.length |= bits.checked_shl(self.shift).unwrap_or(0);
-                // A length that is too long is gossipsub's to refuse.
+                // Gossipsub refuses a length that is too long.
                 self.shift = self.shift.saturating_add(7).min(LAST_SHIFT);
                 if first & 0x80 == 0 {
                     self.in_body = true;
@@ -83,12 +83,12 @@ impl Messages {
     }
 }
 
-/// What is known of a stream that the peer opened.
+/// The state of a stream that the peer opened.
 #[derive(Debug)]
 enum Stage {
     /// The protocol is being negotiated.
     Negotiating {
-        /// Our side of it. The first message names the negotiation itself.
+        /// This end's messages. The first one names the negotiation protocol itself.
         ours: Messages,
         answers: usize,
     },
@@ -125,7 +125,7 @@ struct Watch {
 }
 
 impl Watch {
-    /// Records what a stream has of a frame: zero once the frame has ended.
+    /// Records the bytes of a stream's unfinished frame; zero once the frame has ended.
     fn unfinished(&mut self, stream: u64, bytes: usize) {
         let now = Instant::now();
         if bytes == 0 {
@@ -154,7 +154,7 @@ fn lock(watch: &Shared) -> MutexGuard<'_, Watch> {
     watch.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A connection whose gossip is watched.
+/// A connection whose gossip frames have deadlines.
 pub(super) struct Guarded<M> {
     inner: M,
     watch: Shared,
@@ -167,8 +167,8 @@ impl<M> Guarded<M> {
         Self { inner, watch: Arc::new(Mutex::new(watch)), timer: None }
     }
 
-    /// Returns an error if a frame is overdue, or if strangers hold too much. Otherwise the task is
-    /// woken when that may be so.
+    /// Returns an error if a frame is overdue, or if this connection was chosen to make room in the
+    /// pool. Otherwise the task is woken when that may be so.
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         loop {
             let watch = lock(&self.watch);
@@ -237,7 +237,7 @@ where
     }
 }
 
-/// A stream whose gossip is watched.
+/// A stream whose gossip frames have deadlines.
 pub(super) struct Watched<S> {
     inner: S,
     stage: Stage,
@@ -336,7 +336,7 @@ mod tests {
     use super::*;
     use crate::{net::pool::Pool, peers::Trust};
 
-    /// A message with its length in front.
+    /// Returns a message with its length in front.
     fn framed(body: &[u8]) -> Vec<u8> {
         let mut length = body.len();
         let mut bytes = Vec::new();

@@ -1,7 +1,7 @@
 //! Protocols that dial on behalf of this node: circuits of relays, and hole punching.
 //!
 //! The dial gate denies each dial that the address book did not choose. [`Guest`] wraps a protocol
-//! whose dials follow from a choice of the book, and permits those that obey its rules.
+//! whose dials follow from a choice of the book, and permits those that obey a [`Rule`].
 
 use std::{
     collections::HashMap,
@@ -34,7 +34,7 @@ pub(super) enum Rule {
     Relay,
     /// Addresses that a peer behind a relay told for hole punching: no private ones, and few.
     Punch,
-    /// The machine that asks whether it can be reached.
+    /// Back to the machine that asked for a test of its address.
     Back(Vec<std::net::IpAddr>),
 }
 
@@ -78,7 +78,8 @@ impl Permits {
         }
     }
 
-    /// True if the dial was permitted, and goes where it may go. It is permitted once.
+    /// Uses up the permit of a dial. Returns true if there was one, and the addresses obey its
+    /// rule.
     pub(super) fn take(&self, dial: ConnectionId, addresses: &[Multiaddr]) -> bool {
         self.table().remove(&dial).is_some_and(|rule| rule.allows(addresses))
     }
@@ -102,7 +103,7 @@ impl<B> Guest<B> {
         Self { inner, rule, permits, trust }
     }
 
-    /// True if the protocol may dial the peer. Strangers behind relays are not worth a hole.
+    /// True if the protocol may dial the peer. Hole punching is not tried for strangers.
     fn may_dial(&self, peer: Option<PeerId>) -> bool {
         let peer = peer.as_ref().and_then(from_libp2p);
         self.rule != Rule::Punch

@@ -1,6 +1,6 @@
 //! The node's handle to the swarm task. It is cloneable and hides the channels.
 //!
-//! Only the async functions wait, and each says for what.
+//! Only the async functions wait. Each doc says for what.
 
 use std::{sync::Arc, time::Duration};
 
@@ -38,16 +38,16 @@ pub(super) enum NetCommand {
 /// The origin of addresses that the node names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Told {
-    /// The user gave them: with a command, or with an invite. They are kept for ever.
+    /// The user gave them, with a command or with an invite. They are kept for ever.
     ByUser,
-    /// A connection to each succeeded in an earlier run, or they are a friend's.
+    /// A connection to each succeeded in an earlier run, or they are a friend's own addresses.
     Before,
-    /// The peer signed them, and this peer passed them on. It may be the peer itself.
+    /// The peer signed them, and this peer passed them on. It may be the same peer.
     By(PeerId),
 }
 
-/// A response or verdict that the node owes to the swarm task. The queue has a slot for each that
-/// the node can owe.
+/// A response or verdict that the node owes to the swarm task. The queue has a slot for each one
+/// that the node can owe.
 #[derive(Debug)]
 pub(super) enum NetAnswer {
     Respond {
@@ -55,7 +55,7 @@ pub(super) enum NetAnswer {
         protocol: Protocol,
         bytes: Vec<u8>,
     },
-    /// The node has no response that can be sent. The end of the stream shows this to the peer.
+    /// The node has no response that can be sent. The stream ends without one.
     Drop(ReplyId),
     Verdict {
         message: GossipId,
@@ -83,7 +83,7 @@ impl NetHandle {
     }
 
     /// Sends a request to a connected peer. On `Ok`, exactly one [`NetEvent::ResponseReceived`]
-    /// with this `id` follows in any case: this function reserves its slot in the queue of events.
+    /// with this `id` always follows: this function reserves its slot in the queue of events.
     ///
     /// # Errors
     /// [`CommandError::Busy`] if the node is far behind with its events.
@@ -109,8 +109,8 @@ impl NetHandle {
         Ok(())
     }
 
-    /// Answers a peer's request. A response on another protocol than the request's, or one that is
-    /// too late, is dropped.
+    /// Answers a peer's request. Drops a response that is too late, or that is on another protocol
+    /// than the request.
     ///
     /// # Errors
     /// [`CommandError::Unsendable`] if the response exceeds a limit. The peer then gets none.
@@ -126,7 +126,7 @@ impl NetHandle {
         }
     }
 
-    /// Decides the fate of a gossip message. A message without a verdict counts as ignored after
+    /// Gives the verdict on a gossip message. A message without a verdict counts as ignored after
     /// 28 s.
     pub(crate) fn verdict(&self, message: GossipId, verdict: Verdict) -> Result<(), CommandError> {
         self.answer(NetAnswer::Verdict { message, verdict })
@@ -162,20 +162,20 @@ impl NetHandle {
         self.command(NetCommand::Unban(peer))
     }
 
-    /// Tells the network that a peer has said a valid hello. A peer that does not within 20 s of
-    /// its connection is disconnected.
+    /// Reports that a peer sent a valid hello. A peer that does not within 20 s of its connection
+    /// is disconnected.
     pub(crate) fn greeted(&self, peer: PeerId) -> Result<(), CommandError> {
         self.command(NetCommand::Greeted(peer))
     }
 
-    /// Tells the network that a peer delivered something that we lacked. Such a peer keeps its
-    /// place longer, and does not share the budgets of its address.
+    /// Reports that a peer delivered something that this node lacked. Such a peer keeps its place
+    /// longer, and does not share the budgets of its address.
     pub(crate) fn useful(&self, peer: PeerId) -> Result<(), CommandError> {
         self.command(NetCommand::Useful(peer))
     }
 
     /// Adds addresses of a peer. The user's and earlier ones are dialed until the peer is
-    /// connected; others are hints, within the budget of who told them. Malformed addresses are
+    /// connected; others are hints, within the budget of their teller. Malformed addresses are
     /// skipped.
     pub(crate) fn add_known(
         &self,
@@ -212,7 +212,7 @@ impl NetHandle {
         answer.await.map_err(|_| CommandError::ShutDown)
     }
 
-    /// Sends what was published, closes all connections, and ends the swarm task. Waits for its
+    /// Sends all published messages, closes all connections, and ends the swarm task. Waits for its
     /// end.
     pub(crate) async fn shutdown(&self) {
         self.cancel.send_replace(true);

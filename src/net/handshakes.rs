@@ -1,10 +1,10 @@
 //! Bounds the handshakes in progress of peers that dial this node, and the time that a connection
 //! takes to close.
 //!
-//! A socket that says nothing costs its owner nothing, and nobody knows yet whose it is. So the
-//! node refuses no new one: when all slots are in use, the oldest handshake of the IP address with
-//! the most is given up. A peer that reads nothing more holds no connection open either: it is
-//! dropped soon after the node has closed it.
+//! A mute socket costs its owner nothing, and its owner is not known yet. The node therefore
+//! refuses no new one: when all slots are in use, it drops the oldest handshake of the IP address
+//! with the most. A peer that stops reading does not keep a connection open either: the connection
+//! is dropped soon after the node has closed it.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -38,12 +38,12 @@ type Connection = (PeerId, StreamMuxerBox);
 #[derive(Debug, Default)]
 struct Table {
     next: u64,
-    /// The IP address of each handshake, and its task once that waits.
+    /// The IP address of each handshake, and the waker of its task once it is polled.
     running: BTreeMap<u64, (Option<IpAddr>, Option<Waker>)>,
 }
 
 impl Table {
-    /// Adds a handshake. Gives up an older one if there are too many.
+    /// Adds a handshake. Drops an older one if there are too many.
     fn begin(&mut self, address: Option<IpAddr>) -> u64 {
         let mut counts: HashMap<Option<IpAddr>, usize> = HashMap::new();
         for (other, _) in self.running.values() {
@@ -71,7 +71,7 @@ impl Table {
         id
     }
 
-    /// Returns true if the handshake was not given up. Its task is woken when it is.
+    /// Returns true unless the handshake was dropped. Its task is woken when it is.
     fn waits(&mut self, id: u64, task: &Waker) -> bool {
         let Some((_, waker)) = self.running.get_mut(&id) else { return false };
         *waker = Some(task.clone());
@@ -116,7 +116,7 @@ pub(super) fn bounded(inner: Boxed<Connection>) -> Bounded {
 /// A connection during its handshake.
 pub(super) struct Handshake {
     inner: Pin<Box<dyn Future<Output = io::Result<Connection>> + Send>>,
-    /// None for a dial of this node's own, which is not bounded here.
+    /// The handshake's slot; `None` for a dial of this node, which is not bounded here.
     slot: Option<Slot>,
 }
 

@@ -1,14 +1,14 @@
-//! Identify, which tells a peer only addresses that mean something where the peer is, and which
-//! notes as candidates the addresses at which friends see this node.
+//! Identify sends a peer only addresses that are valid where the peer is. It records the addresses
+//! at which friends see this node as candidates.
 //!
-//! libp2p's identify tells every peer every address that the node listens on. So there are two of
-//! it here: one for peers at private addresses, and one for all others, which tells external
-//! addresses alone.
+//! libp2p's identify sends every listening address to every peer. This module therefore has two
+//! instances: one for peers at private addresses, and one for all others, which sends only external
+//! addresses.
 //!
-//! A candidate is an address outside of this network that a friend sees. It holds where the port is
-//! one that listens: on a connection that the peer dialed, or that left from a listening port. Most
-//! routers keep the port, so that the address with the listening port is a candidate too.
-//! [`super::probe`] confirms candidates, and hole punching offers them.
+//! A candidate is an address outside of this network at which a friend sees this node. It is valid
+//! if its port is one that listens: on a connection that the peer dialed, or that left from a
+//! listening port. Most routers keep the port, so the address with the listening port is a
+//! candidate too. [`super::probe`] confirms candidates, and hole punching offers them.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
@@ -35,7 +35,7 @@ use crate::peers::Trust;
 
 type Inner = identify::Behaviour;
 
-/// What is known of a connection.
+/// The state of a connection.
 #[derive(Debug)]
 struct Link {
     peer: PeerId,
@@ -47,7 +47,7 @@ struct Link {
     seen: Vec<Multiaddr>,
 }
 
-/// Identify for peers that are near, and for those that are far.
+/// The instance for near peers, and the instance for all others.
 pub(super) struct Identify {
     near: Inner,
     far: Inner,
@@ -59,7 +59,7 @@ pub(super) struct Identify {
 }
 
 impl Identify {
-    /// Creates both from the settings of one.
+    /// Makes both instances from the settings of one.
     pub(super) fn new(settings: &identify::Config, trust: Trust) -> Self {
         let far = settings.clone().with_hide_listen_addrs(true);
         Self {
@@ -82,7 +82,7 @@ impl Identify {
         self.links.values().flat_map(|link| link.seen.iter().cloned()).collect()
     }
 
-    /// Notes what a peer says about this node.
+    /// Records the address at which a peer sees this node.
     fn note(&mut self, event: &identify::Event) {
         let identify::Event::Received { connection_id, peer_id, info } = event else { return };
         let Some(link) = self.links.get_mut(connection_id) else { return };
@@ -98,7 +98,7 @@ impl Identify {
         link.seen = seen;
     }
 
-    /// Names the connection that an event is for, since only that kind of handler takes it.
+    /// Addresses an event to one connection, since the two kinds of handler differ.
     fn to_one(
         &self,
         event: ToSwarm<identify::Event, THandlerInEvent<Inner>>,
@@ -117,15 +117,15 @@ impl Identify {
                 let handler = NotifyHandler::One(id);
                 Some(ToSwarm::NotifyHandler { peer_id, handler, event: wrap(event) })
             }
-            // What a peer sees is judged here.
+            // `note` decides about candidates.
             ToSwarm::NewExternalAddrCandidate(_) => None,
             other => Some(other.map_in(wrap)),
         }
     }
 }
 
-/// Returns an address over TCP with a port at which this node listens, if its own is none of them.
-/// QUIC always leaves from the port that listens.
+/// Returns the address with a TCP port at which this node listens, if its own port is not one. QUIC
+/// always leaves from the listening port.
 fn with_listening_port(address: &Multiaddr, listening: &BTreeSet<Multiaddr>) -> Option<Multiaddr> {
     let (seen, false) = socket(address)? else { return None };
     let of_tcp = |address| socket(address).filter(|(_, udp)| !udp).map(|(socket, _)| socket);

@@ -3,7 +3,7 @@
 //!
 //! Friends know the node by this key. It authenticates connections (Noise), and signs the profile
 //! and chat lines. It holds no coins. The file is written once and never changed. A node that loses
-//! it gets a new identity.
+//! the file gets a new identity.
 
 use std::{
     fmt, fs, io,
@@ -30,7 +30,7 @@ pub(crate) struct Identity {
     peer: PeerId,
 }
 
-/// The reason for which no identity could be loaded or created.
+/// The reason why no identity could be loaded or created.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IdentityError {
     /// The file could not be read or written.
@@ -93,7 +93,7 @@ impl Identity {
     /// Loads the identity in `path`. Makes a file private that others may read.
     pub(crate) fn load(path: &Path) -> Result<Self, IdentityError> {
         let malformed = |reason: String| IdentityError::Malformed { path: path.to_owned(), reason };
-        // An identity on a disk that is missing is not a missing identity.
+        // A disk that is not mounted must not look like a missing identity.
         let bytes = real_place(path).and_then(fs::read).map_err(failed("read", path))?;
         let bytes = Zeroizing::new(bytes);
         if bytes.len() != FILE_BYTES {
@@ -131,7 +131,7 @@ impl Identity {
         Signature(bytes.try_into().unwrap_or([0; 64]))
     }
 
-    /// Agrees on a secret with the holder of a key of X25519, to open a sealed line.
+    /// Agrees on a secret with the holder of an X25519 key, to open a sealed line.
     #[must_use]
     pub(crate) fn agree(&self, theirs: &[u8; 32]) -> Secret {
         let own = self.keypair.clone().try_into_ed25519().ok();
@@ -164,7 +164,7 @@ fn narrow_mode(path: &Path) {
             tracing::warn!(path = %path.display(), "the identity file was readable by others; it \
                  is private now");
         }
-        // The disk is read-only, or the file is another user's: it serves all the same.
+        // The disk is read-only, or the file is another user's: the identity is used all the same.
         Err(cause) => {
             tracing::warn!(path = %path.display(), %cause, "the identity file is readable by \
                  others");

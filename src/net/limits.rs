@@ -10,17 +10,17 @@ use crate::{peers::MAX_CONNECTED, wire::limits::MAX_GOSSIP_BYTES};
 pub(super) const EVENT_QUEUE: usize = 2_048;
 /// Capacity of the queue of commands from the node.
 pub(super) const COMMAND_QUEUE: usize = 1_024;
-/// Capacity of the queue of responses and verdicts from the node. There is one slot for each
-/// response and verdict that the node can owe, so that none is lost.
+/// Capacity of the queue of responses and verdicts from the node. It has one slot for each response
+/// and verdict that the node can owe, so that none is lost.
 pub(super) const ANSWER_QUEUE: usize = MAX_INBOUND + MAX_PENDING_VERDICTS;
 
 /// Requests in flight to one peer, on all protocols. A peer allows a stranger
 /// [`STRANGER_STREAMS`] streams, and both ends send requests.
 pub(super) const MAX_IN_FLIGHT_PER_PEER: usize = 10;
-/// Requests of these on `sync`: four for bodies and four for headers. The rest is kept for the
-/// other protocols: a line or a hello does not wait behind blocks.
+/// Requests of these on `sync`: four for bodies and four for headers. The rest is for the other
+/// protocols, so that a line or a hello does not wait behind blocks.
 pub(super) const MAX_SYNC_IN_FLIGHT: usize = 8;
-/// Requests to one peer that wait until fewer are in flight. A request to a peer with more fails.
+/// Requests to one peer that wait until fewer are in flight. A further request fails.
 pub(super) const MAX_WAITING_PER_PEER: usize = 256;
 /// Streams of one protocol on one connection, both ways: 10 of each end, and 8 to spare.
 pub(super) const MAX_STREAMS: usize = 2 * MAX_IN_FLIGHT_PER_PEER + 8;
@@ -32,12 +32,12 @@ pub(super) const MAX_INBOUND: usize = 512;
 /// Requests of one peer that wait for the node's response: the 10 that an honest peer keeps in
 /// flight, and as many again.
 pub(super) const MAX_INBOUND_PER_PEER: usize = 2 * MAX_IN_FLIGHT_PER_PEER;
-/// Requests of all peers that are no friends, of those that wait for the node's response. The rest
-/// of [`MAX_INBOUND`] is for friends.
+/// Requests that wait for the node's response, of all peers that are no friends. The rest of
+/// [`MAX_INBOUND`] is for friends.
 pub(super) const MAX_INBOUND_STRANGERS: usize = 384;
 /// Bytes of all requests that wait for the node's response, as received: 16 MiB.
 pub(super) const MAX_INBOUND_BYTES: usize = 16 << 20;
-/// Bytes of those that are of no friends: 12 MiB.
+/// Bytes of such requests of peers that are no friends: 12 MiB.
 pub(super) const MAX_INBOUND_BYTES_STRANGERS: usize = 12 << 20;
 
 /// Bytes of unsent responses to one peer: 16 MiB. A friend with no unsent response may always get
@@ -51,14 +51,14 @@ pub(super) const MAX_SENDING_STRANGER: usize = 9 << 20;
 /// Bytes of unsent responses to all peers that are no friends: 32 MiB. The rest of [`MAX_SENDING`]
 /// is for friends.
 pub(super) const MAX_SENDING_STRANGERS: usize = 32 << 20;
-/// Size of a response, in bytes, that any peer without an unsent one may get: hello, profiles of
-/// a few, headers of a short walk, and Busy.
+/// Size of a response, in bytes, that any peer without an unsent response may get: a hello, a few
+/// profiles, headers of a short walk, or Busy.
 pub(super) const SMALL_RESPONSE: usize = 64 * 1024;
-/// Time without a byte after which an answer counts as lost, and in which a message of no size must
-/// have passed.
+/// Time without a byte after which an answer counts as lost. Every message may take at least this
+/// long.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(20);
-/// Bytes a second that a message needs beyond [`ANSWER_TIME`]. So a peer that reads slowly does not
-/// hold it for ever.
+/// Bytes a second that a message needs beyond [`ANSWER_TIME`]. It bounds the time for which a slow
+/// reader holds memory.
 pub(super) const SLOWEST_RATE: u64 = 16 * 1024;
 /// Size of a request, in bytes, that is read without a permit. Only the longest lists of positions
 /// are larger.
@@ -74,8 +74,8 @@ pub(super) const MAX_PENDING_BYTES: usize = 32 << 20;
 pub(super) const PENDING_SHARE: usize = 4;
 /// Divisor of both limits for all peers together that are no friends: a half.
 pub(super) const STRANGERS_SHARE: usize = 2;
-/// Peers whose reconnections are remembered, so that each waits longer than the one before it. The
-/// oldest is forgotten first.
+/// Peers whose reconnections are remembered, so that each wait is longer than the last. The oldest
+/// is forgotten first.
 pub(super) const MAX_RECONNECTIONS: usize = 1_024;
 /// Heartbeats (of 1 s) for which gossipsub remembers a message. The node must give its verdict in
 /// that time.
@@ -93,77 +93,77 @@ pub(super) const UNHEARD_TIME: Duration = Duration::from_mins(10);
 /// Messages in gossipsub's send queue to one peer. The queue counts messages and not bytes, so the
 /// limit is far below gossipsub's default of 5,000.
 pub(super) const GOSSIP_SEND_QUEUE: usize = 1_000;
-/// Bytes of a gossip frame beyond its payload: the frame and the envelope, and the data behind
-/// them in the receiver's read buffer, which gossipsub counts too.
+/// Bytes of a gossip frame beyond its payload: the frame and the envelope, and the following data
+/// in the receiver's read buffer, which gossipsub counts too.
 pub(super) const GOSSIP_OVERHEAD: usize = 16 * 1024;
-/// Bytes of a gossipsub frame, outside of tests: the largest payload, and what gossipsub adds.
+/// Bytes of a gossipsub frame, outside of tests: the largest payload, and [`GOSSIP_OVERHEAD`].
 pub(super) const MAX_GOSSIP_FRAME: usize = MAX_GOSSIP_BYTES + GOSSIP_OVERHEAD;
 /// Bytes of control messages in one frame. An IHAVE of 5,000 ids of 20 bytes has 110 kB, and a
 /// frame may have one for each of two topics. The smallest ids take twenty times their bytes once
 /// decoded. Above the limit, gossipsub closes its inbound stream for good.
 pub(super) const MAX_GOSSIP_CONTROL: usize = 256 * 1024;
-/// Events of one connection that wait for the swarm task. Each may be a decoded frame of gossip, so
+/// Events of one connection that wait for the swarm task. Each may be a decoded gossip frame, so
 /// they are few.
 pub(super) const EVENTS_PER_CONNECTION: usize = 2;
 
-/// Bytes that the far end of a stream may send before they are read: the window of yamux.
+/// Bytes that the far end may send on a stream before they are read: the window of yamux.
 pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
-/// Streams on a stranger's connection, of both ends together. A peer that opens more is closed.
-/// Honest nodes need 32: [`MAX_IN_FLIGHT_PER_PEER`] requests of each end and [`OTHER_STREAMS`].
+/// Streams on a stranger's connection, of both ends together. If the peer opens more, the
+/// connection is closed. Honest nodes need 32: [`MAX_IN_FLIGHT_PER_PEER`] requests of each end and
+/// [`OTHER_STREAMS`].
 pub(super) const STRANGER_STREAMS: usize = 48;
-/// Streams on a friend's connection, likewise.
+/// Streams on a friend's connection, of both ends together.
 pub(super) const FRIEND_STREAMS: usize = 128;
 /// Streams of both ends for gossip, pings, identify and Kademlia.
 const OTHER_STREAMS: usize = 12;
-/// Bytes of a stranger's connection that no protocol has read yet: 1 MiB. At the bound, the socket
-/// is not read.
+/// Unread bytes of a stranger's connection: 1 MiB. At the bound, the socket is not read.
 pub(super) const STRANGER_HELD_BYTES: usize = 1 << 20;
-/// Bytes of a friend's connection, likewise: 8 MiB.
+/// Unread bytes of a friend's connection: 8 MiB.
 pub(super) const FRIEND_HELD_BYTES: usize = 8 << 20;
-/// Bytes that a buffered frame of yamux takes beside its data: the allocation and its place in the
-/// queue. A frame of one byte costs them too.
+/// Memory that a buffered frame of yamux takes beside its data, in bytes: the allocation and its
+/// place in the queue. Even a frame of one byte takes it.
 pub(super) const HELD_FRAME_BYTES: usize = 64;
-/// Time for which a connection may stay at its bound. Only a node that stands still needs longer.
+/// Time for which a connection may stay at its bound. Only a stalled node needs longer.
 pub(super) const STUCK_TIME: Duration = Duration::from_secs(20);
 /// Time that a connection has to send what waits when it closes. A peer that reads nothing, or is
 /// no longer there, must not keep it.
 pub(super) const CLOSE_TIME: Duration = Duration::from_secs(2);
 /// Streams that a peer may open on one connection over QUIC.
 pub(super) const QUIC_STREAMS: u32 = 48;
-/// Bytes of one connection over QUIC that no protocol has read yet: 512 KiB, for any level. QUIC
-/// fixes them before it knows the peer.
+/// Unread bytes of one QUIC connection: 512 KiB, for any level. QUIC fixes this window before it
+/// knows the peer.
 pub(super) const QUIC_WINDOW: u32 = 512 * 1024;
 /// Time after which a frame of gossip without a new byte closes its connection.
 pub(super) const FRAME_TIME: Duration = Duration::from_secs(20);
 /// Bytes a second that a frame of gossip needs to go on beyond [`FRAME_TIME`]. The largest frame
 /// may take 85 s.
 pub(super) const FRAME_RATE: u64 = 16 * 1024;
-/// Bytes that one stranger's connection may hold here: 4 MiB. They are what no protocol has read,
-/// one more frame of yamux, and a frame of gossip in a buffer that may be twice as large.
+/// Bytes that one stranger's connection may hold here: 4 MiB. These are unread bytes, one more
+/// frame of yamux, and a gossip frame in a buffer of up to twice its size.
 pub(super) const STRANGER_CONNECTION_BYTES: usize = 4 << 20;
-/// Connections of peers that are no friends, by the figure above: 512 MiB if each held its most.
+/// Connections of peers that are no friends. At the figure above they could hold 512 MiB.
 const STRANGER_CONNECTIONS: usize = 128;
-/// Bytes that all strangers' connections hold here together: 48 MiB. Beyond it, the one that holds
-/// most is closed.
+/// Bytes that all strangers' connections hold here together: 48 MiB. Beyond it, the connection that
+/// holds most is closed.
 pub(super) const MAX_HELD_BY_STRANGERS: usize = 48 << 20;
-/// Bytes of memory of the whole process from which on no further connection is taken or dialed: 1
-/// GiB. The other bounds keep a node far below it.
+/// Memory of the whole process at which no further connection is accepted or dialed: 1 GiB. The
+/// other bounds keep a node far below it.
 pub(super) const MAX_PROCESS_BYTES: usize = 1 << 30;
 
-/// Connections to one peer: one through a relay, one of each end that dials at once, and one by
-/// which a friend is dialed back.
+/// Connections to one peer: one through a relay, one for each end that dials at once, and one that
+/// tests an address of a friend.
 pub(super) const MAX_CONNECTIONS_PER_PEER: u32 = 4;
-/// Friends at which this node has a reservation at once. The second takes over where one lies or
-/// ends, and each costs a stream an hour.
+/// Friends with whom this node has a reservation at once. If one stops relaying, the other still
+/// does. Each costs a stream an hour.
 pub(super) const MAX_RELAYS: usize = 2;
-/// Addresses of one relay at which this node says that it is reached.
+/// Addresses of one relay that this node offers as its own.
 pub(super) const MAX_RELAY_ADDRESSES: usize = 2;
 /// Time in which a friend has to grant a reservation.
 pub(super) const RESERVE_TIME: Duration = Duration::from_secs(10);
-/// Time for which a friend that granted none, or ended one, is not asked again. It doubles with
-/// each failure, up to [`LONGEST_RELAY_PAUSE`].
+/// Time for which a friend that granted no reservation, or ended one, is not asked again. It
+/// doubles with each failure, up to [`LONGEST_RELAY_PAUSE`].
 pub(super) const RELAY_PAUSE: Duration = Duration::from_secs(30);
-/// The longest of these pauses.
+/// The maximum of [`RELAY_PAUSE`] after doubling.
 pub(super) const LONGEST_RELAY_PAUSE: Duration = Duration::from_hours(1);
 /// Friends whose pauses are remembered. The one that ends first is forgotten first.
 pub(super) const MAX_RELAY_PAUSES: usize = 64;
@@ -173,71 +173,71 @@ pub(super) const RELAYED_GRACE: Duration = Duration::from_secs(2);
 /// [`LONGEST_DIRECT_WAIT`]. Hole punching takes about a second. Over TCP it fails between a router
 /// that lets everybody in and one that maps each destination anew, and there a plain dial succeeds.
 pub(super) const DIRECT_WAIT: Duration = Duration::from_secs(3);
-/// The longest of these waits.
+/// The maximum of [`DIRECT_WAIT`] after doubling.
 pub(super) const LONGEST_DIRECT_WAIT: Duration = Duration::from_mins(15);
-/// Bytes a second of answers on `sync` that this node takes through a relay: 256 KiB. Lines and
-/// news pass beside them.
+/// Bytes a second of answers on `sync` that this node takes through a relay: 256 KiB. Chat lines
+/// and gossip pass beside them.
 pub(super) const RELAYED_SYNC_RATE: u64 = 256 * 1024;
 
 /// Reservations that this node grants, all to friends.
 pub(super) const MAX_RESERVATIONS: usize = 64;
 /// Reservations of one friend: one, and one on a connection that is about to end.
 pub(super) const MAX_RESERVATIONS_PER_PEER: usize = 2;
-/// Time for which a reservation holds. Its owner renews it.
+/// Time for which a reservation is valid. Its owner renews it.
 pub(super) const RESERVATION_TIME: Duration = Duration::from_hours(1);
 /// Circuits that this node relays at once.
 pub(super) const MAX_CIRCUITS: usize = 64;
 /// Circuits that one friend opens at once.
 pub(super) const MAX_CIRCUITS_PER_PEER: usize = 8;
-/// Bytes of one circuit, in each direction: 32 MiB. Then it ends, and its friends open another.
+/// Bytes of one circuit, in each direction: 32 MiB. Then it ends, and its ends open another.
 pub(super) const MAX_CIRCUIT_BYTES: u64 = 32 << 20;
 /// Time for which one circuit lasts.
 pub(super) const MAX_CIRCUIT_TIME: Duration = Duration::from_hours(2);
 /// Reservations that one friend asks for at once; one more comes every [`RELAY_REFILL`].
 pub(super) const RESERVATIONS_AT_ONCE: u32 = 16;
-/// Circuits that one friend opens in a row; one more comes every [`RELAY_REFILL`]. So one friend
-/// moves 3.4 MB/s at most in the long run, by [`MAX_CIRCUIT_BYTES`].
+/// Circuits that one friend opens in a row; one more comes every [`RELAY_REFILL`]. With
+/// [`MAX_CIRCUIT_BYTES`] this bounds one friend to 3.4 MB/s in the long run.
 pub(super) const CIRCUITS_AT_ONCE: u32 = 32;
-/// Time in which one reservation and one circuit more may be asked for.
+/// Time after which one more reservation and one more circuit may be requested.
 pub(super) const RELAY_REFILL: Duration = Duration::from_secs(10);
 
-/// Dials at once that follow from a peer's word: to relays, for hole punching, and back.
+/// Simultaneous dials that a peer causes: to relays, for hole punching, and back.
 pub(super) const MAX_GUEST_DIALS: usize = 32;
 /// Addresses that a peer may name for one hole punching. libp2p keeps 20 candidates.
 pub(super) const MAX_GUEST_ADDRESSES: usize = 20;
-/// Addresses of this node that friends see, and that are tested between two changes of network.
+/// Addresses at which friends see this node, and which are tested between two network changes.
 pub(super) const MAX_CANDIDATES: usize = 16;
-/// Interval of the looks for addresses that wait for their test.
+/// Interval of the search for untested addresses.
 pub(super) const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// Least time between two dials back to one friend.
 pub(super) const DIAL_BACK_PAUSE: Duration = Duration::from_millis(500);
-/// Time for which a confirmed address is kept that no friend sees any more.
+/// Time for which a confirmed address is kept after the last friend has seen it.
 pub(super) const UNSEEN_TIME: Duration = Duration::from_mins(5);
 
-/// Connections that are the second one to their peer. Further ones are refused.
+/// Second connections to a peer, over all peers. Further ones are refused.
 pub(super) const MAX_SECOND_CONNECTIONS: usize = 64;
 /// Connections to all peers: one for each of [`MAX_CONNECTED`], the second ones, and as many again
 /// that are about to close. The bound covers memory and file descriptors.
 pub(super) const MAX_CONNECTIONS: u32 = 512;
-/// Dials of this node during their handshakes.
+/// Dials of this node that are in their handshakes.
 pub(super) const MAX_PENDING_CONNECTIONS: u32 = 96;
 /// Handshakes in progress with peers that dialed. Beyond it, the oldest one of the IP address with
-/// the most is given up.
+/// the most is dropped.
 pub(super) const MAX_HANDSHAKES: usize = 256;
 /// Handshakes in progress from one IP address. It is large, since a friend may share its address
-/// with somebody who opens sockets and says nothing.
+/// with an attacker who opens mute sockets.
 pub(super) const MAX_HANDSHAKES_PER_IP: usize = 128;
-/// Time in which a connection that the node closes may tell its far end, in ms. Then it is dropped.
+/// Time in which a closing connection may notify its far end, in ms. Then it is dropped.
 pub(super) const CLOSE_MS: u64 = 1_000;
-/// Time from a connection to the peer's hello, in ms. A peer that said none then is disconnected.
+/// Time from a connection to the peer's hello, in ms. A peer without one is then disconnected.
 pub(super) const HELLO_MS: u64 = 20_000;
-/// Time for which a peer that lost its place is not dialed again: it would take another's.
+/// Time for which a peer that lost its place is not dialed again, since it would evict another.
 pub(super) const EVICTED_PAUSE: Duration = Duration::from_mins(2);
-/// Time for which a peer that said no hello is not dialed again.
+/// Time for which a peer that sent no hello is not dialed again.
 pub(super) const NO_HELLO_PAUSE: Duration = Duration::from_mins(1);
 /// Failed pings in a row after which a connection is closed.
 pub(super) const MAX_PING_FAILURES: u32 = 3;
-/// Time for a dial and its handshake: 8 s. A friend who asks to be dialed back waits for 10 s, and
+/// Time for a dial and its handshake: 8 s. A friend who asks for a dial back waits for 10 s, and
 /// asks again for ever if no answer comes by then.
 pub(super) const CONNECT_TIME: Duration = Duration::from_secs(8);
 /// Idle time after which libp2p closes a connection: never, in effect. Pings detect dead ones.
@@ -256,54 +256,53 @@ pub(super) const MAX_SEEDS: usize = 64;
 /// Failures in a row after which a formerly connected peer is forgotten, unless it is a friend.
 /// With the back-off these take about a week.
 pub(super) const MAX_FAILURES_MET: u32 = 22;
-/// Failures in a row after which the back-off of a friend grows beyond a minute. These take an
-/// hour.
+/// Failures in a row after which the back-off of a friend grows beyond a minute. They take an hour.
 pub(super) const PATIENT_FAILURES: u32 = 64;
 /// Longest back-off of a proven address.
 pub(super) const LONGEST_BACK_OFF: Duration = Duration::from_hours(24);
 /// Time for which a connection must last before its end counts as no failure. Otherwise a peer that
-/// hangs up would be dialed each second.
+/// hangs up would be dialed once a second.
 pub(super) const LASTING_CONNECTION: Duration = Duration::from_mins(1);
 
-/// Told addresses of each class: strangers' words, introduced peers' and friends' words, mDNS, and
-/// friends' own addresses. 512 × 300 bytes = 150 kB.
+/// Hints of each class: those of strangers, of introduced peers and friends about others, of mDNS,
+/// and of friends about themselves. 512 × 300 bytes = 150 kB.
 pub(super) const MAX_HINTS: usize = 512;
-/// Tellers and machines whose budgets are in use, of each class. Beyond it, hints of new ones wait.
+/// Tellers and machines with budgets in use, in each class. Beyond it, hints of new ones wait.
 pub(super) const MAX_HINT_ACCOUNTS: usize = 1_024;
-/// Told addresses of each class that are dialed at once.
+/// Hints of each class that are dialed at once.
 pub(super) const MAX_HINTS_DIALING: usize = 8;
-/// Told addresses of one machine that are dialed at once.
+/// Hints at one machine that are dialed at once.
 pub(super) const MAX_TARGET_DIALING: usize = 2;
-/// Untried addresses told by strangers of one network (/24 or /48).
+/// Untried hints by strangers of one network (/24 or /48).
 pub(super) const STRANGER_HINTS: usize = 8;
-/// Untried addresses told by one introduced peer or friend, or announced by one machine by mDNS.
+/// Untried hints by one introduced peer or friend, or by one machine over mDNS.
 pub(super) const INTRODUCED_HINTS: usize = 32;
-/// Untried addresses that one friend told about itself.
+/// Untried hints by one friend about itself.
 pub(super) const FRIEND_HINTS: usize = 64;
-/// Addresses that strangers of one network may tell in an hour, and at once.
+/// Hints by strangers of one network in an hour; all may come at once.
 pub(super) const STRANGER_HINTS_PER_HOUR: u64 = 16;
-/// Addresses that one introduced peer or friend may tell in an hour, and at once.
+/// Hints by one introduced peer or friend in an hour; all may come at once.
 pub(super) const INTRODUCED_HINTS_PER_HOUR: u64 = 64;
-/// Addresses that one friend may tell about itself in an hour, and at once.
+/// Hints by one friend about itself in an hour; all may come at once.
 pub(super) const FRIEND_HINTS_PER_HOUR: u64 = 128;
-/// Failed dials of told addresses at one machine in an hour, and at once. Each class of tellers has
-/// its own count.
+/// Failed dials of hints at one machine in an hour; all may happen at once. Each class has its own
+/// count.
 pub(super) const STRANGER_TARGET_DIALS: u64 = 4;
-/// The same, of friends' own addresses.
+/// Like [`STRANGER_TARGET_DIALS`], for friends' own addresses.
 pub(super) const FRIEND_TARGET_DIALS: u64 = 8;
-/// The same, of addresses that the machine announced by mDNS.
+/// Like [`STRANGER_TARGET_DIALS`], for addresses that the machine announced by mDNS.
 pub(super) const NEARBY_TARGET_DIALS: u64 = 30;
-/// Failed dials of told addresses in an hour, and at once, for each class of tellers.
+/// Failed dials of hints in an hour, for each class; all may happen at once.
 pub(super) const STRANGER_DIALS_PER_HOUR: u64 = 120;
-/// The same, of addresses announced by mDNS.
+/// Like [`STRANGER_DIALS_PER_HOUR`], for addresses announced by mDNS.
 pub(super) const NEARBY_DIALS_PER_HOUR: u64 = 600;
-/// The same, of friends' own addresses.
+/// Like [`STRANGER_DIALS_PER_HOUR`], for friends' own addresses.
 pub(super) const FRIEND_DIALS_PER_HOUR: u64 = 1_200;
-/// Peers that walks found, and that wait for the swarm task's next turn: three answers of 20.
+/// Peers found by walks that wait for the swarm task: three answers of 20.
 pub(super) const MAX_FOUND_WAITING: usize = 64;
 /// Records that mDNS holds before it starts anew: 32 machines with 4 addresses each.
 pub(super) const MAX_NEARBY_RECORDS: usize = 128;
-/// Age at which mDNS starts anew, whatever time to live its records claim.
+/// Age at which mDNS starts anew, whatever the time to live of its records.
 pub(super) const NEARBY_AGE: Duration = Duration::from_mins(10);
 
 /// Dials that begin in one tick, so that a full address book causes no burst.
@@ -311,11 +310,11 @@ pub(super) const DIALS_PER_TICK: usize = 8;
 /// Characters of a peer's agent text.
 pub(super) const MAX_AGENT_CHARS: usize = 64;
 
-/// Peers at one IP address before gossipsub's score counts them against each other. A household,
-/// an office or a test set-up behind one address has fewer.
+/// Peers at one IP address beyond which gossipsub lowers the scores of all of them. A household, an
+/// office or a test set-up behind one address has fewer.
 pub(super) const MAX_PEERS_PER_IP: u32 = 32;
 
-/// Time that the network stays up at its end, so that a goodbye can leave.
+/// Time that the network stays up at its end, so that a goodbye is sent.
 pub(super) const LINGER: Duration = Duration::from_millis(250);
 
 const _: () = {
@@ -324,8 +323,8 @@ const _: () = {
     assert!((2 * MAX_IN_FLIGHT_PER_PEER + OTHER_STREAMS) * 3 / 2 <= STRANGER_STREAMS);
     assert!(MAX_SYNC_IN_FLIGHT < MAX_IN_FLIGHT_PER_PEER);
     assert!(QUIC_STREAMS as usize == STRANGER_STREAMS && STRANGER_STREAMS < FRIEND_STREAMS);
-    // The figure for one stranger's connection, and the sum of all of them: 512 MiB if each held
-    // its most, and never more than the common bound.
+    // The bound of one stranger's connection, and the sum over all of them: 512 MiB if each held
+    // its maximum, and never more than the common bound.
     assert!(
         STRANGER_HELD_BYTES + STREAM_WINDOW as usize + HELD_FRAME_BYTES + 2 * MAX_GOSSIP_FRAME
             <= STRANGER_CONNECTION_BYTES

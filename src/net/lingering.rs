@@ -1,9 +1,9 @@
-//! Streams over QUIC that linger until the peer has agreed to their protocol.
+//! QUIC streams that stay open until the peer has agreed to their protocol.
 //!
-//! With `V1Lazy` the name of a protocol travels with the first message. A protocol that only tells,
+//! With `V1Lazy` the name of a protocol travels with the first message. A protocol that only sends,
 //! such as identify's push, then closes and drops its stream before the peer has answered the name.
-//! QUIC stops the answer of a stream that is dropped, so that the peer's negotiation fails and the
-//! message is lost. [`Lingering`] keeps such a stream until the answer is there.
+//! QUIC stops the answer of a dropped stream, so that the peer's negotiation fails and the message
+//! is lost. [`Lingering`] keeps such a stream until the answer arrives.
 
 use std::{
     collections::VecDeque,
@@ -16,7 +16,7 @@ use std::{
 use futures::{AsyncRead, AsyncWrite, ready};
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 
-/// The most streams of one connection that linger. The oldest gives way.
+/// The maximum number of lingering streams of one connection. The oldest is dropped first.
 const MAX_LINGERING: usize = 16;
 
 /// The streams of one connection that wait for an answer.
@@ -59,7 +59,7 @@ where
     ) -> Poll<Result<Self::Substream, Self::Error>> {
         let this = self.get_mut();
         let stream = ready!(Pin::new(&mut this.inner).poll_inbound(cx))?;
-        // The peer has named the protocol, and has read nothing but this end's answer.
+        // The peer has named the protocol, and reads only this end's answer.
         Poll::Ready(Ok(Told::new(stream, true, &this.waiting)))
     }
 
@@ -84,7 +84,7 @@ where
         {
             let mut waiting = lock(&this.waiting);
             waiting.waker = Some(cx.waker().clone());
-            // The first bytes are the answer. Its rest is nobody's any more.
+            // The first bytes are the answer. No protocol reads the rest.
             waiting
                 .streams
                 .retain_mut(|stream| Pin::new(stream).poll_read(cx, &mut [0; 1]).is_pending());
@@ -95,7 +95,7 @@ where
 
 /// A stream that lingers if it was closed before the peer's first byte came.
 pub(super) struct Told<S> {
-    /// None once it is dropped.
+    /// `None` only while it is dropped.
     inner: Option<S>,
     heard: bool,
     closed: bool,
@@ -170,7 +170,7 @@ mod tests {
 
     use super::*;
 
-    /// A stream on which the peer answers when the test says so.
+    /// A stream on which the peer answers when the test sets the flag.
     #[derive(Clone, Default)]
     struct Stream(Arc<AtomicBool>);
 
@@ -202,7 +202,7 @@ mod tests {
         }
     }
 
-    /// A connection that always has another stream.
+    /// A connection that can open any number of streams.
     struct Endless;
 
     impl StreamMuxer for Endless {
@@ -232,8 +232,8 @@ mod tests {
         lock(&connection.waiting).streams.len()
     }
 
-    /// Opens a stream, closes it for writing if it only tells, and drops it. Returns the switch of
-    /// the peer's answer.
+    /// Opens a stream, closes it for writing if `closes`, and drops it. Returns the flag of the
+    /// peer's answer.
     fn told(connection: &mut Lingering<Endless>, inbound: bool, closes: bool) -> Arc<AtomicBool> {
         let cx = &mut Context::from_waker(Waker::noop());
         let connection = Pin::new(connection);
@@ -260,7 +260,7 @@ mod tests {
         let mut connection = Lingering::new(Endless);
         told(&mut connection, false, false);
         told(&mut connection, true, true);
-        assert_eq!(drive(&mut connection), 0, "given up, or opened by the peer");
+        assert_eq!(drive(&mut connection), 0, "not closed, or opened by the peer");
         for _ in 0..2 * MAX_LINGERING {
             told(&mut connection, false, true);
         }

@@ -36,7 +36,7 @@ use crate::peers::Trust;
 type Secured<S> = Guarded<Muxer<Negotiated<noise::Output<Negotiated<S>>>>>;
 
 /// Adds Noise and yamux to a transport of plain sockets: TCP, or circuits through a relay. `pool`
-/// bounds what the connections hold. `calls` counts the callers that have this node's own key.
+/// bounds the bytes that the connections hold. `calls` counts callers with this node's own key.
 fn secured<T, S>(
     transport: T,
     keypair: &identity::Keypair,
@@ -81,7 +81,7 @@ where
         }))
 }
 
-/// Builds QUIC, with small windows and few streams. `pool` bounds what the connections hold.
+/// Builds QUIC, with small windows and few streams. `pool` bounds the bytes of the connections.
 fn quic_transport(
     keypair: &identity::Keypair,
     pool: &Pool,
@@ -106,8 +106,7 @@ fn quic_transport(
 }
 
 /// Builds the swarm with all transports: TCP with Noise and yamux, QUIC, DNS for both, and circuits
-/// through relays.
-/// `trust` decides how much the connections may hold.
+/// through relays. `trust` decides how many bytes the connections may hold.
 pub(super) fn build_swarm(
     identity: &Identity,
     trust: Trust,
@@ -133,7 +132,7 @@ pub(super) fn build_swarm(
             .with_other_transport(|_| bounded(either));
         Ok::<_, NetError>(builder)
     };
-    // The type of the builder depends on the resolver, so a function cannot hold the common end.
+    // The type of the builder depends on the resolver, so a function cannot finish both.
     macro_rules! finish {
         ($builder:expr, $behaviour:expr) => {{
             let behaviour = $behaviour;
@@ -187,7 +186,7 @@ pub(super) fn listen(
                 if !v6 {
                     return Err(NetError::Listen { address: address.to_string(), reason });
                 }
-                tracing::debug!(%address, reason, "not listening there");
+                tracing::debug!(%address, reason, "cannot listen at an IPv6 address");
             }
         }
     }
@@ -195,7 +194,7 @@ pub(super) fn listen(
 }
 
 /// Checks that no other program listens on a port. libp2p sets `SO_REUSEPORT`, with which two
-/// programs could listen on one port and each would get some of the connections.
+/// programs could listen on one port and share its connections.
 fn check_free(address: &Multiaddr) -> Result<(), NetError> {
     let Some((socket, udp)) = socket(address) else { return Ok(()) };
     if socket.port() == 0 {

@@ -1,7 +1,7 @@
-//! The account of what waits unread on one TCP connection.
+//! The count of unread bytes on one TCP connection.
 //!
-//! A [`Meter`] follows the headers of yamux's frames on their way from the socket. It counts what
-//! each stream holds, and what the streams' protocols read.
+//! A [`Meter`] reads the headers of yamux's frames on their way from the socket. It counts the
+//! bytes that each stream holds, and those that the streams' protocols read.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -61,7 +61,7 @@ pub(super) struct Meter {
     pub(super) waker: Option<Waker>,
 }
 
-/// Returns what a frame of this size costs: its bytes, and the memory around them.
+/// Returns the cost of a frame of this size: its bytes, and the memory around them.
 pub(super) fn cost(size: u32) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX).saturating_add(HELD_FRAME_BYTES)
 }
@@ -84,7 +84,7 @@ impl Meter {
         }))
     }
 
-    /// Returns true if no further stream may be open, of either end.
+    /// Returns true if no further stream may be opened, by either end.
     pub(super) fn is_crowded(&self) -> bool {
         let open = self.streams.len();
         open >= STRANGER_STREAMS && open >= self.bounds().0
@@ -103,7 +103,7 @@ impl Meter {
         }
     }
 
-    /// Returns true if nothing more may be read now. Each frame that has begun may end.
+    /// Returns true if no further byte may be read now. A frame that has begun is read to its end.
     pub(super) fn is_full(&mut self, now: Instant) -> bool {
         let full = self.arriving.is_none()
             && self.held >= STRANGER_HELD_BYTES
@@ -193,7 +193,7 @@ impl Meter {
         self.wake();
     }
 
-    /// Forgets a stream that nobody reads any more.
+    /// Forgets a stream that no protocol reads any more.
     pub(super) fn gone(&mut self, stream: u64) {
         if let Some(held) = self.streams.remove(&stream) {
             for size in held.frames {

@@ -1,8 +1,8 @@
 //! The network's own counters, and those metrics of libp2p whose number of series is bounded.
 //!
 //! Two kinds of libp2p's metrics are left out: bandwidth, whose labels are the addresses of all
-//! dials, and addresses that peers invent. The codec counts bytes, and so does gossipsub for each
-//! topic.
+//! dials, and addresses that peers invent. The codec counts the bytes of requests, and gossipsub
+//! those of each topic.
 
 use std::time::Instant;
 
@@ -40,7 +40,8 @@ pub(super) const fn verdict_code(verdict: Verdict) -> &'static str {
     }
 }
 
-/// Returns the counters with each series at zero, so that the first event of a kind is a rise.
+/// Returns the counters with each series at zero, so that the first event of a kind shows as a
+/// rise.
 pub(super) fn counted() -> NetMetrics {
     let metrics = NetMetrics::default();
     for protocol in Protocol::ALL.map(Protocol::code) {
@@ -67,7 +68,7 @@ pub(super) fn counted() -> NetMetrics {
     metrics
 }
 
-/// A stopwatch that counts one request of this node at its end.
+/// A stopwatch for one request of this node, which records the outcome at its end.
 #[derive(Debug)]
 pub(super) struct Meter {
     metrics: NetMetrics,
@@ -133,8 +134,8 @@ impl Libp2pMetrics {
         let identify::Event::Received { connection_id, peer_id, info } = event else {
             return self.0.record(event);
         };
-        // libp2p drops the entry when the peer disconnects, so that of a peer that is gone already
-        // would stay.
+        // libp2p drops the entry when the peer disconnects, so an entry that is made later would
+        // stay.
         if !is_connected(peer_id) {
             return;
         }
@@ -160,7 +161,7 @@ impl Libp2pMetrics {
     }
 }
 
-/// True if the address is a host and one of this node's transports. There are few such stacks.
+/// True if the address is a host and one of this node's transports. Such addresses make few series.
 fn is_plain(address: &Multiaddr) -> bool {
     is_transport(&without_peer(address))
 }

@@ -1,29 +1,30 @@
-//! Connects the node to its peers. This room is the only user of libp2p.
+//! Connects the node to its peers. This module is the only user of libp2p.
 //!
 //! One task owns the swarm; [`spawn`] starts it. The node sends commands through a [`NetHandle`]
 //! and receives [`NetEvent`]s, both over bounded channels.
 //!
 //! # Invariants
-//! - The task never blocks on the node, never touches the disk, and never validates a block.
+//! - The swarm task never blocks on the node, never touches the disk, and never validates a block.
 //! - Each accepted request ends exactly once: with a response, a typed failure or a time-out.
 //! - The node falls behind when its queue of events is half full. Then the task answers peers'
-//!   requests with Busy and ignores gossip. Events about connections are never lost: the task
-//!   stops polling the swarm until there is room for them.
-//! - No message of a peer ends the task. The task reports each broken rule of the wire as
+//!   requests with Busy and ignores gossip. Events about connections are never lost: the task stops
+//!   polling the swarm until there is room for them.
+//! - No message of a peer ends the task. It reports each broken rule of a protocol as
 //!   [`NetEvent::Misbehaved`].
 //!
 //! # Dialing
-//! The task dials addresses from the user, proven ones, and told ones ([`NetHandle::add_known`],
-//! mDNS, Kademlia). A told address is a hint: it is dialed once, then hours and days apart, within
+//! The task dials addresses from the user, proven ones, and told ones: those that peers, Kademlia
+//! or mDNS named. A told address is a hint: it is dialed once, then less and less often, within
 //! budgets (`address_book.rs`). No dial starts without the address book (`dial_gate.rs`).
 //!
-//! When the machine wakes, or its addresses change, the task dials everybody anew (`wake.rs`).
-//! The node decides which peers are welcome ([`NetHandle::disconnect`], [`NetHandle::ban`]).
+//! When the machine wakes, or its addresses change, the task dials all known peers anew
+//! (`wake.rs`). The node decides which peers may stay ([`NetHandle::disconnect`],
+//! [`NetHandle::ban`]).
 //!
 //! # Memory
-//! All that peers make the task hold is bounded (`limits.rs`). `mux.rs` counts what waits unread on
-//! each TCP connection, and `guard.rs` gossip that is begun and not finished. `pool.rs` bounds the
-//! sum for strangers.
+//! All memory that peers can make the task hold is bounded (`limits.rs`). `mux.rs` counts the
+//! unread bytes of each TCP connection, and `guard.rs` unfinished gossip frames. `pool.rs` bounds
+//! the sum for strangers.
 //!
 //! # Gossip
 //! The node gives a verdict on each message. Rejected messages lower the sender's score inside
@@ -101,14 +102,14 @@ pub(crate) struct NetConfig {
     /// True if mDNS finds peers on the local network.
     pub(crate) mdns: bool,
     /// True if public addresses from other peers are not dialed. The addresses in `peers` are
-    /// dialed in any case.
+    /// always dialed.
     pub(crate) private_only: bool,
     /// True to relay for friends once others can reach this node.
     pub(crate) relays: bool,
     /// True to ask the router for a mapped port.
     pub(crate) port_mapping: bool,
     /// The number of connected peers from which on discovered peers are no longer dialed. Friends
-    /// and addresses from the user still are.
+    /// and addresses from the user are still dialed.
     pub(crate) target_peers: usize,
     /// The levels of trust, which decide places and budgets.
     pub(crate) trust: Trust,

@@ -1,14 +1,14 @@
-//! The multiplexer of TCP connections: yamux, with every buffered byte accounted.
+//! The multiplexer of TCP connections: yamux, with a count of all buffered bytes.
 //!
 //! Yamux lets each of a peer's streams hold a window of 256 KiB, and each tiny frame in it costs an
 //! allocation of its own. [`Metered`] reads the frames' headers on their way into yamux and counts
-//! what each stream holds; the streams count what their protocols read. At the bound, the socket is
-//! not read until a protocol has read something. A connection that stays at its bound is closed.
-//! Closing sends what waits, for a short time only.
+//! the bytes of each stream; the streams count the bytes that their protocols read. At the bound,
+//! the socket is not read until a protocol has read something. A connection that stays at its bound
+//! is closed. Closing waits a bounded time for unsent bytes.
 //!
 //! # Security
-//! The bounds depend on the peer's level at the time of the check. So a peer that the user accepts
-//! while it is connected gets a friend's bounds at once.
+//! The bounds depend on the peer's level at the time of the check. A peer that the user accepts
+//! while it is connected thus gets a friend's bounds at once.
 
 use std::{
     collections::VecDeque,
@@ -105,7 +105,7 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Metered<C> {
     }
 }
 
-/// A stream that counts what its protocol reads.
+/// A stream that counts the bytes that its protocol reads.
 #[derive(Debug)]
 pub(super) struct Counted {
     stream: yamux::Stream,
@@ -168,7 +168,7 @@ pub(super) struct Muxer<C> {
     /// Streams that the peer opened and that the swarm has not taken yet.
     opened: VecDeque<Counted>,
     waker: Option<Waker>,
-    /// The end of the time for which the connection may stay at its bound.
+    /// The end of the time for which the connection may stay at its bound, if it is there.
     timer: Option<Pin<Box<Sleep>>>,
     /// The end of the time for closing, once that has begun.
     closing: Option<Pin<Box<Sleep>>>,
@@ -178,7 +178,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
     fn new(socket: C, share: Share, mode: yamux::Mode) -> Self {
         let account = Meter::open(share);
         let mut settings = yamux::Config::default();
-        // With this sum, no window can grow beyond its first size.
+        // With this sum, no window can grow beyond its initial size.
         let windows =
             usize::try_from(STREAM_WINDOW).unwrap_or(usize::MAX).saturating_mul(FRIEND_STREAMS);
         settings
@@ -205,7 +205,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
         }
     }
 
-    /// Returns an error if the connection must not go on.
+    /// Returns an error if the connection must be closed.
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let meter = lock(&self.account);
         if meter.share.is_evicted(cx) {
@@ -283,7 +283,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
         if let Some(waker) = this.waker.take() {
             waker.wake();
         }
-        // The rest of the connection's task runs before the next stream is taken.
+        // The rest of the connection's task runs before the next stream is accepted.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -393,7 +393,7 @@ mod tests {
             .concat()
     }
 
-    /// A peer's first streams, each filled to its window with frames of this size.
+    /// Returns a peer's first streams, each filled to its window with frames of this size.
     fn full_streams(count: u32, size: usize) -> Vec<u8> {
         let window = usize::try_from(STREAM_WINDOW).unwrap();
         let body = vec![7; size];

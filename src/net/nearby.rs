@@ -2,8 +2,9 @@
 //!
 //! libp2p's mDNS keeps every record for the time that its packet states, searches all of them for
 //! each new one, and starts a task for each interface that outlives it. Any machine of the local
-//! network can fill it. So it runs here on a small runtime. When it holds too many records, or has
-//! run for some minutes, the runtime is dropped with everything in it, and another one starts.
+//! network can fill it. Discovery therefore runs on a small runtime here. When it holds too many
+//! records, or has run for some minutes, the runtime is dropped with all its tasks, and another one
+//! starts.
 //!
 //! | bound | value |
 //! |---|---|
@@ -12,8 +13,8 @@
 //! | events that wait for the swarm task | `WAITING`; further ones are dropped |
 //! | hints of one machine | the budgets of the address book |
 //!
-//! One queue of the library has no bound: the records that one interface has read and not handed on
-//! yet. The thread does nothing but empty it, and it ends with the runtime.
+//! One queue of the library has no bound: the records that one interface has read and not passed on
+//! yet. The thread does nothing but empty it, and the queue ends with the runtime.
 
 use std::{
     convert::Infallible,
@@ -46,9 +47,9 @@ use super::limits::{MAX_NEARBY_RECORDS, NEARBY_AGE};
 
 /// Events that wait for the swarm task.
 const WAITING: usize = 64;
-/// Records of one event that are handed on.
+/// Records of one event that are passed on.
 const MAX_RECORDS_PER_EVENT: usize = 64;
-/// Pause after too many records. A flood costs as much only six times a minute.
+/// Pause after too many records. A flood thus costs its work at most six times a minute.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// Discovery on the local network.
@@ -72,14 +73,14 @@ impl Nearby {
     }
 }
 
-/// The reason for which discovery starts anew or ends.
+/// The reason why discovery starts anew or ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     /// The network has ended, or the machine has no multicast.
     Over,
     /// There are too many records.
     Full,
-    /// The records have reached the greatest age.
+    /// The records have reached the maximum age.
     Aged,
 }
 
@@ -92,7 +93,7 @@ fn discover(
     loop {
         let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
         let end = runtime.block_on(live(me, &mut addresses, out));
-        // The drop of the runtime ends the library's tasks and closes their sockets.
+        // Dropping the runtime ends the library's tasks and closes their sockets.
         drop(runtime);
         if end == End::Over {
             return;
@@ -114,8 +115,8 @@ async fn live(
         query_interval: Duration::from_secs(10),
         enable_ipv6: false,
     };
-    // The library leaves out the records of its own identity. A second instance with another one,
-    // which announces nothing, sees those of a copy of this node.
+    // The library omits records of its own identity. A second instance with another identity, which
+    // announces nothing, sees those of a copy of this node.
     let quiet = mdns::Config { query_interval: NEARBY_AGE, ..settings.clone() };
     let inner = mdns::tokio::Behaviour::new(settings, me);
     let watcher = mdns::tokio::Behaviour::new(quiet, PeerId::random());
@@ -185,7 +186,7 @@ fn shortened(event: mdns::Event) -> mdns::Event {
     }
 }
 
-/// Gives the library the addresses to announce, as a swarm would.
+/// Passes the addresses to announce to the library, as a swarm would.
 fn announce(inner: &mut mdns::tokio::Behaviour, held: &mut Vec<Multiaddr>, wanted: Vec<Multiaddr>) {
     let listener_id = ListenerId::next();
     for addr in held.iter().filter(|address| !wanted.contains(address)) {
@@ -243,7 +244,7 @@ impl NetworkBehaviour for Nearby {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        // None means that the thread has ended, and then nothing is discovered any more.
+        // `None` means that the thread has ended, and discovery with it.
         match self.events.poll_recv(context) {
             Poll::Ready(Some(event)) => Poll::Ready(ToSwarm::GenerateEvent(event)),
             Poll::Ready(None) | Poll::Pending => Poll::Pending,

@@ -1,8 +1,8 @@
-//! Gossipsub for the topics of this network alone.
+//! Gossipsub for the topics of this network only.
 //!
-//! Gossipsub takes messages on any topic. It keeps those that it has no use for in its cache for 30
-//! heartbeats, and never says so. [`OwnTopics`] refuses them before they are kept, and [`Gossip`]
-//! tells who sent them. No honest peer does: gossip goes to subscribers only.
+//! Gossipsub accepts messages on any topic. It keeps those on foreign topics in its cache for 30
+//! heartbeats, without an event. [`OwnTopics`] refuses them before they are stored, and [`Gossip`]
+//! emits an event with their sender. No honest peer sends them: gossip goes only to subscribers.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -28,7 +28,7 @@ use libp2p::{
 /// Gossipsub with this network's topics, ids and filter.
 pub(super) type Gossipsub = gossipsub::Behaviour<OwnTopics, WhitelistSubscriptionFilter>;
 
-/// The check of each message's topic. It counts what it refuses.
+/// The check of each message's topic. It counts the messages that it refuses.
 #[derive(Debug)]
 pub(super) struct OwnTopics {
     known: HashSet<TopicHash>,
@@ -71,11 +71,12 @@ pub(super) enum GossipEvent {
     ForeignTopic { peer: PeerId, messages: usize },
 }
 
-/// Gossipsub, and the senders of messages on foreign topics.
+/// Gossipsub, with an event for each sender of messages on foreign topics.
 pub(super) struct Gossip {
     inner: Gossipsub,
     refused: Arc<AtomicUsize>,
-    /// Senders that are not told yet. The swarm takes each one before the next frame is handled.
+    /// Senders whose event is not emitted yet. The swarm takes each one before the next frame is
+    /// handled.
     foreign: VecDeque<(PeerId, usize)>,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::primitives::PeerId;
 
-/// Converts a libp2p peer id. Returns none if its key is not ed25519.
+/// Converts a libp2p peer id. Returns `None` if its key is not ed25519.
 pub(super) fn from_libp2p(peer: &libp2p::PeerId) -> Option<PeerId> {
     PeerId::from_multihash(&peer.to_bytes())
 }

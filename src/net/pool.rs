@@ -1,9 +1,9 @@
-//! The bytes that connections of strangers hold here, taken together.
+//! The bytes that all connections of strangers hold here.
 //!
-//! Each connection has bounds of its own ([`guard`](super::guard), [`mux`](super::mux)). A crowd of
-//! connections at their bounds would still be much. So all that strangers hold counts in one
-//! [`Pool`], and beyond its limit the connection that holds most is closed. A friend's bytes are
-//! counted, but a friend's connection is never chosen.
+//! Each connection has bounds of its own ([`guard`](super::guard), [`mux`](super::mux)). Many
+//! connections at their bounds would still hold too much. One [`Pool`] therefore counts the bytes
+//! of all, and beyond its limit the stranger's connection that holds most is closed. A friend's
+//! bytes are counted, but a friend's connection is never closed for them.
 
 use std::{
     collections::HashMap,
@@ -28,7 +28,7 @@ struct State {
     holders: HashMap<u64, Holder>,
 }
 
-/// What connections hold. It is cloneable, and all clones share one state.
+/// The bytes that connections hold. It is cloneable, and all clones share one state.
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
     trust: Trust,
@@ -42,7 +42,7 @@ impl Pool {
         Self { trust, limit, state: Arc::default() }
     }
 
-    /// Returns the share of a new connection. A peer without an ed25519 key has no name here.
+    /// Returns the share of a new connection. `peer` is `None` without an ed25519 key.
     pub(super) fn share(&self, peer: Option<PeerId>) -> Share {
         let mut state = self.lock();
         let id = state.next;
@@ -66,7 +66,7 @@ impl Pool {
         peer.is_some_and(|peer| self.trust.is_friend(peer))
     }
 
-    /// Chooses the stranger's connections that hold most, until the others fit.
+    /// Marks the strangers' connections that hold most for closing, until the rest fits.
     fn shrink(&self, state: &mut State) {
         while state.total > self.limit {
             let most = state
@@ -86,7 +86,7 @@ impl Pool {
     }
 }
 
-/// The part of a [`Pool`] that one connection holds. Its drop gives the bytes back.
+/// The part of a [`Pool`] that one connection holds. Dropping it gives the bytes back.
 #[derive(Debug)]
 pub(super) struct Share {
     pool: Pool,
@@ -111,7 +111,7 @@ impl Share {
         }
     }
 
-    /// Returns true if the connection has to close. Otherwise its task is woken when it has to.
+    /// Returns true if the connection must close. Otherwise its task is woken when it must.
     pub(super) fn is_evicted(&self, cx: &Context<'_>) -> bool {
         let mut state = self.pool.lock();
         let Some(holder) = state.holders.get_mut(&self.id) else { return true };

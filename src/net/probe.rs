@@ -1,14 +1,14 @@
-//! Asks friends whether an address of this node can be reached, and dials back for friends who ask:
-//! `AutoNAT` v2.
+//! Asks friends whether an address of this node can be reached, and dials back for friends who ask,
+//! by `AutoNAT` v2.
 //!
-//! libp2p asks only peers that this node dialed, and answers only peers that dialed it. A node that
-//! others reach dials few, so that it would never learn that they do. Here both ends of a
-//! connection may ask.
+//! libp2p asks only peers that this node dialed, and answers only peers that dialed it. A reachable
+//! node is mostly dialed by others, so it would rarely learn that it is reachable. Here both ends
+//! of a connection may ask.
 //!
 //! # Security
-//! Only a friend's word confirms an address, and only friends are dialed back, at the IP address
+//! Only a friend's answer confirms an address, and only friends are dialed back, at the IP address
 //! that they are connected from. Without a bound on the address, a peer could make this node dial
-//! anybody.
+//! any machine.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -38,16 +38,16 @@ use crate::peers::Trust;
 
 type Client = client::Behaviour;
 type Server = server::Behaviour;
-/// A handler that asks, and takes the call of who dials back.
+/// A handler that asks, and that accepts the connection of a peer that dials back.
 type AskingHandler = ConnectionHandlerSelect<THandler<Client>, THandler<Client>>;
 
-/// Asks friends.
+/// The client: asks friends.
 pub(super) struct Asking {
     inner: Client,
     trust: Trust,
     relayed: HashSet<ConnectionId>,
     known: HashSet<ConnectionId>,
-    /// The candidates so far, which the inner one never forgets.
+    /// The candidates so far, which the inner client never forgets.
     candidates: HashSet<Multiaddr>,
 }
 
@@ -69,8 +69,8 @@ impl Asking {
         Client::new(rand::make_rng(), settings)
     }
 
-    /// Forgets all that was found out, since the machine is in another network now. The connections
-    /// of before are not asked again.
+    /// Forgets all results, since the machine is in another network now. Peers are not asked again
+    /// on connections from before.
     pub(super) fn start_anew(&mut self) {
         self.inner = Self::client();
         self.known.clear();
@@ -177,14 +177,14 @@ impl NetworkBehaviour for Asking {
     }
 }
 
-/// Dials back for friends.
+/// The server: dials back for friends.
 pub(super) struct DialingBack {
     inner: Server,
     permits: Permits,
     trust: Trust,
     /// The IP address of each peer's direct connections.
     machines: HashMap<ConnectionId, (PeerId, IpAddr)>,
-    /// Dials back in progress, and the connections that came of them.
+    /// Dials back in progress, and the connections that they made.
     back: HashMap<ConnectionId, PeerId>,
     /// The last dial back to each peer.
     last: HashMap<PeerId, Instant>,
@@ -204,12 +204,13 @@ impl DialingBack {
         }
     }
 
-    /// True if the connection was made to dial back, and ends soon.
+    /// True if the connection was made by a dial back, and ends soon.
     pub(super) fn is_back(&self, id: ConnectionId) -> bool {
         self.back.contains_key(&id)
     }
 
-    /// Returns the machines that a friend is connected from. None if it has to wait.
+    /// Returns the IP addresses that a friend is connected from; `None` if the peer must wait or is
+    /// no friend.
     fn machines_of(&mut self, peer: &PeerId, now: Instant) -> Option<Vec<IpAddr>> {
         let is_friend = from_libp2p(peer).is_some_and(|peer| self.trust.is_friend(&peer));
         let waits = |last: &Instant| now.saturating_duration_since(*last) < DIAL_BACK_PAUSE;
@@ -308,7 +309,7 @@ impl NetworkBehaviour for DialingBack {
                 }
             }
             ToSwarm::GenerateEvent(done) => {
-                // The question is answered, so that its connection has no more use.
+                // The request is answered, so its connection has no more use.
                 let of_peer = self.back.iter().filter(|(_, peer)| **peer == done.client);
                 self.closing.extend(of_peer.map(|(id, peer)| (*peer, *id)));
             }

@@ -3,7 +3,7 @@
 //! # Invariants
 //! - Each request of the node ends exactly once.
 //! - The requests that the node has yet to answer, and the responses that peers have yet to read,
-//!   are bounded for each peer and in all.
+//!   are bounded for each peer and in total.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -38,9 +38,9 @@ pub(super) struct Ticket {
     id: u64,
     slot: Option<OwnedPermit<NetEvent>>,
     meter: Meter,
-    /// What has arrived of the answer.
+    /// The bytes of the answer that have arrived.
     pub(super) arrival: Arrival,
-    /// The bytes that the node was told of.
+    /// The number of bytes that the node was told of.
     told: usize,
 }
 
@@ -85,7 +85,7 @@ impl Job {
 #[derive(Debug, Default)]
 struct Lane {
     in_flight: usize,
-    /// Those of them that are on `sync`.
+    /// The number of these on `sync`.
     on_sync: usize,
     waiting: VecDeque<Job>,
 }
@@ -142,7 +142,8 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
         self.flying.insert(key, (ticket, now));
     }
 
-    /// Returns the answers that have grown since the last call: id of the request, and bytes.
+    /// Returns the answers that have grown since the last call: id of the request, and bytes so
+    /// far.
     pub(super) fn growing(&mut self) -> Vec<(u64, usize)> {
         let mut growing = Vec::new();
         for (ticket, _) in self.flying.values_mut() {
@@ -178,8 +179,8 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
         }
     }
 
-    /// Ends all requests, as if their peers had left. The machine slept, so that no time-out of
-    /// theirs means anything.
+    /// Ends all requests, as if their peers had disconnected. The machine slept, so their time-outs
+    /// mean nothing.
     pub(super) fn end_all(&mut self) {
         let peers: Vec<PeerId> = self.lanes.keys().copied().collect();
         for peer in &peers {
@@ -286,7 +287,7 @@ impl<Channel> Inbound<Channel> {
         Ok(ReplyId(id))
     }
 
-    /// Removes a request, and returns its protocol, channel and peer. Returns none if the peer no
+    /// Removes a request, and returns its protocol, channel and peer. Returns `None` if the peer no
     /// longer waits.
     pub(super) fn take(&mut self, reply: &ReplyId) -> Option<(Protocol, Channel, PeerId)> {
         let owed = self.owed.remove(&reply.0)?;
@@ -319,7 +320,7 @@ impl<Channel> Inbound<Channel> {
 }
 
 /// The responses that the transport holds until the peer reads them. They are bounded, since a peer
-/// that does not read would fill the memory with them.
+/// that does not read could otherwise fill the memory.
 #[derive(Debug)]
 pub(super) struct Sending<Key> {
     answers: HashMap<Key, (PeerId, usize, bool)>,
@@ -334,8 +335,8 @@ impl<Key: Hash + Eq> Sending<Key> {
         Self { answers: HashMap::new(), per_peer: HashMap::new(), bytes: 0, strangers: 0 }
     }
 
-    /// True if one more response of this size may be sent. The first to a friend always may, and a
-    /// small one to anybody.
+    /// True if one more response of this size may be sent. The first one to a friend, and a small
+    /// first one to any peer, always may.
     pub(super) fn has_room(&self, peer: &PeerId, size: usize, is_friend: bool) -> bool {
         let of_peer = self.per_peer.get(peer).map(|(_, bytes)| bytes.saturating_add(size));
         if of_peer.is_none() && (is_friend || size <= SMALL_RESPONSE) {
@@ -528,7 +529,7 @@ mod tests {
             }
         }
         assert_eq!(sent * block, MAX_SENDING_STRANGERS);
-        assert!(sending.has_room(&peer(201), SMALL_RESPONSE, false), "everybody hears Busy");
+        assert!(sending.has_room(&peer(201), SMALL_RESPONSE, false), "any peer gets Busy");
         assert!(sending.has_room(&peer(202), 2 * block, true), "a friend is served");
         for key in 0..sent {
             sending.ended(&key);

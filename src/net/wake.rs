@@ -1,10 +1,10 @@
-//! Notices that the machine slept, or that its network has changed.
+//! Detects that the machine slept, or that its network has changed.
 //!
 //! After either, connections may be dead without a sign, and every back-off counts time in which no
-//! dial could succeed. The swarm task then dials everybody anew.
+//! dial could succeed. The swarm task then dials all known peers anew.
 //!
 //! Sleep shows in two ways. Linux counts a suspension of the machine in one of its clocks and not
-//! in the other. A process that was stopped, or a virtual machine, misses its ticks.
+//! in the other. A stopped process or virtual machine misses its ticks.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
@@ -15,7 +15,7 @@ use std::{
 const SLEEP: Duration = Duration::from_secs(10);
 /// Sleep after which the far ends have given up their connections: three pings of 10 s.
 const LONG_SLEEP: Duration = Duration::from_secs(30);
-/// Time after the start in which the first listener is waited for.
+/// Time after the start in which the task waits for the first listener.
 const FIRST_LISTENER: Duration = Duration::from_millis(100);
 /// Time after the start, or after a change, in which changes of addresses count as one.
 const SETTLING: Duration = Duration::from_secs(10);
@@ -24,7 +24,7 @@ const CHANGE_DELAY: Duration = Duration::from_secs(1);
 /// Time after a wake in which each lost connection is dialed again at once.
 const RECENT: Duration = Duration::from_secs(10);
 
-/// The reason to dial everybody anew.
+/// The reason to dial all known peers anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wake {
     /// The machine or the process slept.
@@ -55,7 +55,7 @@ impl Wakes {
         Self { last: now, suspended, settled, slept, changed: None, woke: None }
     }
 
-    /// Records a turn of the task. Returns a reason to dial everybody anew, if there is one.
+    /// Records a turn of the task. Returns a reason to dial all peers anew, if there is one.
     pub(super) fn turn(&mut self, now: Instant, suspended: Duration) -> Option<Wake> {
         let missed = now.saturating_duration_since(self.last);
         let slept = suspended.saturating_sub(self.suspended).saturating_add(missed);
@@ -74,8 +74,8 @@ impl Wakes {
         None
     }
 
-    /// Records that an address of the machine came or went. Changes at the start are no news. Those
-    /// soon after another change wait.
+    /// Records that an address of the machine came or went. Changes just after the start are
+    /// ignored. Changes soon after another one wait.
     pub(super) fn address_changed(&mut self, now: Instant, started: bool) {
         if started {
             let due = (now + CHANGE_DELAY).max(self.settled);
@@ -98,7 +98,7 @@ impl Wakes {
         self.woke.is_none() && now + SETTLING < self.settled + FIRST_LISTENER
     }
 
-    /// True if the time after the start is over in which the first addresses come.
+    /// True once the time after the start is over in which the first addresses come.
     pub(super) fn is_settled(&self, now: Instant) -> bool {
         self.settled <= now || self.woke.is_some()
     }
@@ -114,8 +114,8 @@ pub(super) fn suspended() -> Duration {
     read(ClockId::Boottime).saturating_sub(awake)
 }
 
-/// Returns how far the wall clock is ahead of the clock that stops while the machine sleeps. A
-/// clock that is set forward looks like sleep too, which costs a few dials.
+/// Returns the lead of the wall clock over the clock that stops while the machine sleeps. A clock
+/// that is set forward looks like sleep too, which costs a few dials.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn suspended() -> Duration {
     use std::{
@@ -139,8 +139,8 @@ pub(super) fn source_of(remote: SocketAddr) -> Option<IpAddr> {
     probe.local_addr().ok().map(|local| local.ip())
 }
 
-/// True if the machine still has the address. A connection from an address that is gone is dead,
-/// though the system does not say so.
+/// True if the machine still has the address. A connection from a lost address is dead, though the
+/// system does not report it.
 pub(super) fn is_ours(ip: IpAddr) -> bool {
     UdpSocket::bind((ip, 0)).is_ok()
 }

@@ -1,9 +1,9 @@
 //! Kademlia whose walks never dial. It reports the peers that it wanted to dial, with the addresses
-//! that answers gave for them, so that the address book treats these as hints.
+//! from the answers, and the address book treats these as hints.
 //!
 //! libp2p's Kademlia dials every peer that an answer names, at every address there, and its results
-//! name only peers that answered. So a walk here reaches connected peers alone, and the peers that
-//! they name are what it finds.
+//! name only peers that answered. Here a walk reaches only connected peers, and reports the peers
+//! that they name.
 
 use std::{
     collections::VecDeque,
@@ -28,14 +28,14 @@ use super::{
 
 type Inner = kad::Behaviour<kad::store::MemoryStore>;
 
-/// Kademlia, and what its walks found.
+/// Kademlia, and the results of its walks.
 pub(super) struct Walk {
     inner: Inner,
     /// Peers that Kademlia wanted to dial, and that the swarm task has not taken yet.
     found: VecDeque<Found>,
 }
 
-/// A peer that an answer named, and its addresses there. Nothing is proven.
+/// A peer that an answer named, with its addresses there. None of them is proven.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     pub(super) peer: PeerId,
@@ -54,8 +54,8 @@ impl Walk {
         Self { inner, found: VecDeque::new() }
     }
 
-    /// Adds addresses of a connected peer to the routing table, from which others are told. A peer
-    /// has at most [`MAX_KNOWN_ADDRESSES`] there.
+    /// Adds addresses of a connected peer to the routing table, from which others get answers. A
+    /// peer has at most [`MAX_KNOWN_ADDRESSES`] there.
     pub(super) fn route(&mut self, peer: &PeerId, addresses: Vec<Multiaddr>) {
         let held: Vec<Multiaddr> = self
             .inner
@@ -79,7 +79,7 @@ impl Walk {
         }
     }
 
-    /// Denies a dial, so that its query goes on to the next peer, and notes its addresses.
+    /// Denies a dial, so that its query goes on to the next peer, and records its addresses.
     fn deny(&mut self, dial: ConnectionId, peer: Option<PeerId>) {
         let addresses = self
             .inner
@@ -134,7 +134,7 @@ impl NetworkBehaviour for Walk {
         self.inner.handle_established_inbound_connection(id, peer, local, remote)
     }
 
-    /// Adds no addresses: those that Kademlia holds are told.
+    /// Adds no addresses to a dial: those that Kademlia holds are only reported.
     fn handle_pending_outbound_connection(
         &mut self,
         _: ConnectionId,

@@ -1,10 +1,10 @@
 //! Budgets: how many requests, messages and bytes a peer may use in a minute.
 //!
 //! Each protocol has a budget for each peer, by its level of trust. Peers that are no friends also
-//! share one for each IP address, so that many keys at one address get little more than a few. A
-//! budget outlives the connection: to reconnect refills nothing. It is a token bucket that holds a
-//! minute's worth, so that all of it may be used at once. The module has no I/O and no
-//! clock.
+//! share a budget for each IP address, so that many keys at one address get only [`ADDRESS_SHARE`]
+//! times that of one. A budget outlives the connection: reconnecting refills nothing. It is a token
+//! bucket that holds a minute's worth, so that all of it may be used at once. The module has no I/O
+//! and no clock.
 
 use std::{
     collections::HashMap,
@@ -42,7 +42,7 @@ const HELLO_REQUESTS: Levels = Levels { stranger: 120, introduced: 120, friend: 
 const FRIENDS_REQUESTS: Levels = Levels { stranger: 30, introduced: 30, friend: 60 };
 /// Requests on `chat` in a minute. A friend's outbox of 1,000 lines leaves in one go.
 const CHAT_REQUESTS: Levels = Levels { stranger: 120, introduced: 300, friend: 1_200 };
-/// Requests on `sync` in a minute. 3,000 fetch 128 blocks each, which no disk connects in a minute.
+/// Requests on `sync` in a minute. No disk connects 3,000 ranges of 2,000 blocks in a minute.
 const SYNC_REQUESTS: Levels = Levels { stranger: 3_000, introduced: 6_000, friend: 12_000 };
 /// Gossip messages in a minute: what the rates of blocks and trades allow one peer to forward.
 const GOSSIP_MESSAGES: Levels = Levels { stranger: 18_000, introduced: 18_000, friend: 36_000 };
@@ -61,11 +61,11 @@ const GOSSIP_BYTES: Levels =
 
 /// Budgets of one peer that all peers of an IP address share, friends and proven peers excepted.
 const ADDRESS_SHARE: u64 = 8;
-/// Peers, and as many addresses, whose used budgets are remembered. Beyond it, those that have
-/// used the least are forgotten.
+/// The maximum number of peers, and of addresses, whose used budgets are remembered. Beyond it,
+/// those that have used the least are forgotten.
 const MAX_ACCOUNTS: usize = 4_096;
-/// Time for which a peer that delivered something counts as proven, in ms. It then pays only for
-/// itself, whatever others at its address do.
+/// The time for which a peer that delivered something counts as proven, in ms. It then uses only
+/// its own budget, and none of its address.
 const USEFUL_MS: u64 = 600_000;
 
 /// Milliseconds in a minute. Budgets count in parts of this size, so that none is lost to rounding.
@@ -113,7 +113,7 @@ pub(crate) enum Spent {
     Within,
     /// The budget is used up: the message is not served. That alone is no offence.
     Beyond,
-    /// The peer goes on as if nothing were wrong: a whole budget more is used up too.
+    /// The peer kept sending until it had used up a second budget.
     Flooding,
 }
 
@@ -150,7 +150,7 @@ impl Meter {
         }
     }
 
-    /// Uses a part of the budget. Two budgets are the most that can be owed.
+    /// Uses a part of the budget. At most two whole budgets count as used.
     fn take(&mut self, amount: u64, budget: u64) {
         let most = budget.saturating_mul(MINUTE_MS).saturating_mul(2);
         self.used = self.used.saturating_add(amount.saturating_mul(MINUTE_MS)).min(most);
@@ -236,7 +236,7 @@ impl Budgets {
         Self { trust, peers: HashMap::new(), addresses: HashMap::new() }
     }
 
-    /// Counts a message of a peer, and returns what its budget says to it.
+    /// Counts a message of a peer, and returns the state of its budget.
     ///
     /// A message beyond the peer's own budget does not count for its address. So one peer uses at
     /// most its share of the address's budget, however much it sends.
@@ -253,7 +253,7 @@ impl Budgets {
         let own = account(&mut self.peers, peer, now);
         let spent = own.spent(traffic, level, 1, now);
         if spent != Spent::Within {
-            // It pays for asking, and not for bytes that nobody looks at.
+            // The message counts, but not its bytes, which are not read.
             own.take(traffic, level, 1, (1, 0));
             return spent;
         }
@@ -300,14 +300,14 @@ impl Budgets {
         account(&mut self.peers, peer, now).spent(traffic, level, 1, now) == Spent::Within
     }
 
-    /// Records that a peer delivered something that we lacked.
+    /// Records that a peer delivered something that this node lacked.
     pub(crate) fn useful(&mut self, peer: PeerId, now: Instant) {
         account(&mut self.peers, peer, now).proven = Some(now);
     }
 }
 
-/// Returns an account. Those that have used the least make room for a new one, if there are too
-/// many.
+/// Returns an account. If there are too many, those that have used the least make room for a new
+/// one.
 fn account<Key: Hash + Eq + Copy>(
     accounts: &mut HashMap<Key, Account>,
     key: Key,
@@ -317,7 +317,7 @@ fn account<Key: Hash + Eq + Copy>(
         let used = |account: &Account| (account.is_proven(now), account.used(now));
         let mut all: Vec<_> = accounts.iter().map(|(key, account)| (used(account), *key)).collect();
         all.sort_unstable_by_key(|(used, _)| *used);
-        // An eighth at once, so that not every newcomer costs a look at all.
+        // Evicts an eighth at once, so that not every newcomer costs a pass over all accounts.
         for (_, least) in all.into_iter().take(MAX_ACCOUNTS / 8) {
             accounts.remove(&least);
         }
@@ -405,7 +405,7 @@ mod tests {
         assert_eq!(budgets.message(peer(5_000), elsewhere, HELLO, 1, now), Spent::Within);
         assert_eq!(served(&mut budgets, friend, HELLO, now), HELLO_REQUESTS.friend);
         assert_eq!(served(&mut budgets, proven, HELLO, now), HELLO_REQUESTS.stranger);
-        // The others there are told to wait, and are not charged for it.
+        // Others at the crowded address are refused, and not charged.
         for _ in 0..2 * HELLO_REQUESTS.stranger {
             assert_eq!(budgets.message(peer(200), home(), HELLO, 1, now), Spent::Beyond);
         }

@@ -1,6 +1,6 @@
 //! The groups of IP addresses that one machine or one operator holds.
 //!
-//! Budgets and places count peers by group, since one who has an address there can have many.
+//! Budgets and places count peers by group, since a holder of one address in a group can use many.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

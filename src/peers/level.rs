@@ -1,8 +1,8 @@
-//! Levels of trust in peers, and who gave it.
+//! Levels of trust in peers, and the source of that trust.
 //!
-//! A key costs nothing, so what an unknown key says counts for little. [`Trust`] knows which peers
-//! the user accepted, and for which others a friend vouched. All rooms share one [`Trust`] and ask
-//! it for a peer's [`Level`]; limits and budgets depend on that level alone.
+//! A key costs nothing, so the claims of an unknown key count for little. [`Trust`] knows which
+//! peers the user accepted, and for which others a friend vouched. All modules share one [`Trust`]
+//! and query a peer's [`Level`]; limits and budgets depend on that level alone.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -19,7 +19,7 @@ const MAX_NEAR: usize = 1_024;
 /// The trust in a peer, least first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Level {
-    /// A key that nobody vouched for.
+    /// A key that no friend vouched for.
     Stranger,
     /// A peer whose profile a friend passed on over its own connection.
     Introduced,
@@ -85,7 +85,7 @@ impl Trust {
         !state.accepted.is_empty() || !state.near.is_empty()
     }
 
-    /// Returns true if the user accepted the peer, wherever it is.
+    /// Returns true if the user accepted the peer, at any address.
     #[must_use]
     pub(crate) fn is_accepted(&self, peer: &PeerId) -> bool {
         self.0.read().unwrap_or_else(PoisonError::into_inner).accepted.contains(peer)
@@ -97,7 +97,7 @@ impl Trust {
         self.0.write().unwrap_or_else(PoisonError::into_inner).accepted.insert(peer)
     }
 
-    /// Withdraws the trust in a peer, and all that it vouched for. Returns true if it was a friend.
+    /// Withdraws the trust in a peer, and its vouching for others. Returns true if it was a friend.
     pub(crate) fn withdraw(&self, peer: &PeerId) -> bool {
         let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
         state.vouched.remove(peer);
@@ -159,14 +159,14 @@ mod tests {
     #[test]
     fn a_friend_introduces_a_bounded_number_and_a_stranger_none() {
         let trust = Trust::new([peer(0)], false);
-        assert!(!trust.vouch(&peer(99), peer(1)), "a stranger vouches for nobody");
+        assert!(!trust.vouch(&peer(99), peer(1)), "a stranger cannot vouch");
         for number in 100..100 + u8::try_from(MAX_VOUCHED).unwrap() {
             assert!(trust.vouch(&peer(0), peer(number)));
         }
         assert_eq!(trust.level(&peer(100)), Level::Introduced);
         assert!(!trust.vouch(&peer(0), peer(1)), "the friend's share is used up");
         assert!(trust.vouch(&peer(0), peer(100)), "a known introduction stays");
-        assert!(!trust.vouch(&peer(100), peer(2)), "an introduced peer vouches for nobody");
+        assert!(!trust.vouch(&peer(100), peer(2)), "an introduced peer cannot vouch");
         trust.withdraw(&peer(0));
         assert_eq!(trust.level(&peer(100)), Level::Stranger, "the voucher is no friend any more");
     }

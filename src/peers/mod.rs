@@ -8,7 +8,7 @@
 //! | `places` | who is connected, and who leaves for a newcomer |
 //! | `scores` | offences, scores and bans |
 //!
-//! `net`, `sync`, `relay`, `friends` and the router ask this room, and keep no list of their own.
+//! `net`, `sync`, `relay`, `friends` and the router query this module, and keep no such lists.
 
 mod budgets;
 mod group;

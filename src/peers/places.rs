@@ -3,8 +3,8 @@
 //! Peers that this node dialed, peers that dialed it, and friends each have places of their own.
 //! Peers that are no friends are bounded for each IP address and network too. A newcomer without a
 //! free place gets that of another peer, as in Bitcoin Core: the peers that are hardest to imitate
-//! are protected, and the youngest of the largest network leaves. So idle identities, which cost
-//! nothing, push out each other. The module has no I/O and no clock.
+//! are protected, and the youngest of the largest network leaves. Idle identities, which cost
+//! nothing, thus evict each other. The module has no I/O and no clock.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::RandomState},
@@ -38,7 +38,7 @@ type Among<'a> = &'a dyn Fn(&Place) -> bool;
 struct Place {
     peer: PeerId,
     address: Option<IpAddr>,
-    /// The group of the address. `None` for a name that the user gave.
+    /// The group of the address; `None` if the address is unknown.
     network: Option<IpAddr>,
     /// True if the peer dialed.
     inbound: bool,
@@ -57,7 +57,7 @@ pub(crate) struct NoPlace;
 #[derive(Debug)]
 pub(crate) struct Places {
     trust: Trust,
-    /// Orders networks in a way that nobody outside can foresee.
+    /// Orders networks by a secret hash, which no peer can predict.
     secret: RandomState,
     held: HashMap<PeerId, Place>,
 }
@@ -68,8 +68,8 @@ impl Places {
         Self { trust, secret: RandomState::new(), held: HashMap::new() }
     }
 
-    /// Gives a newcomer a place. Returns the peers that have lost theirs to it. A peer that has a
-    /// place keeps it.
+    /// Gives a newcomer a place. Returns the peers that lost theirs to it. A peer that has a place
+    /// keeps it.
     pub(crate) fn admit(
         &mut self,
         peer: PeerId,
@@ -134,7 +134,7 @@ impl Places {
         }
     }
 
-    /// Removes the peer that leaves first from `others`, among those that `counts` names.
+    /// Removes the first peer to leave from `others`, among those for which `counts` is true.
     fn take_place(
         &self,
         others: &mut Vec<Place>,
@@ -146,8 +146,9 @@ impl Places {
         Ok(victim)
     }
 
-    /// Returns the peer that loses its place. Nobody can take on all that protects the others: a
-    /// certain network, a short way, a recent use, a long stay.
+    /// Returns the peer that loses its place. Four properties protect the others, and one attacker
+    /// can hardly imitate all: a network with a low hash, a short round trip, a recent delivery, a
+    /// long stay.
     fn first_to_leave(&self, mut among: Vec<Place>) -> Option<PeerId> {
         let all = among.len();
         let mut sizes: HashMap<Option<IpAddr>, usize> = HashMap::new();
@@ -174,7 +175,7 @@ impl Places {
     }
 }
 
-/// Removes the first `most` places that `earns` accepts.
+/// Removes the first `most` places for which `earns` is true.
 fn protect(among: &mut Vec<Place>, most: usize, mut earns: impl FnMut(&Place) -> bool) {
     let mut left = most;
     among.retain(|place| {

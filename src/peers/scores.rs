@@ -1,6 +1,6 @@
 //! Scores and bans of peers.
 //!
-//! The node task owns one [`Peers`] and reports every offence to it; `friends.redb` stores the
+//! The router task owns one [`Peers`] and reports every offence to it; `friends.redb` stores the
 //! bans. The module has no I/O and no clock: the time is an argument. A score starts at 0, falls
 //! with each [`Offence`], and recovers with time. At [`BAN_SCORE`] the peer is banned for
 //! [`BAN_MS`]. A ban by command has no end.

@@ -1,4 +1,4 @@
-//! Events into the relay, actions out of it, and the types in both.
+//! The events that the relay handles, the actions that it emits, and their types.
 
 use std::sync::Arc;
 
@@ -81,7 +81,7 @@ pub(crate) enum RelayEvent<M> {
         added: Moment,
         /// True if the trade was made on this node.
         local: bool,
-        /// True if the trade pays no fee worth a token bucket of its own.
+        /// True if the trade pays less than the mempool's paying rate.
         free: bool,
     },
     /// A trade left the mempool without being mined.
@@ -112,7 +112,7 @@ pub(crate) enum RelayAction<M> {
         /// A header whose parent is the tip, as far as the relay knows.
         header: Box<Header>,
     },
-    /// Let the miners rest for a moment: the chain took a body of a branch better than its tip.
+    /// Pause mining for a moment: the chain accepted a body of a branch better than its tip.
     SuspendMining,
     /// Tell sync that a peer delivered a block or trade that this node lacked.
     Delivered { peer: PeerId },
@@ -130,7 +130,7 @@ pub(crate) enum RelayAction<M> {
         /// The short ids of the other transactions, in order.
         short_ids: Vec<[u8; 6]>,
     },
-    /// Send a request to a peer. It is answered by exactly one [`RelayEvent::Response`].
+    /// Send a request to a peer. Exactly one [`RelayEvent::Response`] answers it.
     Request {
         peer: PeerId,
         /// A unique id, for which [`owns_request`](super::owns_request) holds.
@@ -144,8 +144,8 @@ pub(crate) enum RelayAction<M> {
         /// A block with a correct merkle root. Nothing else has been checked.
         block: Box<Block>,
     },
-    /// Hand trades to the chain, one after the other. They are answered by exactly one
-    /// [`RelayEvent::TradesDone`].
+    /// Hand trades to the chain, one after the other. Exactly one [`RelayEvent::TradesDone`]
+    /// answers.
     AcceptTrades {
         id: u64,
         /// The peer that forwarded them.
@@ -173,8 +173,8 @@ pub(crate) struct RelayConfig {
     pub(crate) spacing_ms: u64,
     /// The chain's tip at the start.
     pub(crate) tip: Tip,
-    /// The levels of trust. Friends go first where room is short.
+    /// The levels of trust. Friends come first where room is short.
     pub(crate) trust: Trust,
-    /// The seed of the times at which trades are announced. Nobody else must be able to guess it.
+    /// The seed of the times at which trades are announced. It must be secret.
     pub(crate) seed: u64,
 }

@@ -137,8 +137,7 @@ impl<M: Copy> Relay<M> {
     /// Makes room for a block that a peer announces. Returns false if there is none for it.
     ///
     /// A peer may announce a share of the incomplete blocks. If all places are taken, a friend or
-    /// proven peer gets the place of a block that none of them announced. Such a block is left to
-    /// sync.
+    /// proven peer gets the place of a block that no such peer announced. Sync fetches that block.
     fn make_room(&mut self, peer: &PeerId, now: Moment) -> bool {
         let trusted = self.is_trusted(peer);
         let share = if trusted { MAX_PENDING_PROVEN } else { MAX_PENDING_UNPROVEN };
@@ -230,7 +229,7 @@ impl<M: Copy> Relay<M> {
                 match (refused.blame, peer) {
                     // The announcer may not have seen the invalid block below this one.
                     _ if refused.cause == RefusalCause::InvalidBranch => Verdict::Ignore,
-                    // Its branch cannot win, or has to wait for bodies. Sync decides about both.
+                    // The branch cannot win, or has to wait for bodies. Sync handles both cases.
                     _ if matches!(
                         refused.cause,
                         RefusalCause::TooLittleWork | RefusalCause::TooFarBeyondTip

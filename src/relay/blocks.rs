@@ -17,7 +17,7 @@ pub(super) struct Check<M> {
     pub(super) since: Moment,
 }
 
-/// The transactions of a block that is being put together.
+/// The transactions of a block that is being assembled.
 #[derive(Debug, Clone)]
 pub(super) struct Parts {
     /// The known transactions at their positions, the coinbase first.
@@ -67,7 +67,7 @@ pub(super) struct Pending<M> {
     pub(super) parts: Option<Parts>,
     /// The peers that were asked so far, one for each request: at most `MAX_TRIES`.
     pub(super) tried: Vec<PeerId>,
-    /// True if the header became the best one: its body lets the miners rest.
+    /// True if the header became the best one: accepting its body then pauses mining.
     pub(super) leads: bool,
 }
 

@@ -66,7 +66,7 @@ pub(super) fn compact(block: &Block) -> Option<CompactBlock> {
     })
 }
 
-/// Puts a block together. Returns `None` if a transaction is missing, or if the merkle root differs
+/// Assembles a block. Returns `None` if a transaction is missing, or if the merkle root differs
 /// from the header's.
 pub(super) fn assemble(header: Header, found: Vec<Option<Arc<Transaction>>>) -> Option<Box<Block>> {
     let transactions: Option<Vec<Transaction>> =

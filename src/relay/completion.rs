@@ -81,8 +81,8 @@ impl<M: Copy> Relay<M> {
         }
     }
 
-    /// Requests the missing parts from the first announcer that was not asked yet. If all of them
-    /// have failed, it is the turn of one of them again.
+    /// Requests the missing parts from the first announcer that was not asked yet. If all have been
+    /// asked, they get their turns again.
     fn ask_one(&mut self, hash: BlockHash, now: Moment) {
         let Some(pending) = self.blocks.pending.get_mut(&hash) else {
             return;
@@ -308,8 +308,8 @@ impl<M: Copy> Relay<M> {
         }
     }
 
-    /// Notes who delivered a block that the chain took. Lets the miners rest if a better branch is
-    /// on its way: one whose bodies are not all connected.
+    /// Records the peer that delivered a block that the chain accepted. Pauses mining if bodies of
+    /// a better branch are still to be connected.
     fn on_block_taken(&mut self, pending: &Pending<M>, accepted: &BlockAccepted, now: Moment) {
         if *accepted == BlockAccepted::Known {
             return;

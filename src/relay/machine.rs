@@ -25,7 +25,7 @@ pub(super) struct Allowance {
     seen: Moment,
     /// True if the peer delivered a header, block or trade that this node lacked.
     proven: bool,
-    /// The last time that sync was told of it.
+    /// The last [`RelayAction::Delivered`] for it.
     told: Option<Moment>,
 }
 
@@ -112,8 +112,9 @@ impl<M: Copy> Relay<M> {
         std::mem::take(&mut self.out)
     }
 
-    /// Returns a peer's token buckets. If there are too many peers, the one that has been silent
-    /// for longest and is neither proven nor a friend is forgotten. `None` if all of them are.
+    /// Returns a peer's token buckets. If there are too many peers, the relay forgets the one that
+    /// has been silent for longest and is neither proven nor a friend. `None` if there is no such
+    /// peer.
     pub(super) fn allowance(&mut self, peer: PeerId, now: Moment) -> Option<&mut Allowance> {
         if self.peers.len() >= MAX_CONNECTED && !self.peers.contains_key(&peer) {
             let idle = self
@@ -142,8 +143,8 @@ impl<M: Copy> Relay<M> {
         self.peers.get(peer).is_some_and(|allowance| allowance.proven) || self.trust.is_friend(peer)
     }
 
-    /// Records that a peer delivered something that this node lacked.
-    /// Sync is told at most once per [`PROVEN_MS`].
+    /// Records that a peer delivered something that this node lacked. Sync gets this at most once
+    /// per [`PROVEN_MS`].
     pub(super) fn delivered(&mut self, peer: PeerId, now: Moment) {
         if let Some(allowance) = self.allowance(peer, now)
             && allowance.told.is_none_or(|at| now.saturating_sub(at) >= PROVEN_MS)

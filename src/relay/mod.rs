@@ -1,9 +1,9 @@
-//! The relay spreads what is new: solved headers, compact blocks, and trades.
+//! The relay spreads new solved headers, compact blocks, and trades.
 //!
-//! [`Relay`] is a state machine without sockets, disk or clock, like `Sync`. The node task owns it.
-//! The task feeds it every [`RelayEvent`] with the time, and carries out each [`RelayAction`] in
-//! order. Sync catches up with what peers claim; the relay handles what is new. A block that the
-//! relay cannot complete is left to sync.
+//! [`Relay`] is a state machine without sockets, disk or clock, like `Sync`. The router task owns
+//! it. The task feeds it every [`RelayEvent`] with the time, and carries out each [`RelayAction`]
+//! in order. Sync catches up with chains that peers claim; the relay handles new blocks and trades.
+//! Sync fetches a block that the relay cannot complete.
 //!
 //! # Messages
 //! - *Solved*: a header. The relay publishes the header of a block that our miner solved at once. A
@@ -16,19 +16,18 @@
 //!   announcers at once, and the whole block if that fails. A failed rebuild is not penalised:
 //!   short ids may collide, and a peer forwards an announcement before it has seen the body.
 //! - *Trades*: one trade, or many that a node announces for the first time. A message is forwarded
-//!   once the chain accepts all of its trades. If it accepts only some, the node announces these by
-//!   itself. Everybody who has a trade announces it again at random times until it is mined, its
-//!   maker as all others. Who hears an announcement waits longer with his own. Each repetition has
-//!   a random `round`, since gossip would not spread the same bytes again.
+//!   once the chain accepts all of its trades. If it accepts only some, the node announces these
+//!   itself. Every node that has a trade announces it again at random times until it is mined, its
+//!   maker like all others. A node that hears an announcement postpones its own. Each repetition
+//!   has a random `round`, since gossip would not spread the same bytes again.
 //!
 //! # Invariants
 //! - Every gossip message gets exactly one verdict, within [`VERDICT_MS`].
-//! - Every map is bounded by a named constant. What does not fit is ignored. Sync or the next
-//!   announcement brings it.
+//! - Every map is bounded by a named constant. An entry beyond the bound is ignored. Sync or the
+//!   next announcement brings it.
 //! - One peer cannot exhaust a shared bound: gossip beyond a peer's rate is ignored, and a peer has
-//!   a share of the incomplete blocks. Friends and peers that delivered before take the places of
-//!   others.
-//! - A header that the chain refuses for want of work is neither forwarded nor charged.
+//!   a share of the incomplete blocks. Trusted peers take the places of others.
+//! - A header that the chain refuses for want of work is not forwarded, and its sender not charged.
 
 mod api;
 mod block_gossip;
@@ -52,8 +51,8 @@ use crate::primitives::Rate;
 /// The first of the relay's 2⁵⁶ request ids. The top byte of an id names the machine that made it.
 const REQUEST_SPACE: u64 = 2 << 56;
 
-/// The maximum time until a message gets its verdict, in ms. Gossip keeps a message for five
-/// heartbeats of 1 s.
+/// The maximum time until a message gets its verdict, in ms. The network ignores a message that has
+/// none after 28 s.
 const VERDICT_MS: u64 = 4_000;
 
 /// The rate of headers and compact blocks from one peer. Only the miners of test chains exceed it.
@@ -65,7 +64,7 @@ const TRADE_RATE: Rate = Rate { burst: 2_000, per_second: 200 };
 /// The rate of notes from one peer. It is lower than [`TRADE_RATE`], since notes are free.
 const NOTE_RATE: Rate = Rate { burst: 200, per_second: 20 };
 /// The rate at which this node publishes new trades that pay a fee. It counts as [`TRADE_RATE`].
-/// With [`PUBLISH_FREE_RATE`] it is half of what peers accept from one sender.
+/// With [`PUBLISH_FREE_RATE`] it is about half of what peers accept from one sender.
 const PUBLISH_RATE: Rate = Rate { burst: 500, per_second: 100 };
 /// The rate at which this node publishes new trades without a fee. With the notes, it stays below
 /// the 1 MiB and the 13 kB/s of free transactions that a mempool takes from one peer.
@@ -84,10 +83,10 @@ const REPEAT_RATE: Rate = Rate { burst: 20, per_second: 2 };
 const MAX_SOLVED: usize = 64;
 /// The maximum number of announced blocks that are being completed.
 const MAX_PENDING_BLOCKS: usize = 16;
-/// The maximum number of them that one peer announced first, if it has proven nothing. Each costs
-/// the peer the work of a block.
+/// The maximum number of these that one peer announced first, if it is not trusted. Each costs the
+/// peer the work of a block.
 const MAX_PENDING_UNPROVEN: usize = 2;
-/// The maximum number of them that one friend or proven peer announced first.
+/// The maximum number of these that one friend or proven peer announced first.
 const MAX_PENDING_PROVEN: usize = 8;
 /// The maximum number of remembered blocks for each kind: announced, ours, and connected.
 const MAX_RECENT_BLOCKS: usize = 1_024;
@@ -111,8 +110,8 @@ const MAX_RECENT_TRADES: usize = 20_000;
 
 /// The maximum number of requests for one block's parts or body, over all announcers.
 const MAX_TRIES: usize = 6;
-/// The maximum number of announcers that are asked for one block's parts or body at once. So a peer
-/// that keeps us waiting delays no block that others have.
+/// The maximum number of announcers that are asked for one block's parts or body at once. A silent
+/// peer thus delays no block that others have.
 const MAX_ASKED: usize = 3;
 /// The timeout of a request for parts or a body, in ms. Then the next announcer is asked.
 const REQUEST_MS: u64 = 5_000;

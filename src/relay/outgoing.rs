@@ -90,7 +90,7 @@ impl Outgoing {
         if self.queued.len() >= MAX_OUTGOING {
             return;
         }
-        // Rare, since each pass drops at least half of the lists.
+        // This is rare, since each pass drops at least half of the lists.
         let listed = self.lists.iter().map(VecDeque::len).fold(0, usize::saturating_add);
         if listed >= 2 * MAX_OUTGOING {
             let (queued, mut seen) = (&self.queued, HashSet::new());
@@ -104,7 +104,7 @@ impl Outgoing {
         }
     }
 
-    /// Removes and returns the next new trades: as many as the rates allow and a message holds.
+    /// Removes and returns the next new trades: as many as the rates allow and one message holds.
     pub(super) fn pop_first(
         &mut self,
         publishing: &mut Publishing,
@@ -155,7 +155,7 @@ impl Outgoing {
         self.queued.remove(txid);
     }
 
-    /// True if a trade may wait that is published again.
+    /// True if a repeated trade may be in the queue.
     pub(super) fn has_again(&self) -> bool {
         self.lists.get(Class::Again.index()).is_some_and(|list| !list.is_empty())
     }

@@ -1,7 +1,7 @@
 //! The times at which mempool entries are announced.
 //!
-//! Everybody who has a trade announces it, at random times: its maker does what all others do.
-//! Otherwise a trade that only one node repeats would tell whose it is.
+//! Every node that has a trade announces it at random times, its maker like all others. A trade
+//! that only one node repeats would reveal its maker.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -24,7 +24,7 @@ pub(super) struct Entry {
 }
 
 /// Mempool entries in the order of their next announcement. If it is full, an own trade takes the
-/// place of another one, and others find none.
+/// place of another's, and other trades are dropped.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     entries: HashMap<TxId, Entry>,
@@ -68,7 +68,7 @@ impl Schedule {
         }
     }
 
-    /// Moves the next announcement of a trade, which is then as its first.
+    /// Moves the next announcement of a trade, which is then treated as its first.
     pub(super) fn hasten(&mut self, txid: &TxId, next: Moment) {
         self.postpone(txid, next);
         if let Some(entry) = self.entries.get_mut(txid) {
@@ -84,8 +84,8 @@ impl Schedule {
         }
     }
 
-    /// Returns a trade whose announcement is due, and the class of that. The caller moves its next
-    /// announcement.
+    /// Returns a trade whose announcement is due, and the announcement's class. The caller must
+    /// postpone the trade.
     pub(super) fn due(&self, now: Moment) -> Option<(TxId, Arc<Transaction>, Class)> {
         let (_, txid) = self.times.first().filter(|(next, _)| *next <= now)?;
         let entry = self.entries.get(txid)?;

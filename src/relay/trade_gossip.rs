@@ -1,8 +1,8 @@
 //! Gossip of trades and notes, received and published.
 //!
 //! A message has one trade or many. It is forwarded only if each of its trades would be forwarded
-//! alone. Otherwise this node announces those that its mempool took by itself: so a message cannot
-//! carry what nobody wants through the network.
+//! alone. Otherwise this node announces those that its mempool accepted. A valid trade thus cannot
+//! carry refused ones through the network.
 
 use std::sync::Arc;
 
@@ -81,7 +81,7 @@ impl<M: Copy> Relay<M> {
         self.ask_chain(check);
     }
 
-    /// Takes trades from the peer's rates. Returns false if they are beyond one of them.
+    /// Takes trades from the peer's token buckets. Returns false if one of them has too few tokens.
     fn within_rates(&mut self, peer: PeerId, transactions: &[Transaction], now: Moment) -> bool {
         let Some(allowance) = self.allowance(peer, now) else { return false };
         let (mut trades, mut notes) = (0_u64, 0_u64);
@@ -198,8 +198,8 @@ impl<M: Copy> Relay<M> {
         }
     }
 
-    /// Notes a mempool entry. `local` is true if it was made on this node, and `free` if it pays
-    /// no fee.
+    /// Records a mempool entry. `local` is true if it was made on this node, and `free` if it pays
+    /// less than the paying rate.
     pub(super) fn on_trade_added(
         &mut self,
         txid: TxId,
@@ -212,8 +212,8 @@ impl<M: Copy> Relay<M> {
             self.trades.pool.insert(txid, now);
         }
         if !self.trades.schedule.contains(&txid) {
-            // A trade that came by gossip is spread already, and one of an earlier run was. One
-            // from a peer's mempool may be news to others, as our own are.
+            // A trade that came by gossip, or from an earlier run, has spread already. One from a
+            // peer's mempool may be new to others, like our own.
             let gossiped = self.trades.gossiped.contains(&txid);
             let is_new = now.saturating_sub(added) < self.trades.interval_ms;
             let is_first = is_new && (local || !gossiped);
@@ -300,8 +300,8 @@ impl<M: Copy> Relay<M> {
         }
     }
 
-    /// Publishes queued trades, as fast as the rates allow: new ones together, and repeated ones
-    /// alone, since each has a time of its own.
+    /// Publishes queued trades, as fast as the rates allow: new trades together, and repeated ones
+    /// alone, since each has its own times.
     pub(super) fn publish_trades(&mut self, now: Moment) {
         loop {
             let batch = self.trades.outgoing.pop_first(&mut self.trades.publishing, now);

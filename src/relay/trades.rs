@@ -23,7 +23,7 @@ pub(super) struct Check<M> {
     pub(super) ids: Vec<TxId>,
     /// The message's other trades, which are in the mempool already.
     pub(super) known: Vec<TxId>,
-    /// True if a trade of the message is one that would not be forwarded alone.
+    /// True if a trade of the message would not be forwarded alone.
     pub(super) stays: bool,
     pub(super) since: Moment,
 }
@@ -92,7 +92,7 @@ impl<M> Trades<M> {
         self.outgoing.remove(txid);
     }
 
-    /// Returns the time of a first announcement. It is soon, and random, so that it does not tell
+    /// Returns the time of a first announcement. It is soon, and random, so that it does not reveal
     /// when the trade was made.
     pub(super) fn soon(&mut self, now: Moment) -> Moment {
         now.saturating_add(self.random.random_range(0..=FIRST_DELAY_MS))
@@ -111,13 +111,13 @@ impl<M> Trades<M> {
         now.saturating_add(self.random.random_range(0..=self.interval_ms))
     }
 
-    /// Returns the number of an announcement that repeats another. It is random, so that it tells
-    /// neither who announced before nor how often.
+    /// Returns the number of an announcement that repeats another. It is random, so that it reveals
+    /// neither its node nor the count of repetitions.
     pub(super) fn round(&mut self) -> u32 {
         self.random.random_range(1..=u32::MAX)
     }
 
-    /// True if each of these mempool entries was last forwarded half an interval ago.
+    /// True if each of these mempool entries was last forwarded at least half an interval ago.
     pub(super) fn are_due(&mut self, known: &[TxId], now: Moment) -> bool {
         let half = self.interval_ms / 2;
         known.iter().all(|txid| {
@@ -125,7 +125,7 @@ impl<M> Trades<M> {
         })
     }
 
-    /// Counts that mempool entries are forwarded now. Our own announcement of them can then wait.
+    /// Records that mempool entries are forwarded now, and postpones our own announcements of them.
     pub(super) fn forward(&mut self, known: &[TxId], now: Moment) {
         for txid in known {
             if let Some(forwarded) = self.pool.get_mut(txid) {
@@ -136,8 +136,7 @@ impl<M> Trades<M> {
         }
     }
 
-    /// Announces mempool entries that came by gossip and were not forwarded, as if they had not
-    /// come by gossip.
+    /// Announces mempool entries soon whose gossip was not forwarded, as if they had come by sync.
     pub(super) fn announce_soon(&mut self, taken: &[TxId], now: Moment) {
         for txid in taken {
             self.gossiped.remove(txid);

@@ -1,4 +1,4 @@
-//! Checks of a run, while it goes on and at its end. A violation is a fault of the program.
+//! Checks during a run and at its end. A violation is a fault of the program.
 
 use std::collections::BTreeSet;
 
@@ -12,22 +12,22 @@ use crate::{
 
 /// The time for which a node may be syncing without any progress, in µs. It is stalled after 30 s.
 const STUCK_US: u64 = 300_000_000;
-/// The error of a clock from which the rules for times hinder a node, in ms.
+/// The error of a clock at which the rules for times keep a node from mining or syncing, in ms.
 const WRONG_MS: u64 = 60_000;
-/// The virtual time in which the network has to come to rest, in ms.
+/// The virtual time in which the network must come to rest, in ms.
 const REST_MS: u64 = 900_000;
-/// The time without miners, payments and faults in which nodes still exchange what they have.
+/// The time without miners, payments and faults in which nodes exchange their last data, in ms.
 const QUIET_MS: u64 = 90_000;
-/// The spacings in which the last payments are mined.
+/// The number of spacings in which the last payments are mined.
 const LAST_SPACINGS: u64 = 16;
-/// The nodes whose chain is checked from genesis.
+/// The number of nodes whose chain is checked from genesis.
 const AUDITED: usize = 3;
 
 impl World {
-    /// Looks at a node's progress: no phase `syncing` without progress for ever.
+    /// Checks that a node is not in the phase `syncing` for ever without progress.
     pub(super) fn watch_progress(&mut self, node: usize) {
         let (now, is_honest) = (self.now, self.nodes[node].is_honest());
-        // To a wrong clock all new blocks are ahead of their time, or everybody's is.
+        // With a wrong clock, others' blocks are ahead of the node's time, or its own of theirs.
         let is_wrong = self.nodes[node].skew_ms.unsigned_abs() > WRONG_MS;
         let Some(run) = self.run(node) else { return };
         let progress = run.sync.progress();
@@ -47,7 +47,7 @@ impl World {
         (0..self.nodes.len()).filter(|node| self.nodes[*node].is_honest()).collect()
     }
 
-    /// Ends payments and then mining, waits until all is quiet, and checks everything.
+    /// Ends payments and then mining, waits until the network is at rest, and checks everything.
     pub(crate) fn finish(&mut self) {
         self.pay_every_us = 0;
         for node in &mut self.nodes {
@@ -70,7 +70,7 @@ impl World {
         self.check_audits();
     }
 
-    /// Runs until a condition holds that is looked at once a second.
+    /// Runs until a condition holds, which is checked once a second.
     fn run_until_slowly(&mut self, limit_ms: u64, holds: impl Fn(&Self) -> bool) -> bool {
         for _ in 0..limit_ms / 1_000 {
             if holds(self) {
@@ -81,7 +81,7 @@ impl World {
         false
     }
 
-    /// One tip among the honest, or `diverged` told.
+    /// Checks that the honest nodes have one tip, or are in the phase `diverged`.
     fn check_agreement(&mut self) {
         let honest = self.honest();
         let tips: Vec<_> = honest.iter().map(|node| self.tip(*node)).collect();
@@ -99,7 +99,8 @@ impl World {
         }
     }
 
-    /// Nothing is stuck: no phase that should have ended, and no request for ever.
+    /// Checks that nothing is stuck: no phase that should have ended, and no request without an
+    /// end.
     fn check_rest(&mut self) {
         let limit = self.delays.request_us + 5_000_000;
         for node in self.honest() {
@@ -115,7 +116,7 @@ impl World {
             let is_at_rest = match progress.phase {
                 Phase::Synced | Phase::Diverged => true,
                 Phase::Alone => is_lonely,
-                // A claim of much work that nobody proves, while no trusted peer is there.
+                // A claim of much work that no peer proves, while no trusted peer is connected.
                 Phase::Stalled => self.has_liars(),
                 Phase::Starting | Phase::Syncing => false,
             };
@@ -135,8 +136,8 @@ impl World {
         self.nodes.iter().any(|node| !node.is_honest())
     }
 
-    /// The hashes and heights of the agreed chain since the start, and its transactions. No
-    /// transaction is in it twice.
+    /// Returns the transactions of the agreed chain since the start. Checks its hashes and heights,
+    /// and that no transaction is in it twice.
     fn check_blocks(&mut self) -> BTreeSet<TxId> {
         let Some(first) = self.honest().first().copied() else { return BTreeSet::new() };
         let Some(run) = self.run(first) else { return BTreeSet::new() };
@@ -169,7 +170,7 @@ impl World {
         seen
     }
 
-    /// Each acknowledged payment is mined once, or void with its reason.
+    /// Checks that each acknowledged payment is mined once, or void with its reason.
     fn check_payments(&mut self, chain: &BTreeSet<TxId>) {
         let agreed = self.honest().first().and_then(|node| self.tip(*node)).map(|tip| tip.hash);
         for node in self.honest() {
@@ -199,7 +200,7 @@ impl World {
         }
     }
 
-    /// The supply is right, and all have the same coins.
+    /// Checks that the supply is right, and that all nodes have the same coins.
     fn check_audits(&mut self) {
         let mut coins: Option<(BlockHash, [u8; 32])> = None;
         for (number, node) in self.honest().into_iter().enumerate() {

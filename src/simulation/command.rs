@@ -23,7 +23,7 @@ struct Arguments {
     /// Number of honest nodes; all of them mine
     #[arg(long, default_value_t = 100)]
     nodes: usize,
-    /// Seed that decides everything
+    /// Seed of all random choices
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Number of runs, with this seed and the following ones
@@ -35,26 +35,26 @@ struct Arguments {
     /// Crashes at any write, partitions, cut, stalled and slow links, and wrong clocks
     #[arg(long)]
     faults: bool,
-    /// Number of liars beside the nodes, each of another kind in turn
+    /// Number of lying nodes in addition, one of each kind in turn
     #[arg(long, default_value_t = 0)]
     liars: usize,
     /// Share of the hash power whose miner withholds bodies, such as 0.25; each run is compared
-    /// with one without it
+    /// with one without that miner
     #[arg(long, default_value_t = 0.0)]
     withhold: f64,
     /// Mean seconds between two payments; 0 for none
     #[arg(long, default_value_t = 20)]
     pay_every: u64,
-    /// Let a newcomer fetch so many blocks from peers that are killed, cut off and slowed
+    /// Let a newcomer fetch this many blocks from peers that are killed, cut off and slowed
     #[arg(long, value_name = "BLOCKS")]
     sync: Option<usize>,
-    /// Let two halves meet that mined so many blocks apart
+    /// Let two halves meet that mined this many blocks apart
     #[arg(long, value_name = "BLOCKS")]
     halves: Option<usize>,
     /// Print a table for these numbers of nodes, such as 10,30,100, and draw it into simulate.svg
     #[arg(long, value_name = "NODES", value_delimiter = ',')]
     table: Vec<usize>,
-    /// Runs at once
+    /// Number of runs in parallel
     #[arg(long)]
     threads: Option<usize>,
     /// Print a line for the long run with this name
@@ -62,10 +62,10 @@ struct Arguments {
     bar: Option<String>,
 }
 
-/// The least share of the honest block rate that has to remain beside a miner who withholds.
+/// The minimum share of the honest block rate that must remain beside a miner who withholds.
 const LEAST_RATE: f64 = 0.9;
-/// The longest virtual time in which two halves have to meet, in ms, for each 1,000 blocks of them
-/// and to begin with: the time of a sync.
+/// The longest virtual time in which two halves must meet, in ms: for each 1,000 of their blocks,
+/// and in addition once, as for a sync.
 const MEETING_MS: (u64, u64) = (4_000, 120_000);
 
 impl Arguments {
@@ -88,7 +88,7 @@ impl Arguments {
     }
 }
 
-/// Runs what the arguments of the process say.
+/// Runs the simulations that the arguments of the process name.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -129,7 +129,7 @@ fn each_seed<T: Send>(arguments: &Arguments, job: impl Fn(u64) -> (T, String) + 
     found.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Returns the lines about one run.
+/// Returns the report lines of one run.
 fn lines(seed: u64, outcome: &Outcome, replay: &str) -> String {
     let mut text = format!("seed {seed}: {}", outcome.line());
     for violation in &outcome.violations {
@@ -165,7 +165,7 @@ fn networks(arguments: &Arguments) -> bool {
     bar(arguments, &text, violations == 0)
 }
 
-/// Compares the honest block rate beside a miner who withholds with that without him.
+/// Compares the honest block rate beside a miner who withholds with the rate without that miner.
 fn withheld(arguments: &Arguments) -> bool {
     let outcomes = each_seed(arguments, |seed| {
         let options = arguments.options(seed);

@@ -1,11 +1,11 @@
-//! Faults of machines and lines: crashes, partitions, cut, stalled and slow links, wrong clocks.
+//! Faults of machines and links: crashes, partitions, cut, stalled and slow links, wrong clocks.
 
 use rand::{RngExt, seq::SliceRandom as _};
 
 use super::{queue::Event, world::World};
 use crate::{storage::crash::CrashDisk, storage::crash::Unsynced, sync::SyncEvent};
 
-/// The kinds of faults that a run has.
+/// The kinds of faults in a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) crashes: bool,
@@ -27,16 +27,16 @@ impl Plan {
 /// One fault, or its end.
 #[derive(Debug, Clone)]
 pub(super) enum Fault {
-    /// The next commit of the node is its last: power or process ends somewhere in it.
+    /// The next commit of the node is its last: the power or the process ends during it.
     Crash {
         node: usize,
     },
-    /// The process is killed, with nothing to write.
+    /// The process is killed while it writes nothing.
     Kill {
         node: usize,
         for_us: u64,
     },
-    /// The network falls into two parts.
+    /// The network splits into two parts.
     Split {
         part: Vec<usize>,
     },
@@ -45,13 +45,13 @@ pub(super) enum Fault {
         a: usize,
         b: usize,
     },
-    /// Nothing arrives for some time, and then everything.
+    /// Nothing arrives for some time, and then all messages at once.
     Stall {
         a: usize,
         b: usize,
         for_us: u64,
     },
-    /// All links of a node get slower; a factor of 1 ends it.
+    /// All links of a node get slower. A factor of 1 ends the fault.
     Slow {
         node: usize,
         factor: f64,
@@ -61,7 +61,7 @@ pub(super) enum Fault {
         node: usize,
         skew_ms: i64,
     },
-    /// The node sleeps: it hears nothing for some time, and then knows that it slept.
+    /// The node sleeps: it receives nothing for some time, and then knows that it slept.
     Sleep {
         node: usize,
         for_us: u64,
@@ -73,7 +73,7 @@ pub(super) enum Fault {
 
 impl World {
     /// Puts faults into the queue, one in two minutes on average for each ten nodes, at random
-    /// times of the next minutes. All of them end before the last quarter.
+    /// times. All of them end before the last quarter of the run.
     pub(crate) fn plan_faults(&mut self, plan: Plan, minutes: u64) {
         self.plan = plan;
         if plan.is_empty() {
@@ -188,8 +188,8 @@ impl World {
         }
     }
 
-    /// Ends a run within a commit. What is left of the writes since the last sync is a matter of
-    /// chance, as after a power cut.
+    /// Ends a run within a commit. Which of the writes since the last sync survive is random, as
+    /// after a power cut.
     pub(super) fn crash(&mut self, node: usize) {
         self.nodes[node].crashes = false;
         let disk = self.nodes[node].disk.clone();

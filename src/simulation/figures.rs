@@ -1,4 +1,4 @@
-//! Figures of a run: blocks and how they spread, charges, and counters.
+//! Figures of a run: blocks and their spread, charges, and counters.
 
 use std::collections::BTreeMap;
 
@@ -24,21 +24,21 @@ pub(super) struct Born {
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
     pub(super) blocks: BTreeMap<BlockHash, Born>,
-    /// Offences: by whom, of whom.
+    /// Offences: the node that charged, the node that it charged, and the offence.
     pub(crate) charges: Vec<(usize, usize, Offence)>,
-    /// Bans: by whom, of whom, and why.
+    /// Bans: the node that banned, the node that it banned, and the reason.
     pub(crate) bans: Vec<(usize, usize, String)>,
-    /// Headers that were left aside for want of bodies.
+    /// Headers that were withheld since no body came.
     pub(crate) withheld: u64,
     /// Headers that were handed to chains, and those that were checked without storing them.
     pub(crate) headers: (usize, usize),
-    /// Rests of miners for a better branch.
+    /// Pauses of miners for a better branch.
     pub(crate) rests: u64,
     /// The hashes of all miners.
     pub(super) hashes: f64,
     pub(crate) refused_payments: u64,
     pub(crate) crashes: u64,
-    /// Payments that were acknowledged, and those of them that became void.
+    /// Acknowledged payments. The next field counts those of them that became void.
     pub(crate) payments: u64,
     pub(crate) void: u64,
     /// Nodes that are diverged at the end.
@@ -85,7 +85,7 @@ impl Figures {
     }
 }
 
-/// Returns the value at a share of a sorted list; 0 of an empty one.
+/// Returns the value at a share of a sorted list; 0 for an empty one.
 pub(crate) fn quantile(sorted: &[u32], share: f64) -> u32 {
     let last = sorted.len().saturating_sub(1);
     sorted.get((last as f64 * share).round() as usize).copied().unwrap_or(0)

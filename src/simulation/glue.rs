@@ -1,9 +1,9 @@
-//! The glue between the machines, the chain and the network: what the router and the chain thread
-//! do in a node, in virtual time.
+//! The connection between the machines, the chain and the network: the work of a node's router and
+//! chain thread, in virtual time.
 //!
-//! This is the one file that knows all actions of sync and relay. Commands to the chain are carried
-//! out at once. Their replies wait for the end of the moment, and for the commit if there is one,
-//! as on the chain thread.
+//! This is the only file that knows all actions of sync and relay. Commands to the chain are
+//! executed at once. Their replies wait for the end of the moment, and for the commit if there is
+//! one, as on the chain thread.
 
 use std::sync::Arc;
 
@@ -24,12 +24,12 @@ use crate::{
     wire::{Gossip, Request, RequestFailure, SyncRequest},
 };
 
-/// The time from a command to the chain to the end of its moment, in µs: further commands share the
-/// commit.
+/// The time from a command to the chain to the end of its moment, in µs. Further commands within it
+/// share the commit.
 const MOMENT_US: u64 = 200;
-/// The time for which a peer is not dialed that announced blocks and did not deliver them, in µs.
+/// The pause before a peer that announced blocks and did not deliver them is dialed again, in µs.
 const WITHHOLDER_PAUSE_US: u64 = 600_000_000;
-/// The age at which changes are committed that nobody waits for, in µs.
+/// The age at which changes are committed whose commit no reply waits for, in µs.
 const IDLE_US: u64 = 2_000_000;
 /// The interval of housekeeping, in µs.
 const HOUSE_US: u64 = 30_000_000;
@@ -118,7 +118,7 @@ impl World {
                 let Some(run) = self.run(node) else { return };
                 run.reports.push((ticket, report));
             }
-            // Miners mine in every phase but the first, which lasts for seconds.
+            // Miners mine in every phase but the first, which lasts some seconds.
             SyncAction::PhaseChanged { .. } => self.steer(node),
         }
     }
@@ -245,7 +245,7 @@ impl World {
 
     // Replies and commits
 
-    /// Holds a reply of the chain back until its moment ends.
+    /// Delays a reply of the chain until its moment ends.
     pub(super) fn hold(&mut self, node: usize, reply: Reply) {
         if let Some(run) = self.run(node) {
             run.replies.push(reply);
@@ -314,7 +314,7 @@ impl World {
         self.deliver(node, batch);
     }
 
-    /// Publishes a snapshot, and sends replies and events, as the chain thread does.
+    /// Publishes a snapshot and sends replies and events, as the chain thread does.
     fn deliver(&mut self, node: usize, batch: Batch) {
         let Batch { replies, events, summary } = batch;
         let Some(run) = self.run(node) else { return };
@@ -393,7 +393,7 @@ impl World {
 
     // Requests
 
-    /// Sends a machine's request. One that cannot be sent fails at once.
+    /// Sends a machine's request. A request that cannot be sent fails at once.
     fn ask(&mut self, node: usize, to: PeerId, id: u64, request: SyncRequest) {
         let to = node_of(to);
         let bytes = Request::Sync(request.clone()).encode().map_or(0, |bytes| bytes.len());
@@ -414,7 +414,7 @@ impl World {
         }
     }
 
-    /// Makes the event that ends a request.
+    /// Returns the event that ends a request.
     pub(super) fn ended(
         id: u64,
         result: Result<crate::wire::SyncResponse, RequestFailure>,
@@ -427,7 +427,7 @@ impl World {
         }
     }
 
-    /// Tells sync that more of an answer has arrived.
+    /// Reports to sync that more bytes of an answer have arrived.
     pub(super) fn grow(&mut self, node: usize, id: u64, bytes: usize) {
         let now = self.now;
         let Some(asked) = self.run(node).and_then(|run| run.asked.get_mut(&id)) else { return };
@@ -437,7 +437,7 @@ impl World {
         }
     }
 
-    /// Ends a request whose answer has brought nothing for too long.
+    /// Ends a request whose answer has brought no byte for too long.
     pub(super) fn expire(&mut self, node: usize, id: u64) {
         let (now, patience) = (self.now, self.delays.request_us);
         let Some((_, at)) = self.run(node).and_then(|run| run.asked.get(&id)) else { return };

@@ -1,7 +1,7 @@
 //! The chain that all nodes have at the start of a simulation, and the keys of their wallets.
 //!
-//! Blocks are solved for real, at a difficulty of a few hundred hashes. The hash power is virtual:
-//! [`Lottery`] says how long a miner needs.
+//! Blocks are really solved, at a difficulty of a few hundred hashes. The hash power is virtual:
+//! [`Lottery`] computes the time that a miner needs.
 
 use std::sync::Arc;
 
@@ -18,17 +18,17 @@ use crate::{
 
 /// The time of the genesis.
 const GENESIS_TIME: UnixMillis = 1_700_000_000_000;
-/// The floor of the network, in bits: blocks are as cheap as the rules allow.
+/// The minimum difficulty of the network, in bits: blocks are as cheap as the rules allow.
 const FLOOR_BITS: u8 = 8;
-/// The difficulty of the whole hash power, as a multiple of the floor's. Miners may leave before
-/// the floor makes blocks rarer.
+/// The difficulty of the whole hash power, as a multiple of the minimum. The gap lets miners leave
+/// before the minimum makes blocks rarer.
 const OVER_FLOOR: f64 = 3.0;
 
 /// The virtual search for nonces.
 #[derive(Debug)]
 pub(super) struct Lottery {
     rng: StdRng,
-    /// The work until the next block, as a share of its difficulty.
+    /// The remaining work until the next block, as a share of its difficulty.
     left: f64,
 }
 
@@ -44,18 +44,18 @@ impl Lottery {
         self.left = -self.rng.random_range(f64::MIN_POSITIVE..1.0).ln();
     }
 
-    /// Counts hashes against the search at a difficulty.
+    /// Subtracts hashes from the remaining search at a difficulty.
     pub(super) fn work(&mut self, hashes: f64, difficulty: f64) {
         self.left -= hashes / difficulty;
     }
 
-    /// Returns the hashes that are left at a difficulty.
+    /// Returns the remaining hashes at a difficulty.
     pub(super) fn left(&self, difficulty: f64) -> f64 {
         self.left.max(0.0) * difficulty
     }
 }
 
-/// Returns the hashes that a block with these bits takes on average.
+/// Returns the average number of hashes for a block with these bits.
 pub(super) fn difficulty(bits: u32) -> f64 {
     Target::from_compact(bits).map_or(f64::MAX, |target| target.work().to_f64())
 }
@@ -79,11 +79,11 @@ pub(super) fn owner_of(key: &SigningKey) -> Owner {
     PublicKey(key.verifying_key().to_bytes()).owner()
 }
 
-/// The common start of all nodes.
+/// The start state that all nodes share.
 #[derive(Debug, Clone)]
 pub(crate) struct History {
     pub(super) network: Arc<Network>,
-    /// The hashes a ms of all miners together.
+    /// The hashes per ms of all miners together.
     pub(super) power: f64,
     /// The wall time at the start of the simulation.
     pub(super) start: UnixMillis,
@@ -108,7 +108,7 @@ pub(super) fn open(disk: &CrashDisk, network: &Network, nonce_seed: u64) -> Resu
 }
 
 impl History {
-    /// Mines blocks of all wallets in turn with the hash power of the whole network.
+    /// Mines blocks for all wallets in turn, with the hash power of the whole network.
     pub(crate) fn new(spacing_ms: u64, blocks: usize, wallets: usize) -> Self {
         let network = network(spacing_ms);
         let floor = difficulty(network.genesis.header.bits);
@@ -119,7 +119,7 @@ impl History {
         history
     }
 
-    /// Mines further blocks. Another `branch` has other blocks.
+    /// Mines further blocks. Each `branch` has blocks of its own.
     pub(crate) fn extend(&mut self, blocks: usize, wallets: usize, branch: u64) {
         let disk = CrashDisk::quiet(std::mem::take(&mut self.file));
         let mut chain = open(&disk, &self.network, branch).expect("a chain in memory");

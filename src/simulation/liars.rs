@@ -1,5 +1,5 @@
-//! Nodes that lie, each in one way: every kind of stranger that issue 12 names and that sync, relay
-//! or chain can meet.
+//! Nodes that lie, each in one way: every kind of hostile stranger that sync, relay or chain can
+//! meet.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -25,11 +25,11 @@ use crate::{
     },
 };
 
-/// The way in which a node behaves.
+/// The behaviour of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
     Honest,
-    /// Claims much work, again and again, and answers nothing.
+    /// Claims much work again and again, and answers no request.
     Silent,
     /// Sends a true Status and answers no request.
     Mute,
@@ -61,7 +61,7 @@ pub(crate) enum Manner {
     Invalid,
 }
 
-/// A branch of a liar's own making, which no chain would store.
+/// A branch that a liar forged, which no chain would store.
 #[derive(Debug, Clone)]
 pub(crate) struct Forged {
     /// The last block of its chain below the branch.
@@ -73,7 +73,7 @@ pub(crate) struct Forged {
 }
 
 impl Forged {
-    /// Forges blocks on the chain of a node. The first of them mints too much.
+    /// Forges blocks on the chain of a node. The first of them mints too many coins.
     pub(crate) fn new(chain: &mut Chain, network: &Network, count: u32) -> Option<Self> {
         let HeaderContext { tip, mut window } = chain.header_context(&chain.tip().hash).ok()??;
         let mut forged =
@@ -104,7 +104,7 @@ impl Forged {
         Some(forged)
     }
 
-    /// Makes a Status claim the branch.
+    /// Changes a Status so that it claims the branch.
     pub(super) fn claim(&self, status: &mut Status) {
         if let Some(last) = self.headers.last() {
             status.tip = last.hash();
@@ -139,13 +139,13 @@ pub(super) enum Answered {
 
 /// The pause between two acts of a liar, in µs.
 const ACT_US: u64 = 5_000_000;
-/// The blocks without parents that a liar announces at once.
+/// The number of blocks without parents that a liar announces at once.
 const ORPHANS_AT_ONCE: u64 = 8;
-/// The old announcements that liars keep, and how many they send at once.
+/// The number of old announcements that liars keep, and the number that they send at once.
 const STALE: (usize, usize) = (200, 20);
 
 impl Manner {
-    /// All ways to lie.
+    /// All kinds of liars.
     pub(crate) const LIARS: [Self; 15] = [
         Self::Silent,
         Self::Mute,
@@ -164,17 +164,17 @@ impl Manner {
         Self::Invalid,
     ];
 
-    /// Returns true if the node does something by itself.
+    /// Returns true if the node acts without a request.
     pub(super) const fn acts(self) -> bool {
         matches!(self, Self::Silent | Self::Orphans | Self::Stale)
     }
 
-    /// Returns true if the node follows no other chain than its own.
+    /// Returns true if the node follows no chain but its own.
     pub(super) const fn is_deaf(self) -> bool {
         matches!(self, Self::Cheap | Self::Invalid)
     }
 
-    /// Returns the Status that the node tells.
+    /// Returns the Status that the node sends.
     pub(super) fn status(self, status: Status) -> Status {
         if !matches!(
             self,
@@ -191,7 +191,7 @@ impl Manner {
         Status { tip: BlockHash([0xee; 32]), height: u32::MAX, work: work.into(), ..status }
     }
 
-    /// Returns true if the node publishes this message. `mined` are the blocks of its own.
+    /// Returns true if the node publishes this message. `mined` are its own blocks.
     pub(super) fn publishes(self, gossip: &Gossip, mined: &[BlockHash]) -> bool {
         let Gossip::Block(BlockGossip::Compact(compact)) = gossip else { return true };
         let Ok(header) = from_bytes::<Header>(&compact.header) else { return true };
@@ -200,7 +200,7 @@ impl Manner {
 }
 
 impl World {
-    /// Returns what a node answers in place of the truth.
+    /// Returns the answer that a node gives instead of the true one.
     pub(super) fn lie_about(
         &mut self,
         node: usize,
@@ -247,7 +247,7 @@ impl World {
         })
     }
 
-    /// Lets a node serve a forged branch on its present chain.
+    /// Makes a node serve a forged branch on its present chain.
     pub(super) fn make_forged(&mut self, node: usize, count: u32) {
         let network = Arc::clone(&self.history.network);
         let Some(run) = self.run(node) else { return };
@@ -255,7 +255,7 @@ impl World {
         self.nodes[node].forged = forged;
     }
 
-    /// Answers with the forged branch where the request asks for it.
+    /// Answers with the forged branch if the request asks for it.
     fn forge(&mut self, node: usize, request: &SyncRequest, honest: SyncResponse) -> SyncResponse {
         let Some(forged) = self.nodes[node].forged.clone() else { return honest };
         match (request, honest) {
@@ -316,7 +316,7 @@ impl World {
         }
     }
 
-    /// Takes a miner's own blocks out of its answer.
+    /// Removes a miner's own blocks from its answer.
     fn without_own(&self, node: usize, items: &[ItemId], honest: SyncResponse) -> SyncResponse {
         let SyncResponse::Data(found) = honest else { return honest };
         let mined = &self.nodes[node].mined;
@@ -327,7 +327,7 @@ impl World {
         SyncResponse::Data(kept.collect())
     }
 
-    /// Makes a block that follows nothing, with the least work.
+    /// Makes a block without a parent, with the least work.
     fn orphan(&mut self, salt: u8) -> Block {
         let height = 1_000 + self.rng.random_range(0..1_000_000);
         let mut previous = [salt; 32];
@@ -348,14 +348,14 @@ impl World {
         block
     }
 
-    /// Keeps an announcement for those who send old ones again.
+    /// Keeps an announcement for liars that send old ones again.
     pub(super) fn keep_stale(&mut self, packet: &Arc<Packet>) {
         if self.stale.len() < STALE.0 && matches!(packet.gossip, Gossip::Block(_)) {
             self.stale.push(Arc::clone(packet));
         }
     }
 
-    /// Lets a liar act.
+    /// Makes a liar act.
     pub(super) fn lie(&mut self, node: usize) {
         match self.nodes[node].manner {
             Manner::Silent => {
@@ -392,7 +392,7 @@ impl World {
         self.shout_packet(node, &Arc::new(Packet { id, gossip, bytes: payload.len() }));
     }
 
-    /// Sends a message to all neighbours, seen or not.
+    /// Sends a message to all neighbours, even if they have seen it.
     fn shout_packet(&mut self, node: usize, packet: &Arc<Packet>) {
         for other in self.links.neighbours(node) {
             let message = Message::Gossip(Arc::clone(packet));

@@ -1,8 +1,8 @@
 //! The links between nodes: delay, bandwidth, loss, and connections that break.
 //!
 //! A link carries at most one connection. Messages of a connection arrive in order, as on TCP. A
-//! lost packet delays its message, and all that follow it, by a retransmission. A link that stalls
-//! delivers everything at its end, as TCP does after a blackout.
+//! lost packet delays its message, and all later ones, by a retransmission. A stalled link delivers
+//! all messages at the end of the stall, as TCP does after a blackout.
 
 use std::collections::BTreeMap;
 
@@ -16,18 +16,18 @@ const PACKET_BYTES: usize = 1_400;
 const RETRANSMISSION_US: u64 = 200_000;
 /// The interval at which the receiver of a long answer sees it grow, in µs.
 const GROWS_US: u64 = 500_000;
-/// The number of neighbours in the gossip mesh that a node wants, and the number it takes at most:
-/// the settings of `net`.
+/// The number of neighbours in the gossip mesh that a node wants, and its maximum: the settings of
+/// `net`.
 const MESH: (usize, usize) = (4, 8);
 
-/// The nature of a link.
+/// The properties of a link.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Line {
     /// The delay one way, in µs.
     pub(crate) delay_us: u64,
     /// The bandwidth of each direction, in bytes per ms.
     pub(crate) bytes_per_ms: f64,
-    /// The lost packets of a thousand.
+    /// The number of lost packets in a thousand.
     pub(crate) loss: f64,
 }
 
@@ -41,11 +41,11 @@ struct Link {
     wanted: bool,
     /// True if the connection belongs to the gossip mesh.
     mesh: bool,
-    /// The factor by which the link is slower than its line.
+    /// The factor by which the link is slower than its [`Line`].
     slower: f64,
     /// The end of a blackout.
     stalled_until: u64,
-    /// The time at which each direction has sent what it took.
+    /// The time at which each direction has sent all messages so far.
     free_at: [u64; 2],
     /// The last arrival of each direction.
     last: [u64; 2],
@@ -95,7 +95,7 @@ impl Links {
         self.all.get(&pair(a, b)).is_some_and(|link| link.wanted)
     }
 
-    /// Lets the ends of a link dial each other no more, or again.
+    /// Sets whether the ends of a link dial each other again.
     pub(super) fn want(&mut self, a: usize, b: usize, wanted: bool) {
         if let Some(link) = self.all.get_mut(&pair(a, b)) {
             link.wanted = wanted;
@@ -106,12 +106,12 @@ impl Links {
         self.all.get(&pair(a, b)).and_then(|link| link.connection)
     }
 
-    /// All pairs of nodes that have a link.
+    /// Returns all pairs of nodes that have a link.
     pub(super) fn pairs(&self) -> Vec<(usize, usize)> {
         self.all.keys().copied().collect()
     }
 
-    /// The nodes to which a node has a connection, in the order of their numbers.
+    /// Returns the nodes to which a node has a connection, by number.
     pub(super) fn neighbours(&self, node: usize) -> Vec<usize> {
         self.neighbours[node].clone()
     }
@@ -141,7 +141,7 @@ impl Links {
         }
     }
 
-    /// Closes a connection. What is on its way is lost.
+    /// Closes a connection. Messages on their way are lost.
     pub(super) fn close(&mut self, a: usize, b: usize) {
         if let Some(link) = self.all.get_mut(&pair(a, b)) {
             link.connection = None;
@@ -155,7 +155,7 @@ impl Links {
         }
     }
 
-    /// Takes neighbours into the mesh of a node that lost some.
+    /// Adds neighbours to the mesh of a node that lost some.
     fn fill_mesh(&mut self, node: usize) {
         for other in self.neighbours(node) {
             if self.mesh_of(node) >= MESH.0 {
@@ -169,14 +169,14 @@ impl Links {
         }
     }
 
-    /// Makes a link slower by a factor; 1 is its own speed.
+    /// Makes a link slower by a factor; 1 is the speed of its line.
     pub(super) fn slow(&mut self, a: usize, b: usize, factor: f64) {
         if let Some(link) = self.all.get_mut(&pair(a, b)) {
             link.slower = factor;
         }
     }
 
-    /// Holds everything back until a time.
+    /// Delays all messages of a link until a time.
     pub(super) fn stall(&mut self, a: usize, b: usize, until: u64) {
         if let Some(link) = self.all.get_mut(&pair(a, b)) {
             link.stalled_until = until;

@@ -1,4 +1,4 @@
-//! Mining in virtual time: the policy and the templates of the real miner, and a lottery in place
+//! Mining in virtual time: the policy and the templates of the real miner, with a lottery instead
 //! of its threads.
 
 use super::{
@@ -66,7 +66,7 @@ impl World {
         }
     }
 
-    /// Counts the hashes since the last look.
+    /// Counts the hashes since the last call.
     fn count(&mut self, node: usize) {
         let now = self.now;
         let Node { run: Some(run), miner, .. } = &mut self.nodes[node] else { return };
@@ -77,7 +77,7 @@ impl World {
         self.figures.hashes += hashes;
     }
 
-    /// Decides anew what the miner does.
+    /// Lets the miner's policy decide again.
     pub(super) fn steer(&mut self, node: usize) {
         self.count(node);
         if self.nodes[node].miner.power <= 0.0 {
@@ -108,7 +108,7 @@ impl World {
             mining.policy.decide(&template, at, &mut miner.rng)
         };
         let wait = match decision {
-            // The end of the commit calls again.
+            // The end of the commit calls this function again.
             Decision::Rest => return,
             Decision::Wait(until) => {
                 u64::try_from((until - at).as_micros()).unwrap_or(u64::MAX).max(1_000)

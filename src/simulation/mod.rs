@@ -1,9 +1,9 @@
 //! The whole network in one process and in virtual time.
 //!
 //! A [`World`](world::World) holds nodes, each with the real chain on a disk in memory, the real
-//! sync and relay machines, the real mempool and the real mining policy. Only what lies between
-//! them is modelled: the lines, gossip's mesh, the clocks, the disks, and the search for nonces.
-//! One seed decides everything, so that each run can be repeated.
+//! sync and relay machines, the real mempool and the real mining policy. Only their environment is
+//! modelled: the links, gossip's mesh, the clocks, the disks, and the search for nonces. One seed
+//! decides everything, so that each run can be repeated.
 //!
 //! | file | concern |
 //! |---|---|
@@ -13,7 +13,7 @@
 //! | `mining`, `history` | miners in virtual time, and the chain at the start |
 //! | `payments` | users who pay each other |
 //! | `faults`, `liars` | crashes, partitions and clocks; nodes that lie |
-//! | `checks`, `figures` | checks of the end, and figures of the run |
+//! | `checks`, `figures` | checks during and after a run, and its figures |
 //! | `scenario`, `command` | whole runs by their options, and the command line |
 #![allow(
     clippy::cast_possible_truncation,

@@ -1,4 +1,4 @@
-//! A simulated node: the chain, the machines and the miner of a run, and what outlives a run.
+//! A simulated node: the chain, the machines and the miner of a run, and the state between runs.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -31,14 +31,14 @@ use crate::{
 /// The time for which a gossip message is remembered, in µs: the default of gossipsub.
 const REMEMBERED_US: u64 = 60_000_000;
 
-/// Returns the name of a node as a peer.
+/// Returns the peer id of a node.
 pub(crate) fn peer(node: usize) -> PeerId {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&(node as u64).to_le_bytes());
     PeerId(PublicKey(key))
 }
 
-/// Returns the node of a peer; a number beyond all nodes for a made-up one.
+/// Returns the node of a peer. Returns a number beyond all nodes for an invented peer.
 pub(super) fn node_of(peer: PeerId) -> usize {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&peer.0.0[..8]);
@@ -50,7 +50,7 @@ pub(super) fn node_of(peer: PeerId) -> usize {
 pub(super) struct Seen {
     /// The message, until its verdict.
     pub(super) packet: Option<Arc<Packet>>,
-    /// Peers that sent it.
+    /// The peers that sent it.
     pub(super) had_by: Vec<usize>,
 }
 
@@ -58,14 +58,14 @@ pub(super) struct Seen {
 #[derive(Debug, Default)]
 pub(super) struct Gossiping {
     pub(super) seen: BTreeMap<[u8; 20], Seen>,
-    /// The ids by the numbers that the relay knows them by.
+    /// The message ids by the numbers that the relay uses.
     pub(super) numbers: BTreeMap<u64, [u8; 20]>,
     order: VecDeque<(u64, [u8; 20])>,
     next: u64,
 }
 
 impl Gossiping {
-    /// Remembers a new message, and returns its number. Old ones are forgotten.
+    /// Remembers a new message, and returns its number. Forgets old ones.
     pub(super) fn insert(&mut self, id: [u8; 20], seen: Seen, now: u64) -> u64 {
         while let Some((at, old)) = self.order.front().copied()
             && at.saturating_add(REMEMBERED_US) < now
@@ -81,10 +81,10 @@ impl Gossiping {
     }
 }
 
-/// A miner in the simulation: the policy of the real one, and the lottery in place of its threads.
+/// A miner in the simulation: the real policy, with a lottery instead of threads.
 #[derive(Debug)]
 pub(super) struct Miner {
-    /// The hashes a ms.
+    /// The hashes per ms.
     pub(super) power: f64,
     pub(super) lottery: Lottery,
     pub(super) rng: StdRng,
@@ -154,21 +154,21 @@ pub(crate) struct Node {
     pub(super) run: Option<Box<Run>>,
     pub(super) epoch: u64,
     pub(super) disk: CrashDisk,
-    /// The wall clock less the true time, in ms.
+    /// The wall clock minus the true time, in ms.
     pub(super) skew_ms: i64,
     pub(super) trust: Trust,
     pub(super) scores: Peers,
     pub(super) miner: Miner,
     pub(super) owner: Owner,
     pub(super) wallet: usize,
-    /// Peers that are not dialed, and whose connections are refused, until these times in µs.
+    /// Peers that are not dialed and whose connections are refused until these times, in µs.
     pub(super) refused: BTreeMap<usize, u64>,
     pub(super) sent: Sent,
     /// Blocks that this node mined.
     pub(super) mined: Vec<BlockHash>,
     /// Payments that this node acknowledged to its user.
     pub(super) acknowledged: Vec<TxId>,
-    /// The branch that a liar made up.
+    /// The branch that a liar forged.
     pub(super) forged: Option<Forged>,
     /// The bodies that were handed to its chain.
     pub(super) bodies: u64,
@@ -272,7 +272,7 @@ impl Node {
     }
 }
 
-/// Returns the moment of tokio's clock that stands for a time in µs.
+/// Returns the tokio instant for a virtual time in µs.
 pub(super) fn instant(base: Instant, now: u64) -> Instant {
     base.checked_add(Duration::from_micros(now)).unwrap_or(base)
 }

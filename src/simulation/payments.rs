@@ -1,4 +1,4 @@
-//! The users of the simulated nodes: they pay each other.
+//! The users of the simulated nodes, who pay each other.
 
 use ed25519_dalek::Signer as _;
 use rand::RngExt;
@@ -43,7 +43,7 @@ pub(super) fn payment(
 }
 
 impl World {
-    /// Lets users pay from now on, one payment in this time on average.
+    /// Lets users pay from now on, one payment in `ms` on average.
     pub(crate) fn pay_every(&mut self, ms: u64) {
         let started = self.pay_every_us > 0;
         self.pay_every_us = ms * 1_000;
@@ -65,7 +65,7 @@ impl World {
         }
     }
 
-    /// Pays from a node's wallet, if it has a coin that is worth it.
+    /// Pays from a node's wallet, if it has a large enough coin.
     pub(super) fn pay_from(&mut self, node: usize, to: usize) {
         let (wall, network) = (self.wall(node), self.history.network.id);
         let wallet = self.nodes[node].wallet;
@@ -88,7 +88,7 @@ impl World {
         match run.chain.accept_trade(transaction, Origin::Local, wall) {
             Ok(txid) => self.hold(node, Reply::Acknowledged(txid)),
             Err(AcceptTradeError::Fault(fault)) => self.fault(node, &fault),
-            // The other owner of a shared wallet was quicker, or the tip is older than the coin.
+            // Another node with the same wallet was faster, or the tip is older than the coin.
             Err(_) => self.figures.refused_payments += 1,
         }
     }

@@ -44,7 +44,7 @@ impl World {
         Some(self.nodes[node].manner.status(status))
     }
 
-    /// Sends a node's Status, which asks for the other's.
+    /// Sends a node's Status, which asks for the other node's.
     pub(super) fn hello(&mut self, node: usize, to: usize) {
         let Some(status) = self.status(node) else { return };
         let now = self.now;
@@ -96,7 +96,7 @@ impl World {
         }
     }
 
-    /// Returns true if the request was open.
+    /// Removes a request of the node. Returns true if it was open.
     fn is_answered(&mut self, node: usize, from: usize, id: u64) -> bool {
         let Some(run) = self.run(node) else { return false };
         if run.asked.get(&id).is_some_and(|(asked, _)| *asked == from) {
@@ -147,7 +147,7 @@ impl World {
 
     // Gossip
 
-    /// Publishes a message of a node's own to all neighbours, as gossipsub does.
+    /// Publishes a node's own message to all neighbours, as gossipsub does.
     pub(super) fn publish(&mut self, node: usize, gossip: Gossip) {
         if self.without_gossip
             || !self.nodes[node].manner.publishes(&gossip, &self.nodes[node].mined)
@@ -170,7 +170,7 @@ impl World {
         }
     }
 
-    /// Handles a message from a neighbour. What was seen before is dropped.
+    /// Handles a message from a neighbour. Drops a message that was seen before.
     #[expect(clippy::needless_pass_by_value, reason = "as it leaves the queue")]
     fn gossiped(&mut self, node: usize, from: usize, packet: Arc<Packet>) {
         let now = self.now;

@@ -1,4 +1,4 @@
-//! The plot of how the network grows: three figures over the number of nodes.
+//! The plot of the network's growth: three figures by the number of nodes.
 
 use std::fmt::Write as _;
 
@@ -17,7 +17,7 @@ pub(super) struct Point {
     pub(super) stale: f64,
 }
 
-/// The places of the panels: left, right, bottom; each is 180 high.
+/// The positions of the panels: left, right, bottom. Each is 180 high.
 const LEFT: f64 = 80.0;
 const RIGHT: f64 = 680.0;
 const HEIGHT: f64 = 180.0;
@@ -39,7 +39,7 @@ const HEAD: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 
 /// A curve: its name, colour and values.
 type Curve<'a> = (&'a str, &'a str, &'a dyn Fn(&Point) -> f64);
 
-/// Returns the whole file.
+/// Returns the SVG file.
 pub(super) fn draw(points: &[Point]) -> String {
     let mut svg = String::from(HEAD);
     let panels: [(&str, &[Curve<'_>]); 3] = [

@@ -14,7 +14,7 @@ use crate::{
     wire::{Gossip, Status, SyncRequest, SyncResponse},
 };
 
-/// A gossip message on its way, which all its receivers share.
+/// A gossip message on its way. All its receivers share it.
 #[derive(Debug)]
 pub(super) struct Packet {
     pub(super) id: [u8; 20],
@@ -42,7 +42,7 @@ pub(super) enum Reply {
     Acknowledged(crate::primitives::TxId),
 }
 
-/// The news of one commit.
+/// The replies and events of one commit.
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) replies: Vec<Reply>,
@@ -50,7 +50,7 @@ pub(super) struct Batch {
     pub(super) summary: ChainSummary,
 }
 
-/// An event of the simulation. `epoch` is the run of the node for which the event is meant: events
+/// An event of the simulation. `epoch` is the run of the node for which the event is meant. Events
 /// of a run that a crash ended are dropped.
 #[derive(Debug)]
 pub(super) enum Event {
@@ -58,14 +58,14 @@ pub(super) enum Event {
         node: usize,
         epoch: u64,
     },
-    /// The arrival of a message, on the connection of that number.
+    /// The arrival of a message, on the connection with this number.
     Arrive {
         from: usize,
         to: usize,
         connection: u64,
         message: Message,
     },
-    /// A part of a long answer has arrived: so many bytes of it by now.
+    /// More of a long answer has arrived: `bytes` of it so far.
     Grow {
         from: usize,
         to: usize,
@@ -96,13 +96,13 @@ pub(super) enum Event {
         epoch: u64,
         id: u64,
     },
-    /// The miner has found a block, or looks at its template again.
+    /// The miner has found a block, or checks its template again.
     Mine {
         node: usize,
         epoch: u64,
         turn: u64,
     },
-    /// A user pays somebody.
+    /// A user pays another.
     Pay,
     /// A liar acts.
     Lie {

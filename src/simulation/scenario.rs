@@ -1,5 +1,5 @@
-//! Whole runs by their options: a network of miners and users, a sync among faults, two halves that
-//! meet.
+//! Whole runs by their options: a network of miners and users, a sync among faults, and two halves
+//! that meet.
 
 use std::{
     collections::BTreeMap,
@@ -22,15 +22,15 @@ use crate::{primitives::BlockHash, sync::Phase};
 
 /// The spacing of the simulated network, in ms: the default of a new chain.
 pub(crate) const SPACING_MS: u64 = 10_000;
-/// The blocks that all nodes have at the start: the difficulty has settled by then.
+/// The number of blocks that all nodes have at the start. The difficulty has settled by then.
 const HISTORY: usize = 250;
-/// The connections that each node makes, and those that it has at most, as the honest make them.
+/// The number of connections that each honest node makes, and the maximum that it has.
 const DEGREE: (usize, usize) = (4, 12);
-/// The honest nodes that a liar connects to.
+/// The number of honest nodes that a liar connects to.
 const LIAR_LINKS: usize = 8;
-/// The honest nodes of which one starts without any block.
+/// One in this number of honest nodes starts without any block.
 const NEWCOMERS: usize = 10;
-/// A run of this length has ticks once a second and templates every five.
+/// The length from which on a run has ticks once a second and templates every five.
 const LONG_MINUTES: u64 = 240;
 
 /// The options of a run.
@@ -40,13 +40,13 @@ pub(crate) struct Options {
     pub(crate) seed: u64,
     pub(crate) minutes: u64,
     pub(crate) faults: Plan,
-    /// The number of liars beside the nodes, each of another kind in turn.
+    /// The number of liars in addition to the nodes, one of each kind in turn.
     pub(crate) liars: usize,
     /// The share of the hash power whose miner withholds bodies.
     pub(crate) withhold: f64,
     /// The mean time between two payments, in s.
     pub(crate) pay_every_s: u64,
-    /// True if the withheld share of the power is missing instead of lying.
+    /// True if the withholding miner's power is missing instead of lying.
     pub(crate) without_liars: bool,
 }
 
@@ -75,15 +75,15 @@ impl Options {
 #[derive(Debug, Clone)]
 pub(crate) struct Outcome {
     pub(crate) violations: Vec<String>,
-    /// A hash of all events: equal for equal seeds.
+    /// A hash of all events. Equal seeds give equal hashes.
     pub(crate) course: u64,
-    /// The times in ms until a block had reached all honest nodes: median, 90 %, 99 %, most.
+    /// The times in ms until a block had reached all honest nodes: median, 90 %, 99 %, maximum.
     pub(crate) spread: [u32; 4],
-    /// The bytes that an honest node sent, in the mean, for each minute.
+    /// The average bytes that an honest node sent in a minute.
     pub(crate) bytes_a_minute: f64,
-    /// The part of them that is gossip.
+    /// The share of gossip in these bytes.
     pub(crate) gossip: f64,
-    /// Blocks of honest miners: all, and those on the agreed chain.
+    /// The blocks of honest miners: all, and those on the agreed chain.
     pub(crate) honest: (usize, usize),
     pub(crate) payments: (u64, u64),
     pub(crate) crashes: u64,
@@ -94,7 +94,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// The share of the honest blocks that are not on the agreed chain.
+    /// Returns the share of the honest blocks that are not on the agreed chain.
     pub(crate) fn stale(&self) -> f64 {
         let (all, kept) = self.honest;
         all.saturating_sub(kept) as f64 / all.max(1) as f64
@@ -120,7 +120,7 @@ impl Outcome {
     }
 }
 
-/// Draws the nature of a link: a home line to somewhere on the continent, now and then lossy.
+/// Draws the properties of a link: a home line to a place on the continent, sometimes lossy.
 fn line(rng: &mut StdRng) -> Line {
     Line {
         delay_us: rng.random_range(5_000..60_000),
@@ -129,7 +129,7 @@ fn line(rng: &mut StdRng) -> Line {
     }
 }
 
-/// Connects the honest nodes: all of them with each other by some way.
+/// Connects the honest nodes so that each can reach each other, directly or through others.
 fn connect_all(world: &mut World, nodes: usize, rng: &mut StdRng) {
     let mut degree = vec![0; nodes];
     let mut join = |world: &mut World, a: usize, b: usize, rng: &mut StdRng| {
@@ -145,7 +145,7 @@ fn connect_all(world: &mut World, nodes: usize, rng: &mut StdRng) {
         }
     };
     for node in 1..nodes {
-        // A recent node always has room.
+        // A recent node always has room for a connection.
         let other = rng.random_range(node.saturating_sub(5)..node);
         join(world, node, other, rng);
     }
@@ -174,7 +174,7 @@ fn add_liars(world: &mut World, history: &History, options: &Options, rng: &mut 
         all.push(Manner::Selfish);
     }
     let cheap = all.contains(&Manner::Cheap).then(|| {
-        // Half of the blocks, each with the least work.
+        // The branch has half of the blocks, each with the least work.
         let mut cheap = History::new(SPACING_MS, 0, 1);
         cheap.power /= 4.0;
         cheap.extend(HISTORY / 2, 1, 99);
@@ -257,7 +257,7 @@ fn outcome(world: &World, minutes: u64, started: Instant) -> Outcome {
     }
 }
 
-/// Lets a newcomer fetch a chain from four peers, which are killed, cut off and slowed meanwhile.
+/// Lets a newcomer fetch a chain from four peers that are killed, cut off and slowed meanwhile.
 /// Returns the outcome, and the virtual time of the sync in ms if it finished.
 pub(crate) fn sync_among_faults(seed: u64, history: &History) -> (Outcome, Option<u64>) {
     /// The longest time that a sync may take, in ms.
@@ -277,7 +277,7 @@ pub(crate) fn sync_among_faults(seed: u64, history: &History) -> (Outcome, Optio
         at += rng.random_range(500_000..20_000_000);
         let server = rng.random_range(1..5);
         let fault = match rng.random_range(0..4) {
-            // A server writes nothing, so that it is killed at any time.
+            // A server writes nothing, so it can be killed at any time.
             0 => Fault::Kill { node: server, for_us: rng.random_range(1_000_000..60_000_000) },
             1 => Fault::Cut { a: newcomer, b: server },
             2 => {
@@ -287,7 +287,7 @@ pub(crate) fn sync_among_faults(seed: u64, history: &History) -> (Outcome, Optio
             _ => Fault::Slow { node: server, factor: rng.random_range(2.0..100.0) },
         };
         world.queue.push(at, Event::Fault(fault));
-        // And the newcomer itself loses power now and then.
+        // The newcomer itself sometimes loses power.
         if rng.random_bool(0.1) {
             world.queue.push(at, Event::Fault(Fault::Crash { node: newcomer }));
         }
@@ -299,8 +299,8 @@ pub(crate) fn sync_among_faults(seed: u64, history: &History) -> (Outcome, Optio
     (outcome(&world, LIMIT_MS / 60_000, started), took)
 }
 
-/// Lets two halves of a network meet that mined apart. Returns the outcome, and the virtual time
-/// in ms until they have one tip or tell `diverged`.
+/// Lets two halves of a network meet that mined apart. Returns the outcome, and the virtual time in
+/// ms until they have one tip or report `diverged`.
 pub(crate) fn halves(seed: u64, blocks: usize, limit_ms: u64) -> (Outcome, Option<u64>) {
     let started = Instant::now();
     let common = History::new(SPACING_MS, 70, 4);

@@ -72,11 +72,11 @@ pub(crate) struct World {
     pub(super) plan: Plan,
     /// Faults of the program that the run has found, as sentences.
     pub(super) violations: Vec<String>,
-    /// A hash of all events so far: the same for the same seed.
+    /// A hash of all events so far, which is the same for the same seed.
     pub(super) course: u64,
     /// The mean time between two payments, in µs; 0 for none.
     pub(super) pay_every_us: u64,
-    /// True if nothing is published: only requests bring news.
+    /// True if nodes publish nothing, and get data only by requests.
     pub(super) without_gossip: bool,
     /// Old announcements, for liars.
     pub(super) stale: Vec<Arc<Packet>>,
@@ -140,7 +140,7 @@ impl World {
         self.steer(node);
     }
 
-    /// Adds a link, and dials.
+    /// Adds a link, and opens its connection.
     pub(crate) fn connect(&mut self, a: usize, b: usize, line: Line) {
         self.links.add(a, b, line);
         self.links.want(a, b, true);
@@ -163,12 +163,12 @@ impl World {
         FIRST_MOMENT + self.now / 1_000
     }
 
-    /// The true wall time.
+    /// Returns the true wall time.
     pub(super) const fn true_wall(&self) -> UnixMillis {
         self.history.start + self.now / 1_000
     }
 
-    /// The time on a node's wall clock.
+    /// Returns the time of a node's wall clock.
     pub(super) fn wall(&self, node: usize) -> UnixMillis {
         self.true_wall().saturating_add_signed(self.nodes[node].skew_ms)
     }
@@ -193,7 +193,7 @@ impl World {
         self.stop(node);
     }
 
-    /// Ends a node's run at once, as a kill does.
+    /// Ends a node's run at once, like a kill.
     pub(super) fn stop(&mut self, node: usize) {
         if self.nodes[node].run.take().is_none() {
             return;
@@ -222,7 +222,7 @@ impl World {
         is_sent
     }
 
-    /// Breaks a connection. Both ends notice at once, and dial again later.
+    /// Breaks a connection. Both ends detect it at once, and dial again later.
     pub(super) fn cut(&mut self, a: usize, b: usize) {
         if !self.links.is_up(a, b) {
             return;
@@ -299,7 +299,7 @@ impl World {
             Event::Dial { a, b } => self.dial(a, b),
             Event::Start { node } if self.nodes[node].run.is_none() => self.start(node),
             Event::Fault(fault) => self.play_fault(fault),
-            // Meant for a run that has ended.
+            // The event is meant for a run that has ended.
             _ => {}
         }
     }
@@ -326,7 +326,7 @@ impl World {
         while self.step(until) {}
     }
 
-    /// Runs until a condition holds, which is looked at after each event. Returns the time that it
+    /// Runs until a condition holds, which is checked after each event. Returns the time that it
     /// took in ms; `None` if it took longer than the limit.
     pub(crate) fn run_until(
         &mut self,
@@ -353,7 +353,7 @@ impl World {
         self.nodes[node].run.as_ref().map(|run| run.summary.tip)
     }
 
-    /// A peer's connection to a node is gone.
+    /// Handles the end of a peer's connection to a node.
     fn peer_gone(&mut self, node: usize, other: usize) {
         let Some(run) = self.run(node) else { return };
         let lost: Vec<u64> =

@@ -1,4 +1,4 @@
-//! Events into sync, actions out of it, and the types in both.
+//! The events that sync handles, the actions that it emits, and their types.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ pub(crate) enum Phase {
     Syncing,
     /// No better chain is known. [`Progress::confirmed`] says how many peers confirm that.
     Synced,
-    /// A better chain is claimed, and it cannot be had: [`Progress::obstacle`] says why.
+    /// A peer claims a better chain, but sync cannot fetch it: [`Progress::obstacle`] says why.
     Stalled,
     /// No peer is connected.
     Alone,
@@ -53,15 +53,15 @@ impl fmt::Display for Phase {
     }
 }
 
-/// The reason for which a better chain that is claimed does not come.
+/// The reason why sync cannot fetch the better chain that a peer claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Obstacle {
     /// No peer sends the headers of the chain that it claims.
     Headers,
-    /// No peer sends the bodies of headers that have their work.
+    /// No peer sends the bodies of headers that are known to be valid.
     Bodies,
-    /// The branch leaves our chain too far below, or shows too little work.
+    /// A friend's branch forks off too far below our tip, or has less work than claimed.
     Branch,
 }
 
@@ -95,9 +95,9 @@ pub(crate) struct Progress {
     /// The number of connected friends and proven peers that claim no better chain than ours. A
     /// proven peer delivered valid headers, blocks or transactions that this node lacked.
     pub(crate) confirmed: usize,
-    /// True if a friend or a peer that the user named is to be expected.
+    /// True if there is any friend, connected or not.
     pub(crate) has_friends: bool,
-    /// The reason, in phase `stalled`.
+    /// The reason for [`Phase::Stalled`]; `None` in other phases.
     pub(crate) obstacle: Option<Obstacle>,
 }
 
@@ -191,10 +191,10 @@ pub(crate) enum SyncEvent {
     },
     /// The relay found that a peer delivered a block or trade that this node lacked.
     Delivered { peer: PeerId },
-    /// The machine has woken from sleep, or its network has changed. Nobody is to blame for what
-    /// did not arrive.
+    /// The machine has woken from sleep, or its network has changed. Sync repeats all requests, and
+    /// charges no peer for them.
     Woke,
-    /// More of a response has arrived, which is not complete yet.
+    /// More bytes of an incomplete response have arrived.
     Grows {
         /// The id of the [`SyncAction::Request`].
         id: u64,
@@ -234,15 +234,15 @@ pub(crate) enum SyncEvent {
 /// An output of the sync machine.
 #[derive(Debug, Clone)]
 pub(crate) enum SyncAction {
-    /// Send a request to a peer. It is answered by exactly one [`SyncEvent::Response`], possibly
-    /// after sync has already given it up as late.
+    /// Send a request to a peer. Exactly one [`SyncEvent::Response`] answers it, possibly after
+    /// sync has given the request up.
     Request {
         peer: PeerId,
         /// A unique id, for which [`owns_request`](super::owns_request) holds.
         id: u64,
         request: SyncRequest,
     },
-    /// Send our Status to a peer, which replies with its own. Answered by `PeerStatus` or
+    /// Send our Status to a peer, which replies with its own. The answer is `PeerStatus` or
     /// `StatusFailed`.
     SendStatus { peer: PeerId },
     /// Read our locator from the store.
@@ -272,7 +272,7 @@ pub(crate) enum SyncAction {
         walk: u64,
         /// Headers of which each is the parent of the next.
         headers: Vec<Header>,
-        /// The work that the sender's branch has shown in a walk without storing.
+        /// The work that the sender's branch has shown in a presync.
         shown: Option<Work>,
     },
     /// Read a known header with the window for its children.
@@ -291,7 +291,7 @@ pub(crate) enum SyncAction {
     },
     /// Take a header out of the choice of the best header until its body comes.
     Withhold { hash: BlockHash },
-    /// Let the miners rest for a moment: the chain took a body of a branch better than its tip.
+    /// Pause mining for a moment: the chain accepted a body of a branch better than its tip.
     SuspendMining,
     /// A peer has delivered valid headers, blocks or transactions that this node lacked. Repeated
     /// at most once a minute for each peer.
@@ -342,7 +342,7 @@ pub(crate) struct SyncConfig {
     pub(crate) diverged: bool,
     /// The levels of trust. Friends are asked first.
     pub(crate) trust: Trust,
-    /// A secret random number, for the bits of walks without storing.
+    /// A secret random number, from which the bits of each presync are derived.
     pub(crate) secret: u64,
     /// The time at the start.
     pub(crate) now: Moment,

@@ -23,9 +23,9 @@ pub(super) struct BlockRef {
 enum Wanted {
     /// No request for it is in flight.
     Free,
-    /// It is part of this many requests.
+    /// The block is part of this many requests.
     Asked { requests: usize },
-    /// It has arrived, and waits until all its parents are handed over.
+    /// The body has arrived, and waits until all its parents are handed over.
     Buffered { peer: PeerId, block: Box<Block>, bytes: usize },
 }
 
@@ -153,8 +153,8 @@ impl Bodies {
         Batch { blocks, bytes }
     }
 
-    /// Cuts a batch that another peer was asked for, so that it starts with `first` and has at most
-    /// `most` blocks of about `bytes`, but one at least.
+    /// Cuts a batch that another peer was asked for, so that it starts with `first`. It keeps at
+    /// most `most` blocks and about `bytes`, but at least one block.
     pub(super) fn cut(
         &self,
         batch: &[BlockRef],
@@ -269,7 +269,7 @@ impl Bodies {
         Some(peer)
     }
 
-    /// Marks a block that the chain refused as to be fetched again. Returns the peer that sent it.
+    /// Makes a block that the chain refused wanted again. Returns the peer that sent it.
     pub(super) fn refused(&mut self, hash: BlockHash) -> Option<PeerId> {
         let Handed { height, peer, .. } = self.take_handed(&hash)?;
         self.heights.insert(hash, height);

@@ -59,7 +59,7 @@ impl Sync {
             }
             self.out.push(SyncAction::AcceptBlocks { blocks });
         }
-        // What holds up the window comes before what lies above it.
+        // The batch that holds up the window comes before the blocks above it.
         self.retry_held_up_batch(now);
         while self.ask_each_peer_once(now) {}
     }
@@ -96,9 +96,9 @@ impl Sync {
         self.missing.complete_for = complete.then_some(best_header.hash);
     }
 
-    /// Sends one batch to each peer that can take one: those that delivered first, then friends,
-    /// then fast and reliable ones. Returns false if no request was sent, or if the limit of
-    /// requests is reached.
+    /// Sends one batch to each peer that can take one, in the order of rank, requests in flight,
+    /// failures and answer time. Returns false if no request was sent, or if the limit of requests
+    /// is reached.
     fn ask_each_peer_once(&mut self, now: Moment) -> bool {
         let slow = self.late_peers(now);
         let proven = self.has_proven();
@@ -139,12 +139,12 @@ impl Sync {
         asked
     }
 
-    /// Returns true if a peer that does not fail has delivered something and sent its Status.
+    /// Returns true if a proven peer without failures has sent its Status.
     fn has_proven(&self) -> bool {
         self.peers.values().any(|peer| peer.proven && peer.claim.is_some() && peer.failures == 0)
     }
 
-    /// Returns true if a peer that has delivered nothing may get one more request for a body.
+    /// Returns true if a peer that is not proven may get one more request for a body.
     fn has_slot_for_doubtful(&self, has_proven: bool, now: Moment) -> bool {
         let requests = || self.requests.values().filter(|request| request.is_for_bodies());
         let share = if has_proven { MAX_DOUBTFUL_REQUESTS } else { MAX_BODY_REQUESTS };
@@ -153,7 +153,8 @@ impl Sync {
         doubtful.count() < share && requests().count() < MAX_OPEN_REQUESTS
     }
 
-    /// Asks one more peer for the batch that holds up the window.
+    /// Asks one more peer for the batch that holds up the window, once all requests for it are
+    /// late.
     fn retry_held_up_batch(&mut self, now: Moment) {
         let Some(block) = self.bodies.held_up() else {
             return;
@@ -301,9 +302,9 @@ impl Sync {
         Ok(())
     }
 
-    /// Takes back what is asked of the peers that held up the window, since another one has
-    /// delivered it meanwhile. They count as not proven, and pause. Strangers are disconnected the
-    /// second time.
+    /// Cancels the body requests to peers that held up the window, after another peer has delivered
+    /// its blocks. Those peers are no longer proven, and back off. At [`MAX_STALLS`], one that is
+    /// no friend is disconnected.
     fn drop_stallers(&mut self, deliverer: PeerId, blocks: &[BlockRef], now: Moment) {
         let stalls = |purpose: &Purpose| match purpose {
             Purpose::Bodies(asked) => asked.iter().any(|block| blocks.contains(block)),
@@ -434,8 +435,8 @@ impl Sync {
         }
     }
 
-    /// Releases blocks that the chain never replied for, and a read that never returned. Both mean
-    /// a fault of this node.
+    /// Releases blocks for which the chain never replied, and a read that never returned. Both are
+    /// faults of this node.
     pub(super) fn end_lost_bodies(&mut self, before: Moment) {
         for hash in self.bodies.unanswered(before) {
             debug!(%hash, "the chain did not reply for a block");

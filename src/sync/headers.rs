@@ -56,8 +56,8 @@ impl Sync {
         self.peers.values().filter(|peer| peer.walk.is_some()).count()
     }
 
-    /// Starts walks while none of those in progress gains anything: as many as there are, at least
-    /// one. Trusted peers come first, and then those that claim the most work.
+    /// Starts further walks once none of those in progress gains anything: each time as many as
+    /// there are, at least one. Trusted peers come first, and then those that claim the most work.
     pub(super) fn drive_walks(&mut self, now: Moment) {
         self.resume_walks(now);
         let walks = self.walks();
@@ -84,7 +84,7 @@ impl Sync {
             })
             .collect();
         order.sort_unstable_by_key(|(rank, _)| *rank);
-        // Walks that gain nothing do not keep a trusted peer from its turn.
+        // A trusted peer gets its walk even if [`MAX_WALKS`] others gain nothing.
         let trusted = order.first().is_some_and(|((rank, ..), _)| *rank != Rank::Unknown);
         for ((.., id), claim) in order.into_iter().take(room.max(usize::from(trusted))) {
             let number = self.next_number();
@@ -129,7 +129,7 @@ impl Sync {
         }
     }
 
-    /// Sends a request for the headers behind the next `skip`, which others in flight bring.
+    /// Requests the headers after the next `skip`, which requests in flight cover already.
     fn send_get_blocks(&mut self, id: PeerId, skip: u32, now: Moment) {
         let (trusted, number) = (self.trusts(&id), self.next_number());
         let Some(walk) = self.peers.get_mut(&id).and_then(|peer| peer.walk.as_mut()) else {
@@ -171,7 +171,7 @@ impl Sync {
         self.send_get_blocks(id, 0, now);
     }
 
-    /// Takes the answer to a request of a walk. Answers that come early wait for those below.
+    /// Takes the answer to a request of a walk. An answer waits for those of earlier requests.
     pub(super) fn on_inv(&mut self, id: PeerId, number: u64, bytes: &[u8], now: Moment) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
@@ -207,7 +207,7 @@ impl Sync {
         };
         let headers = ask.answer.unwrap_or_default();
         let (Some(first), Some(last)) = (headers.first(), headers.last()) else {
-            // Those that are at the chain come first.
+            // The walk ends only after the chain's reply for earlier headers.
             return match (walk.presync.is_some(), walk.checking.is_empty()) {
                 (true, _) => self.end_counted_branch(id, now),
                 (false, true) => self.finish_walk(id, now),

@@ -52,9 +52,9 @@ pub(crate) struct Sync {
     pub(super) min_work: Work,
     pub(super) trust: Trust,
     secret: u64,
-    /// The number of keys for walks without storing so far.
+    /// The number of keys for presyncs so far.
     keys: u64,
-    /// The number of walks and of questions for headers so far.
+    /// The number of walks and header requests so far.
     numbers: u64,
     pub(super) peers: BTreeMap<PeerId, Peer>,
     pub(super) requests: HashMap<u64, InFlight>,
@@ -114,7 +114,7 @@ impl Sync {
             next_id: REQUEST_SPACE,
             bodies: Bodies::default(),
             missing: MissingRead::default(),
-            // The relay knows nothing of bodies that an earlier run did not finish fetching.
+            // The relay does not know the bodies that an earlier run left unfetched.
             eager: best_header.hash != tip.hash,
             trades: Trades::default(),
             wait: None,
@@ -217,7 +217,7 @@ impl Sync {
         self.ticket_unanswered(id);
     }
 
-    /// Ends all requests without charging anybody, so that what they ask for is asked again.
+    /// Ends all requests without charging a peer, so that sync sends them again.
     fn on_woke(&mut self, now: Moment) {
         for (_, request) in std::mem::take(&mut self.requests) {
             self.drain(&request);
@@ -442,13 +442,13 @@ impl Sync {
         }
     }
 
-    /// Returns a number for a walk or a question, another one each time.
+    /// Returns a number for a walk or a header request, a new one each time.
     pub(super) const fn next_number(&mut self) -> u64 {
         self.numbers = self.numbers.wrapping_add(1);
         self.numbers
     }
 
-    /// Returns a secret key for the bits of a walk without storing, another one each time.
+    /// Returns a secret key for the bits of a presync, a new one each time.
     pub(super) const fn next_key(&mut self) -> (u64, u64) {
         self.keys = self.keys.wrapping_add(1);
         (self.secret.rotate_left(17) ^ self.keys, self.secret)

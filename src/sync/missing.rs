@@ -1,4 +1,4 @@
-//! The state of bodies that nobody delivers.
+//! The state of bodies that no peer delivers.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::primitives::{Moment, PeerId};
 #[derive(Debug)]
 pub(super) struct Wait {
     pub(super) block: BlockRef,
-    /// The time for which peers were asked, in ms.
+    /// The time during which peers were asked for it, in ms.
     pub(super) waited_ms: u64,
     pub(super) last: Moment,
     /// True once a peer was asked for it.

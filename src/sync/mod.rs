@@ -1,27 +1,28 @@
 //! Sync catches up with peers that claim a better chain: headers, then bodies, then mempool trades.
 //!
-//! [`Sync`] is a state machine without sockets, disk or clock. The node task owns it. The task
-//! feeds it every [`SyncEvent`] together with the time, and carries out each [`SyncAction`] in
-//! order. Actions that need the disk or the chain thread are answered later by another event.
+//! [`Sync`] is a state machine without sockets, disk or clock. The router task owns it, feeds it
+//! every [`SyncEvent`] with the time, and carries out each [`SyncAction`] in order. A later event
+//! answers an action that needs the disk or the chain thread.
 //!
 //! # Steps
 //! 1. A peer's Status claims a better chain than our best header. Sync starts a *walk* with that
-//!    peer. It reads our locator, requests headers and hands them to the chain, until they reach
-//!    the claimed tip. A branch that leaves our chain far below the tip is walked twice: see
-//!    `presync`.
+//!    peer: it reads our locator, requests headers from the peer and hands them to the chain, until
+//!    they reach the claimed tip. A branch that forks off far below our tip is walked twice, first
+//!    without storing its headers: see `presync`.
 //! 2. Sync fetches the bodies that the best header chain lacks. The lowest of them form a *window*.
-//!    It is requested in ranges from all peers that claim to be high enough, and handed to the
-//!    chain parents first. The size of a range follows the time of the peer's answers: see `pipe`.
-//!    A second peer is asked for a range that holds up the window. A header whose body nobody
+//!    It is requested in ranges from all peers whose claim is high enough, and handed to the chain
+//!    parents first. The size of a range follows the time of the peer's answers: see `pipe`. A
+//!    second peer is asked for a range that holds up the window. A header whose body no peer
 //!    delivers is withheld from the choice of the best header: see `withheld`.
 //! 3. Once no peer claims a better chain, sync asks each new peer once for the ids of its mempool,
 //!    and fetches the trades that are unknown here.
 //!
 //! # Trust
-//! A claim decides whom to ask, and nothing else. A peer is *proven* once it delivered valid
+//! A claim decides which peer to ask, and nothing else. A peer is *proven* once it delivered valid
 //! headers, blocks or transactions that this node lacked. Proven peers are asked first, then
-//! friends. A peer that has delivered nothing is asked for one block at a time, whoever it is. The
-//! claims of strangers count for the phase only until they are tested, and only while nobody
+//! friends. A peer that has delivered nothing is asked for one block at a time, even if it is a
+//! friend. The claims of strangers count for the phase only until they are tested, and only while
+//! no trusted peer is connected.
 //! trusted is connected.
 //!
 //! # Invariants
@@ -29,8 +30,8 @@
 //!   disconnection. A response to a request that has ended is ignored.
 //! - A body is buffered or handed over only if sync requested it. Both are bounded in count and
 //!   bytes.
-//! - A peer whose answer stands still can delay a step by at most [`REQUEST_TIMEOUT_MS`], and after
-//!   each failure it is asked less often.
+//! - A peer that stops sending can delay a step by at most [`REQUEST_TIMEOUT_MS`]. After each
+//!   failure it is asked less often.
 //! - While the chain is diverged, sync fetches the bodies of the other branch once, so that the
 //!   user can switch to it. It keeps following our own branch meanwhile.
 //! - Sync persists nothing. After a restart the chain lists the missing bodies.
@@ -68,17 +69,17 @@ use crate::wire::limits::{MAX_GET_DATA, MAX_RANGE_BYTES};
 /// The first of sync's 2⁵⁶ request ids. The top byte of an id names the machine that made it.
 const REQUEST_SPACE: u64 = 1 << 56;
 
-/// The time without a byte after which a request to a peer has failed, in ms. The network notices
-/// it 5 s earlier, and keeps what has arrived.
+/// The time without a byte after which a request to a peer has failed, in ms. The network fails it
+/// 5 s earlier, and passes on the whole blocks that have arrived.
 const REQUEST_TIMEOUT_MS: u64 = 25_000;
 /// The age at which a request to a trusted peer that has not answered yet counts as late, in ms.
 /// Sync then asks a second peer for the same headers, or for the bodies that hold up the window.
 const PATIENCE_MS: u64 = 3_000;
-/// The least age at which a request is late to a peer whose answers take less, in ms. Scheduling on
-/// a busy machine takes as long.
+/// The least age at which a request is late to a peer that has answered before, in ms. Scheduling
+/// delays on a busy machine are as long.
 const LEAST_PATIENCE_MS: u64 = 300;
-/// The same age for a peer that is not trusted, in ms. Many of them may be silent together, and the
-/// next ones have to get their turn.
+/// The same age for a peer that is not trusted, in ms. It is short, since many such peers may be
+/// silent, and each delays the next one's turn.
 const DOUBT_PATIENCE_MS: u64 = 150;
 /// The timeout of a local read or of a reply from the chain, in ms. It passes only if the node has
 /// a fault; the step is then repeated.
@@ -99,36 +100,37 @@ const ELSEWHERE_MS: u64 = 10_000;
 /// brings the trades too.
 const MAX_VISIT_FAILURES: u32 = 3;
 
-/// The maximum number of concurrent header walks. Further walks start only while no other one gains
-/// anything, each time as many as there are.
+/// The maximum number of concurrent header walks. While no walk gains anything, sync doubles their
+/// number, up to this maximum.
 const MAX_WALKS: usize = 32;
 /// The maximum number of headers in the first request of a walk with a peer that is not trusted.
 const FIRST_HEADERS: u32 = 64;
 
-/// The maximum number of headers above the fork in a walk without storing. The chain keeps no more
-/// headers beyond its tip.
+/// The maximum number of headers above the fork in a presync. The chain stores no more headers
+/// beyond its tip.
 const MAX_PRESYNC_HEADERS: u32 = 262_144;
-/// The maximum number of walks without storing with peers that are not trusted.
+/// The maximum number of concurrent presyncs with peers that are not trusted.
 const MAX_DOUBTFUL_PRESYNCS: usize = 1;
-/// The maximum time of the first pass of such a walk, in ms, so that the next peer gets its turn.
+/// The maximum time of the first pass of such a presync, in ms, so that the next peer gets its
+/// turn.
 const MAX_DOUBT_MS: u64 = 180_000;
-/// The pause between two batches of such a walk, in ms. It bounds them to 0.75 MB/s.
+/// The pause between two batches of such a presync, in ms. It bounds the batches to 0.75 MB/s.
 const DOUBT_PAUSE_MS: u64 = 250;
 /// The first back-off after a branch that cannot win, in ms. It doubles with each further one.
 const HOPELESS_MS: u64 = 60_000;
 /// The maximum number of times that [`HOPELESS_MS`] doubles: a minute becomes 64 minutes.
 const MAX_HOPELESS_DOUBLINGS: u32 = 6;
-/// The number of blocks by which the tip must rise before a walk goes on that was too far beyond
-/// it.
+/// The number of blocks by which the tip must rise before sync resumes a walk that ran too far
+/// beyond it.
 const CATCH_UP_BLOCKS: u32 = 4_096;
-/// The number of last headers of a branch in which a peer's reorg explains that the second pass
-/// differs from the first.
+/// The number of headers at the end of a branch in which the second pass may differ from the first.
+/// A reorg of the peer explains such a difference.
 const REORG_BLOCKS: u32 = 144;
 
 /// The time in which a peer must deliver the lowest missing body, in ms. After it, the header is
 /// withheld. It counts only while a peer was asked.
 const WITHHOLD_MS: u64 = 30_000;
-/// The maximum number of withheld headers that sync remembers, to ask for their bodies again.
+/// The maximum number of withheld headers that sync remembers, so that it can request their bodies.
 const MAX_WITHHELD: usize = 64;
 /// The first pause between two requests for the body of a withheld header, in ms. It doubles.
 const PROBE_MS: u64 = 30_000;
@@ -140,21 +142,21 @@ const MAX_BRANCHES: usize = 8;
 /// The minimum time between two reports that a peer has proven itself, in ms.
 const PROVEN_MS: u64 = 60_000;
 
-/// The maximum number of wanted bodies that are not handed to the chain: four of the longest
+/// The maximum number of wanted bodies that are not handed to the chain: about four of the longest
 /// ranges.
 const WINDOW: usize = 8_192;
-/// The maximum number of body requests in flight to one peer, among which its bytes are divided.
+/// The maximum number of body requests in flight to one peer. They share its limit of bytes.
 const MAX_REQUESTS_PER_PEER: usize = 4;
-/// The number of body requests in flight to a peer that has delivered, however slow it is.
+/// The number of body requests in flight to a proven peer, however slow it is.
 const MIN_REQUESTS_PER_PEER: usize = 2;
 /// The maximum number of body requests in flight, late ones excluded. It bounds the responses in
 /// flight to 32 MiB.
 const MAX_BODY_REQUESTS: usize = 16;
-/// The maximum number of these to peers that are not trusted, if a trusted one can be asked. Each
-/// is for one block.
+/// The maximum number of body requests in flight to peers that are not proven, while a proven peer
+/// can be asked. Each is for one block.
 const MAX_DOUBTFUL_REQUESTS: usize = 2;
-/// The maximum number of body requests in flight, late ones included, with which a peer that is not
-/// trusted gets a further one.
+/// The number of body requests in flight, late ones included, at which peers that are not proven
+/// get no further one.
 const MAX_OPEN_REQUESTS: usize = 32;
 /// The maximum size of buffered bodies and expected responses, in bytes. The lowest wanted body is
 /// fetched even beyond it.
@@ -173,10 +175,10 @@ const RELAY_GRACE_MS: u64 = 2_000;
 
 /// The maximum number of trades in one request.
 const MAX_TRADE_BATCH: usize = 64;
-/// The maximum number of requests for headers in flight in one walk: enough for 200,000 headers a
-/// second at 40 ms.
+/// The maximum number of header requests in flight in one walk: enough for 200,000 headers a second
+/// at 40 ms.
 const MAX_HEADER_REQUESTS: usize = 4;
-/// The maximum number of requests and of batches at the chain in one walk.
+/// The maximum number of header requests in flight and batches at the chain in one walk.
 const MAX_HEADER_BATCHES: usize = 6;
 /// The number of times that a peer may hold up the window before it is disconnected, if it is no
 /// friend.

@@ -30,14 +30,14 @@ impl Claim {
 /// A request for headers.
 #[derive(Debug, Clone)]
 pub(super) struct Ask {
-    /// The number of the question.
+    /// The number that matches the answer to this request.
     pub(super) number: u64,
     /// The maximum number of headers in the answer.
     pub(super) limit: u32,
     /// True if the answer has to follow the answer before it, false if it may follow any block of
     /// the locator.
     pub(super) is_ahead: bool,
-    /// The answer, if one below it is still to come.
+    /// The answer, while an earlier request has none.
     pub(super) answer: Option<Vec<Header>>,
 }
 
@@ -65,22 +65,22 @@ pub(super) struct Walk {
     pub(super) last: Option<(BlockHash, Height)>,
     /// The locator of the last request. The first header must follow one of these blocks.
     pub(super) locator: Vec<BlockHash>,
-    /// The requests in flight, and the answers that came before one above them.
+    /// The requests in flight, and answers that wait for those of earlier requests.
     pub(super) asks: VecDeque<Ask>,
     /// The batches at the chain.
     pub(super) checking: VecDeque<Batch>,
-    /// The parent of the last refused batch, where a walk without storing starts.
+    /// The parent of the last refused batch, where a presync starts.
     pub(super) parent: BlockHash,
     /// The start of the walk, or the last batch that gained something. Other walks may start once
-    /// that is too long ago.
+    /// this is too long ago.
     pub(super) gained: Moment,
-    /// The start of a walk without storing.
+    /// The start of a presync.
     pub(super) counting_since: Moment,
-    /// The state of a walk through a branch that is not stored yet.
+    /// The state of the presync, if the walk is one.
     pub(super) presync: Option<Box<Presync>>,
-    /// The batch of a walk without storing that is being checked.
+    /// The batch of a presync that the node is checking.
     pub(super) batch: Vec<Header>,
-    /// The work that the branch has shown, once its second pass is complete.
+    /// The work that the branch has shown, once the presync's second pass is complete.
     pub(super) shown: Option<Work>,
 }
 
@@ -147,21 +147,21 @@ pub(super) struct Peer {
     /// The last time that our Status was sent to the peer.
     pub(super) status_sent_at: Moment,
     pub(super) walk: Option<Walk>,
-    /// The claimed tip of the last finished or refused walk, which is not walked again.
+    /// The claimed tip of the last finished or refused walk. Sync does not walk to it again.
     pub(super) walked: Option<BlockHash>,
     /// The best headers that its walks have led to, the newest last.
     pub(super) leads: VecDeque<BlockHash>,
-    /// The first headers of its walks: it claims to have the blocks.
+    /// The first headers of its walks, whose bodies it claims to have.
     pub(super) vouched: VecDeque<BlockHash>,
     /// True if it delivered valid headers, blocks or transactions that this node lacked.
     pub(super) proven: bool,
-    /// The last time that the node was told so.
+    /// The last [`SyncAction::Proven`](super::SyncAction::Proven) for it.
     pub(super) proven_at: Option<Moment>,
     /// True if it delivered a body.
     pub(super) gave_body: bool,
     /// True if the last request for bodies got no response in time.
     pub(super) unanswered: bool,
-    /// The claim whose branch cannot win or cannot be kept.
+    /// The claimed tip of a branch that cannot win, or that is too long to store.
     pub(super) hopeless: Option<BlockHash>,
     /// The number of such branches so far.
     pub(super) hopeless_walks: u32,

@@ -37,7 +37,7 @@ impl Sync {
         }
     }
 
-    /// Returns why the chain that peers claim does not come.
+    /// Returns why sync cannot fetch the chain that peers claim.
     fn obstacle(&self) -> Obstacle {
         if self.best_header.hash != self.tip.hash || !self.withheld.is_empty() {
             Obstacle::Bodies
@@ -57,8 +57,8 @@ impl Sync {
         })
     }
 
-    /// Returns true if peers claim a better chain, and none says that ours is the best. The claims
-    /// were tested in vain, unless [`Sync::is_behind`] is true.
+    /// Returns true if each peer that sent its Status claims a better chain than ours. Unless
+    /// [`Sync::is_behind`] is true as well, sync has tested these claims in vain.
     fn is_doubted(&self) -> bool {
         let claims = || self.peers.values().filter_map(|peer| peer.claim);
         claims().next().is_some() && claims().all(|claim| claim.beats(&self.tip))
@@ -171,9 +171,8 @@ impl Sync {
         }
     }
 
-    /// Handles a stall: forgets which blocks the peers failed to provide, and which claims the
-    /// trusted ones did, and sends our Status to all of them. A branch that cannot win is walked
-    /// again only after its own pause.
+    /// Handles a stall: sends our Status to all peers, and forgets which blocks they lacked. Claims
+    /// of trusted peers are walked again; a branch that cannot win, only after its pause.
     fn start_over(&mut self, now: Moment) {
         self.stalled_at = now;
         self.missing.complete_for = None;
@@ -192,9 +191,9 @@ impl Sync {
 
     /// Sends our Status to the peers that need it.
     ///
-    /// A moment after a new tip these are the peers that are behind it, and those whose last Status
-    /// is older than the tip. If two peers have the same tip, the first Status saves the second. A
-    /// peer without a Status exchange for [`REFRESH_MS`] gets one as well.
+    /// Some time after a new tip these are the peers that are behind it, and those whose last
+    /// Status is older than the tip. If two peers have the same tip, the first Status makes the
+    /// second needless. A peer without a Status exchange for [`REFRESH_MS`] gets one as well.
     pub(super) fn drive_news(&mut self, now: Moment) {
         let wait = if self.phase == Phase::Syncing { NEWS_SYNCING_MS } else { NEWS_MS };
         let news = self.news_since.is_some_and(|since| now.saturating_sub(since) >= wait);

@@ -1,26 +1,26 @@
-//! The bytes that may be on their way from one peer.
+//! The limit of the bytes in flight from one peer.
 //!
 //! The limit follows the time that answers take, as in LEDBAT: it grows while they take less than
-//! [`TARGET_MS`], and shrinks once they take twice as long. So a fast peer at any distance is asked
-//! for more than its bandwidth times its delay, and a slow line for one block at a time. A rule
-//! that estimates bandwidth and delay apart, as BBR, needs finer times than one clock tick, which
-//! is most of an answer on a LAN.
+//! [`TARGET_MS`], and shrinks once they take twice as long. A fast peer at any distance is thus
+//! asked for more than its bandwidth-delay product, and a slow line for one block at a time. A rule
+//! that estimates bandwidth and delay separately, as BBR does, needs a finer clock: on a LAN, one
+//! tick is most of an answer's time.
 
 use super::{MAX_REQUESTS_PER_PEER, MIN_REQUESTS_PER_PEER};
 use crate::{primitives::Moment, wire::limits::MAX_RANGE_BYTES};
 
 /// The limit for a peer that has delivered nothing yet, in bytes: four small requests.
 const FIRST_LIMIT: usize = 64 * 1024;
-/// The highest limit, in bytes: four of the largest answers. It is more than bandwidth times delay
-/// of 100 MB/s at 80 ms.
+/// The highest limit, in bytes: four of the largest answers. It is more than the bandwidth-delay
+/// product of 100 MB/s at 80 ms.
 const MAX_LIMIT: usize = MAX_REQUESTS_PER_PEER * MAX_RANGE_BYTES;
 /// The time of an answer up to which the limit grows, in ms. A queue of half a second hides the
 /// pauses of a busy machine, and keeps requests for headers short.
 const TARGET_MS: u64 = 500;
-/// The number of its own answers that a peer may take longer than, before another one is asked.
+/// A request is late once it takes longer than this many of the peer's average answers.
 const PATIENT_ANSWERS: u64 = 3;
 
-/// What is on its way from one peer.
+/// The body requests in flight to one peer, and the limit of their bytes.
 #[derive(Debug)]
 pub(super) struct Pipe {
     limit: usize,
@@ -51,7 +51,8 @@ impl Pipe {
                 && (self.requests < MIN_REQUESTS_PER_PEER || self.expected < self.limit))
     }
 
-    /// Returns the bytes to ask for in one request. At least one block comes, however large.
+    /// Returns the bytes to ask for in one request. The answer has at least one block, however
+    /// large.
     pub(super) const fn request_bytes(&self) -> usize {
         let share = self.limit / MAX_REQUESTS_PER_PEER;
         if share < MAX_RANGE_BYTES { share } else { MAX_RANGE_BYTES }
@@ -62,7 +63,7 @@ impl Pipe {
         self.expected = self.expected.saturating_add(expected);
     }
 
-    /// Records the end of a request, whatever it was.
+    /// Records the end of a request, whatever its result.
     pub(super) const fn ended(&mut self, expected: usize) {
         self.requests = self.requests.saturating_sub(1);
         self.expected = self.expected.saturating_sub(expected);
@@ -92,8 +93,8 @@ impl Pipe {
         self.answer_ms
     }
 
-    /// Returns the age at which a request is late, in ms: a few of the peer's own answers, but not
-    /// less than `least`. `most` if it has not answered yet.
+    /// Returns the age at which a request is late, in ms: [`PATIENT_ANSWERS`] of the peer's
+    /// answers, but at least `least`. Returns `most` if the peer has not answered yet.
     pub(super) fn patience_ms(&self, least: Moment, most: Moment) -> u64 {
         match self.answer_ms {
             0 => most,

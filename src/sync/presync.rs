@@ -1,9 +1,9 @@
-//! The walk through a branch that is not stored yet, as in Bitcoin Core's headerssync.
+//! Presync: a first walk through a branch that is not stored yet, as in Bitcoin Core.
 //!
-//! A branch that leaves our chain far below the tip is first counted: its headers are checked and
-//! dropped. Only their work stays, and one secret bit for each of some headers. Once the branch has
-//! shown more work than ours, it is fetched again. The bits then prove that it is the same branch,
-//! and its headers go to the chain.
+//! A branch that forks off far below our tip is first counted: its headers are checked and dropped.
+//! Sync keeps their total work, and one secret bit for every [`PERIOD`] headers. Once the branch
+//! has shown more work than ours, it is fetched again. The bits then prove that it is the same
+//! branch, and its headers go to the chain.
 //!
 //! # Security
 //! A branch of little work therefore costs this node no disk, and [`MAX_BITS`] of memory. A peer
@@ -23,8 +23,8 @@ use crate::{
     primitives::{BlockHash, Header, Height, UnixMillis},
 };
 
-/// The number of headers for each secret bit. A larger one takes less memory for the bits, and more
-/// for the headers that wait.
+/// The number of headers for each secret bit. A larger number takes less memory for bits, and more
+/// for headers that wait.
 const PERIOD: u32 = 64;
 /// The number of bits that must agree above a header before it goes to the chain: one guess in 16
 /// million is right.
@@ -61,7 +61,7 @@ pub(super) enum Redone {
     /// These headers may go to the chain, and the branch has been fetched again up to where the
     /// first pass ended.
     Whole(Vec<Header>),
-    /// The branch is another one than the first time, from this height on at the latest.
+    /// The branch differs from that of the first pass, at this height or below.
     Other(Height),
 }
 
@@ -81,7 +81,7 @@ pub(super) struct Presync {
 }
 
 impl Presync {
-    /// Starts the first pass at `fork`. The key must be secret, and another one for each walk.
+    /// Starts the first pass at `fork`. The key must be secret, and differ between walks.
     pub(super) fn new(fork: HeaderContext, key: (u64, u64)) -> Self {
         Self {
             fork: fork.tip,
@@ -98,7 +98,7 @@ impl Presync {
         self.counted.tip.work
     }
 
-    /// Returns true if the branch has as many headers as are ever counted.
+    /// Returns true if [`MAX_PRESYNC_HEADERS`] headers are counted.
     pub(super) fn is_too_long(&self) -> bool {
         self.counted.tip.height.saturating_sub(self.fork.height) >= MAX_PRESYNC_HEADERS
     }

@@ -1,4 +1,4 @@
-//! The ranks of peers: who is trusted, who is asked first, and who makes room for another.
+//! The ranks of peers: which are trusted, which are asked first, and which make room for another.
 
 use super::{
     DOUBT_PATIENCE_MS, LEAST_PATIENCE_MS, PATIENCE_MS, PROVEN_MS, Sync, SyncAction, peer::Peer,
@@ -11,7 +11,7 @@ use crate::{
 /// The order in which peers are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
-    /// It has delivered headers, blocks or transactions that this node lacked.
+    /// A peer that has delivered headers, blocks or transactions that this node lacked.
     Proven,
     Friend,
     Unknown,
@@ -39,7 +39,7 @@ impl Sync {
         self.peers.get(id).is_some_and(|peer| self.is_trusted(id, peer))
     }
 
-    /// Returns true if a trusted peer that does not fail has sent its Status.
+    /// Returns true if a trusted peer without failures has sent its Status.
     pub(super) fn has_trusted(&self) -> bool {
         self.peers.iter().any(|(id, peer)| {
             peer.claim.is_some() && peer.failures == 0 && self.is_trusted(id, peer)
@@ -58,7 +58,7 @@ impl Sync {
         self.peers.get(id).map_or(most, |peer| peer.pipe.patience_ms(LEAST_PATIENCE_MS, most))
     }
 
-    /// Records that a peer delivered what this node lacked.
+    /// Records that a peer delivered data that this node lacked.
     pub(super) fn prove(&mut self, id: PeerId, now: Moment) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
@@ -72,8 +72,8 @@ impl Sync {
 
     /// Makes room for one more peer. Returns false if there is none.
     ///
-    /// The peer without a trusted rank, a walk or a request whose Status is the oldest is
-    /// forgotten. For a friend, one with a walk or request is forgotten too.
+    /// Sync forgets the peer with the oldest Status that is not trusted and has no walk or request.
+    /// For a friend, it also forgets one with a walk or request.
     pub(super) fn make_room(&mut self, newcomer: &PeerId, now: Moment) -> bool {
         if self.peers.len() < MAX_CONNECTED || self.peers.contains_key(newcomer) {
             return true;

@@ -6,7 +6,7 @@ use crate::primitives::{Moment, PeerId, TxId};
 /// The purpose of a request.
 #[derive(Debug, Clone)]
 pub(super) enum Purpose {
-    /// Headers of the peer's walk, by the number of the question.
+    /// Headers of the peer's walk. The number matches the answer to its request.
     Headers(u64),
     /// The bodies of these blocks, in this order.
     Bodies(Vec<BlockRef>),
@@ -26,11 +26,11 @@ pub(super) struct InFlight {
     pub(super) since: Moment,
     /// The age at which it is late, in ms.
     pub(super) patience_ms: u64,
-    /// The expected size of the bodies in bytes; 0 of other requests.
+    /// The expected size of the bodies in bytes; 0 for other requests.
     pub(super) expected: usize,
     /// The bytes of the response that have arrived so far.
     pub(super) grown: usize,
-    /// The time of the request, or of the last byte that is known of.
+    /// The time of the request, or of the last known byte of its response.
     pub(super) moved: Moment,
 }
 

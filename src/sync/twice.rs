@@ -1,7 +1,7 @@
-//! Walks through branches that are not stored: counted first, then fetched again.
+//! The steps of a presync: a branch is counted first, then fetched again.
 //!
 //! The chain refuses headers far below its tip that have shown too little work. Their walk then
-//! starts again where the branch leaves the known headers. See `presync` for the two passes.
+//! starts again as a presync, where the branch leaves the known headers.
 
 use tracing::debug;
 
@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl Sync {
-    /// Starts the walk again as one without storing, or ends it if too many are under way.
+    /// Starts the walk again as a presync, or ends it if too many are under way.
     pub(super) fn begin_presync(&mut self, id: PeerId, now: Moment) {
         let doubtful =
             self.peers
@@ -71,7 +71,7 @@ impl Sync {
         self.ask_for_headers(id, now);
     }
 
-    /// Takes a batch of a walk without storing.
+    /// Takes a batch of a presync.
     pub(super) fn on_unstored_headers(&mut self, id: PeerId, headers: Vec<Header>, now: Moment) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
@@ -140,7 +140,7 @@ impl Sync {
                 return self.distrust(id, Offence::InvalidHeader, refused.to_string(), now);
             }
             Err(refused) => {
-                debug!(peer = %id, code = refused.code, "headers could not be counted");
+                debug!(peer = %id, code = refused.code, "headers could not be checked");
                 peer.give_up(now);
                 return;
             }
@@ -158,7 +158,7 @@ impl Sync {
         }
         let slow = !trusted && now.saturating_sub(walk.counting_since) >= MAX_DOUBT_MS;
         if slow || presync.is_too_long() {
-            debug!(peer = %id, slow, "a branch is longer than any that could be kept, or slow");
+            debug!(peer = %id, slow, "a presync ends: its branch is too long or too slow");
             peer.give_up(now);
             return;
         }
@@ -175,8 +175,8 @@ impl Sync {
         }
     }
 
-    /// Ends a walk without storing whose branch has no further headers. Its peer is charged if the
-    /// branch has less work than claimed.
+    /// Ends a presync whose branch has no further headers. Charges its peer if the branch has less
+    /// work than claimed.
     pub(super) fn end_counted_branch(&mut self, id: PeerId, now: Moment) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
@@ -193,7 +193,7 @@ impl Sync {
         }
     }
 
-    /// Continues walks without storing after their pause.
+    /// Continues presyncs after their pause.
     pub(super) fn resume_walks(&mut self, now: Moment) {
         let rested = |peer: &super::peer::Peer| {
             peer.walk.as_ref().is_some_and(|walk| {

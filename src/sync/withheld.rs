@@ -1,4 +1,4 @@
-//! Headers whose bodies nobody delivers: they are withheld from the choice of the best header.
+//! Headers whose bodies no peer delivers: they are withheld from the choice of the best header.
 //!
 //! A header proves work, not that its block exists. If no peer delivers the lowest missing body
 //! within [`WITHHOLD_MS`], the chain leaves that header and its descendants aside. The node then
@@ -25,11 +25,12 @@ use crate::{
     wire::{GetRange, SyncRequest, limits::MAX_RANGE_BYTES},
 };
 
-/// The longest time between two ticks that counts as waiting, in ms. The rest was sleep.
+/// The longest time between two ticks that counts as waiting, in ms. The machine slept for the
+/// rest.
 const MAX_TICK_MS: u64 = 1_000;
 
 impl Sync {
-    /// Counts the wait for the lowest missing body, and withholds its header once it is over.
+    /// Counts the wait for the lowest missing body, and withholds its header after [`WITHHOLD_MS`].
     pub(super) fn tick_withheld(&mut self, now: Moment) {
         let Some(block) = self.bodies.lowest_missing() else {
             self.wait = None;
@@ -69,7 +70,7 @@ impl Sync {
     }
 
     fn withhold(&mut self, block: BlockRef, denied: &BTreeSet<PeerId>, now: Moment) {
-        debug!(hash = %block.hash, height = block.height, "nobody delivers the body of a header");
+        debug!(hash = %block.hash, height = block.height, "no peer delivers the body of a header");
         self.out.push(SyncAction::Withhold { hash: block.hash });
         self.charge_for(block, denied, now);
         self.withheld.retain(|known| known.block != block);
@@ -86,8 +87,8 @@ impl Sync {
 
     /// Charges the peers that claim to have a block, and disconnects strangers among them.
     ///
-    /// An honest peer may have passed on the header by gossip before it had the body. Its Status
-    /// and its headers, though, tell of connected blocks only.
+    /// An honest peer may have forwarded the header by gossip before it had the body. But its
+    /// Status and its own headers name only connected blocks.
     fn charge_for(&mut self, block: BlockRef, denied: &BTreeSet<PeerId>, now: Moment) {
         let silent: HashSet<PeerId> = self
             .requests
@@ -127,7 +128,7 @@ impl Sync {
         }
     }
 
-    /// Asks for the bodies of withheld headers soon, since a peer claims to have them.
+    /// Makes the requests for withheld bodies due now, since a peer claims to have them.
     pub(super) fn probe_soon(&mut self, now: Moment) {
         for withheld in &mut self.withheld {
             withheld.next = withheld.next.min(now);
@@ -195,7 +196,7 @@ impl Sync {
         }
     }
 
-    /// Records that a peer does not have the body of a withheld header. The next one may have it.
+    /// Records that a peer does not have the body of a withheld header. Another peer may have it.
     pub(super) fn on_probe_denied(&mut self, id: PeerId, block: BlockRef, now: Moment) {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.lacks_block(block.hash);
@@ -203,7 +204,8 @@ impl Sync {
         self.probe_soon(now);
     }
 
-    /// Takes the chain's reply for the body of a withheld header. Returns true if it is one.
+    /// Handles the chain's reply for a requested body of a withheld header. Returns false for any
+    /// other body.
     pub(super) fn on_withheld_done(
         &mut self,
         hash: BlockHash,

@@ -65,8 +65,8 @@ pub(crate) fn split_relay(text: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// True if a text has the form of a multiaddr without a peer id. Its parts may be unknown here:
-/// other programs may have more transports.
+/// True if a text has the form of a multiaddr without a peer id. Its parts may be unknown to this
+/// program, since other programs may have more transports.
 pub(crate) fn has_multiaddr_form(text: &str) -> bool {
     text.len() <= MAX_ADDRESS_BYTES
         && text.len() > 1

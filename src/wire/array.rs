@@ -1,7 +1,7 @@
 //! Macros that declare messages as CBOR arrays.
 //!
-//! Fields go by position and variants by number. Nothing has a name on the wire, and no field can
-//! be left out.
+//! Fields are encoded by position and variants by number. There are no names on the wire, and no
+//! field can be left out.
 
 /// Declares structs that are encoded as arrays of their fields, in order.
 macro_rules! wire_struct {

@@ -1,5 +1,5 @@
 //! Limits of counts and lengths, message by message. [`codec`](super::codec) checks them in all
-//! that it reads or writes.
+//! messages that it decodes or encodes.
 
 use super::{
     codec_error::CodecError,

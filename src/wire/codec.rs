@@ -5,7 +5,7 @@
 //! # Invariants
 //! - [`decode`] accepts only the canonical encoding of a value. The encoding is within its limit of
 //!   bytes, and the value is within the limits of counts and lengths of its type.
-//! - [`decode`] accepts everything that [`encode_checked`] returns.
+//! - [`decode`] accepts all bytes that [`encode_checked`] returns.
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_bytes::ByteBuf;
@@ -236,8 +236,8 @@ impl Protocol {
         }
     }
 
-    /// Decodes the whole blocks of an answer of which only a part arrived. `None` if there are
-    /// none.
+    /// Decodes the whole blocks of an answer of which only a part arrived. Returns `None` if there
+    /// are none.
     pub fn decode_part(self, bytes: &[u8]) -> Option<Response> {
         let (Self::Sync, Some((&[ARRAY_OF_2, BLOCKS], rest))) = (self, bytes.split_first_chunk())
         else {
@@ -279,7 +279,7 @@ impl Request {
     /// Encodes the request.
     ///
     /// # Errors
-    /// If the request is over a limit, so that the peer would refuse it.
+    /// Fails if the request is over a limit, since the peer would refuse it.
     pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
         let limit = self.protocol().max_request_bytes();
         match self {
@@ -305,7 +305,7 @@ impl Response {
     /// Encodes the response.
     ///
     /// # Errors
-    /// If the response is over a limit, so that the peer would refuse it.
+    /// Fails if the response is over a limit, since the peer would refuse it.
     pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
         let limit = self.protocol().max_response_bytes();
         match self {
@@ -317,7 +317,8 @@ impl Response {
     }
 }
 
-/// A gossip topic with messages in CBOR. The topic `alive` is apart.
+/// A gossip topic with messages in CBOR. The topic `alive` is separate: see
+/// [`alive_topic`](super::alive_topic).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Topic {
     /// Lines to all, and goodbyes.
@@ -386,7 +387,7 @@ impl Gossip {
     /// Encodes the payload.
     ///
     /// # Errors
-    /// If the message is over a limit, so that peers would reject it.
+    /// Fails if the message is over a limit, since peers would reject it.
     pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
         let limit = self.topic().max_bytes();
         match self {

@@ -14,7 +14,7 @@ pub enum CodecError {
     /// The bytes are not CBOR, or do not have the form of the message.
     #[error("malformed message: {reason}")]
     Malformed { reason: String },
-    /// The bytes are another encoding of a value than the canonical one.
+    /// The bytes are not the canonical encoding of their value.
     #[error("the message is not in canonical CBOR")]
     NotCanonical,
     /// A count or length is over its limit.

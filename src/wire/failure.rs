@@ -1,6 +1,6 @@
 //! Failures of requests, as sync and relay distinguish them.
 
-/// The reason for which a request ended without a response.
+/// The reason why a request ended without a response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RequestFailure {
     /// The peer sent no response before the timeout.
@@ -12,7 +12,7 @@ pub(crate) enum RequestFailure {
     /// The peer does not support the protocol.
     #[error("the peer does not speak this protocol")]
     Unsupported,
-    /// The response could not be decoded. The network layer has reported the offence already.
+    /// The response could not be decoded. The network has already reported the offence.
     #[error("the answer is malformed: {0}")]
     Malformed(String),
 }

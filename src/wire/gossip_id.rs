@@ -10,8 +10,8 @@ pub(crate) const GOSSIP_ID_BYTES: usize = 20;
 /// The topic is the full name by which gossipsub knows it.
 ///
 /// # Security
-/// Gossipsub drops what it has seen, by this id. Without the topic in it, the bytes of a message
-/// that are published first on another topic would silence the message itself.
+/// Gossipsub drops messages whose ids it knows. If the topic were not part of the id, an attacker
+/// could suppress a message by first publishing its bytes on another topic.
 #[must_use]
 pub(crate) fn gossip_id(topic: &str, payload: &[u8]) -> [u8; GOSSIP_ID_BYTES] {
     let digest = sha256(&[topic.as_bytes(), &[0], payload]);

@@ -8,17 +8,17 @@ use crate::primitives::{BlockHash, Height, NetworkId, Owner, PeerId, Signature, 
 /// The version of all protocols here.
 pub const PROTOCOL_VERSION: u32 = 1;
 
-/// The bit in [`Status::features`] of a node that mines what waits, or always.
+/// The bit in [`Status::features`] of a node that mines, on demand or always.
 pub const FEATURE_MINES: u64 = 1;
 
 wire_struct! {
-    /// The state of a node's chain: the first message on every connection, sent again at news.
-    /// The seed called it `version`.
+    /// The state of a node's chain: the first message on every connection, sent again after
+    /// changes. Logs call it `version`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Status {
         /// The constant [`PROTOCOL_VERSION`].
         pub version: u32,
-        /// Bits for what the node does: [`FEATURE_MINES`]. Readers ignore the others.
+        /// Bits for the node's abilities: [`FEATURE_MINES`]. Readers ignore the others.
         pub features: u64,
         pub network: NetworkId,
         /// The best block that the node has connected and made durable.
@@ -67,7 +67,7 @@ wire_struct! {
     /// A direct line that a friend of both ends keeps until its receiver is back.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct SealedLine {
-        /// The only one who can open it.
+        /// The only peer that can open it.
         pub to: PeerId,
         /// The box with the line in it, see [`SealedLine::seal`].
         pub sealed: ByteBuf,
@@ -90,8 +90,8 @@ wire_struct! {
     pub struct LineIds {
         /// The ids, 16 bytes each, in the order in which the answerer got the lines.
         pub ids: ByteBuf,
-        /// The place in the answerer's list from which to ask for the next page. The place that
-        /// was asked for means that there is no more.
+        /// The place in the answerer's list at which the next page starts. If it equals the
+        /// requested place, there are no more ids.
         pub next: u64,
     }
 
@@ -103,7 +103,7 @@ wire_struct! {
         pub locator: Vec<BlockHash>,
         /// The maximum number of headers in the answer.
         pub limit: u32,
-        /// The number of headers to leave out first. It lets several requests be on their way.
+        /// The number of headers to skip first, so that several requests can be in flight.
         pub skip: u32,
     }
 
@@ -158,16 +158,16 @@ wire_enum! {
     /// A request on `friends`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum FriendsRequest {
-        /// A request for known profiles. The seed called it `explore-query`.
+        /// A request for known profiles.
         0 = Explore,
-        /// The sender's own profile. The seed called it `introduce`.
+        /// The sender's own profile.
         1 = Introduce(SignedProfile),
     }
 
     /// A response on `friends`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum FriendsResponse {
-        /// Known profiles, the answerer's own first. The seed called it `explore-answer`.
+        /// Known profiles, the answerer's own first.
         0 = Profiles(Vec<SignedProfile>),
         /// The answer to Introduce: the profile, or a later one, is kept.
         1 = Welcome,
@@ -180,8 +180,8 @@ wire_enum! {
     pub enum ChatRequest {
         /// A line for the receiver alone.
         0 = Direct(SignedLine),
-        /// A request for the ids of lines to all of the last 30 days, from a place in the
-        /// answerer's list on; 0 is its begin.
+        /// A request for the ids of the lines to all of the last 30 days, from a place in the
+        /// answerer's list on. The list starts at place 0.
         1 = GetLineIds(u64),
         /// A request for lines to all by their ids, 16 bytes each.
         2 = GetLines(ByteBuf),
@@ -198,7 +198,7 @@ wire_enum! {
         2 = Busy,
         /// The answer to `GetLineIds`.
         3 = LineIds(LineIds),
-        /// Those lines of the request that are kept, in its order.
+        /// The requested lines that the answerer has, in the order of the request.
         4 = Lines(Vec<SignedLine>),
     }
 
@@ -220,12 +220,13 @@ wire_enum! {
     /// A response on `sync`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum SyncResponse {
-        /// Headers, 92 bytes each, parents first. No headers mean that nothing is newer.
+        /// Headers, 92 bytes each, parents first. An answer without headers means that none are
+        /// newer.
         0 = Inv(ByteBuf),
         /// The ids of the transactions in the mempool, parents first.
         1 = MempoolIds(Vec<TxId>),
-        /// The items in the order of the request. There are fewer if the budget is spent, but
-        /// never none.
+        /// The items in the order of the request. There are fewer if the budget is spent, but at
+        /// least one.
         2 = Data(Vec<Item>),
         /// The canonical bytes of the transactions, in the order of the request.
         3 = BlockTrades(Vec<ByteBuf>),
@@ -256,12 +257,12 @@ wire_enum! {
         2 = NotFound,
     }
 
-    /// The reason for which a request was refused.
+    /// The reason why a request was refused.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Refusal {
         /// A limit of `proto/README.md` is exceeded.
         0 = OverLimit,
-        /// A signature does not fit key, network and fields.
+        /// The signature does not match key, network and fields.
         1 = BadSignature,
         /// The sender is not the author.
         2 = NotYours,
@@ -278,9 +279,9 @@ wire_enum! {
     /// A message on the topic `chat`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum ChatGossip {
-        /// A line to all. The seed called it `broadcast`.
+        /// A line to all.
         0 = Line(SignedLine),
-        /// A goodbye. The seed called it `quit`.
+        /// A goodbye.
         1 = Quit(SignedQuit),
     }
 
@@ -293,7 +294,7 @@ wire_enum! {
     /// A message on the topic `blocks`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum BlockGossip {
-        /// The 92 bytes of a header just solved. The seed called it `block-miner-priority`.
+        /// The 92 bytes of a header just solved.
         0 = Solved(ByteBuf),
         /// A new block. The seed called it `block-new-block`.
         1 = Compact(CompactBlock),
@@ -306,8 +307,8 @@ wire_struct! {
     pub struct TradeAnnouncement {
         /// The canonical bytes of each transaction, at least one, parents first.
         pub transactions: Vec<ByteBuf>,
-        /// Zero in the first announcement, and a random number in each further one. It makes each a
-        /// new message, since gossip drops repeated bytes.
+        /// Zero in the first announcement, and a random number in each repetition. It makes each of
+        /// them a new message, since gossip drops repeated bytes.
         pub round: u32,
     }
 }

@@ -1,9 +1,9 @@
 //! The messages between peers: their types, limits, signatures, and codec.
 //!
-//! Messages are canonical CBOR arrays. What is hashed or signed has one of the fixed layouts of
-//! [`primitives::encoding`](crate::primitives::encoding): headers, blocks and transactions travel
-//! as byte strings, and profiles, lines and goodbyes are signed over such a layout. `proto/`
-//! documents the wire for other implementations.
+//! Messages are canonical CBOR arrays. Data that is hashed or signed has one of the fixed layouts
+//! of [`primitives::encoding`](crate::primitives::encoding): headers, blocks and transactions
+//! travel as byte strings, and profiles, lines and goodbyes are signed over such a layout. `proto/`
+//! documents the messages for other implementations.
 
 pub(crate) mod address;
 mod alive;

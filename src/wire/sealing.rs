@@ -1,15 +1,16 @@
-//! Sealed lines: a direct line that a friend of both ends keeps, and that its receiver alone reads.
+//! Sealed lines: direct lines that a friend of both ends keeps, and only their receiver can read.
 //!
 //! The author makes an X25519 key for each sealing, and agrees with the receiver's identity key on
-//! a secret that only the two can compute. HKDF-SHA-256 makes key and nonce of it, and
+//! a secret that only the two can compute. HKDF-SHA-256 derives key and nonce from it, and
 //! XChaCha20-Poly1305 seals. `proto/README.md` has the layouts, and `proto/vectors` has examples.
 //!
 //! # Security
-//! - The carrier sees the receiver and a size out of [`SIZES`]. It sees no author and no text.
+//! - The carrier sees the receiver and one of the [`SIZES`]. It sees neither author nor text.
 //! - The seal proves nothing about its maker, since anybody can make one. The line inside bears its
-//!   author's signature, as one that comes directly does.
-//! - Network, receiver and ephemeral key enter the derivation, so a box opens nowhere else.
-//! - Whoever steals the receiver's identity key can open boxes that were kept before.
+//!   author's signature, like a line that comes directly.
+//! - Network, receiver and ephemeral key enter the derivation, so a box opens only for its receiver
+//!   on its network.
+//! - A thief of the receiver's identity key can open all boxes that were kept before.
 
 use chacha20poly1305::{
     KeyInit as _, XChaCha20Poly1305,
@@ -33,8 +34,8 @@ use crate::primitives::{NetworkId, PeerId};
 const VERSION: u8 = 1;
 /// The salt of the key derivation.
 const SALT: &[u8] = b"friendchain/sealed/1";
-/// The sizes of a box's content in bytes. The smallest that fits is taken, so that the size tells
-/// little about the length of the text.
+/// The sizes of a box's content in bytes. A box has the smallest that fits, so that its size
+/// reveals little about the length of the text.
 pub(crate) const SIZES: [usize; 5] = [256, 512, 1_024, 2_048, 4_608];
 /// The size of the length before the line, in bytes.
 const LENGTH_BYTES: usize = 2;
@@ -66,7 +67,7 @@ pub enum SealError {
     TooLong,
 }
 
-/// The reason why a box does not open. Its maker is at fault, who is unknown.
+/// The reason why a box does not open. Its unknown maker is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     #[error("the box has version {0}, this program knows {VERSION}")]
@@ -78,20 +79,19 @@ pub enum OpenError {
     Padding,
     #[error("the box holds no line: {0}")]
     Content(#[from] CodecError),
-    /// The line in the box is to somebody else.
+    /// The line in the box is for another receiver.
     #[error("the line in the box is to somebody else")]
     WrongAddressee,
 }
 
-/// Agrees on a secret with the holder of `theirs`, by an identity key that takes part as a key of
-/// X25519.
+/// Agrees on a secret with the holder of `theirs`. The identity key serves as an X25519 key.
 #[must_use]
 pub fn agree(own: &SigningKey, theirs: &[u8; KEY_BYTES]) -> Secret {
     let scalar = Zeroizing::new(own.to_scalar_bytes());
     Zeroizing::new(x25519(*scalar, *theirs))
 }
 
-/// Returns an identity as a public key of X25519.
+/// Returns a peer's identity key as an X25519 public key.
 fn exchange_key(peer: &PeerId) -> Option<[u8; KEY_BYTES]> {
     let key = VerifyingKey::from_bytes(&peer.0.0).ok()?;
     (!key.is_weak()).then(|| key.to_montgomery().to_bytes())
@@ -101,7 +101,8 @@ fn exchange_key(peer: &PeerId) -> Option<[u8; KEY_BYTES]> {
 struct Keys(Zeroizing<[u8; KEY_BYTES + NONCE_BYTES]>);
 
 impl Keys {
-    /// Derives them. Returns none if the secret is zero, which a key of small order brings about.
+    /// Derives key and nonce. Returns `None` if the secret is zero, as a key of small order makes
+    /// it.
     fn derive(
         shared: &Secret,
         network: &NetworkId,
@@ -152,7 +153,7 @@ fn pad(line: &SignedLine) -> Result<Zeroizing<Vec<u8>>, SealError> {
     Ok(content)
 }
 
-/// Returns the bytes of the line in a content, which must be padded in the one possible way.
+/// Returns the bytes of the line in a content. Only one padding is valid.
 fn unpad(content: &[u8]) -> Option<&[u8]> {
     let (length, rest) = content.split_first_chunk::<LENGTH_BYTES>()?;
     let (line, zeros) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
@@ -163,7 +164,7 @@ fn unpad(content: &[u8]) -> Option<&[u8]> {
 }
 
 impl SealedLine {
-    /// Seals a direct line to its receiver. `secret` is random, and used for nothing else.
+    /// Seals a direct line to its receiver. `secret` must be random, and used for this line only.
     pub fn seal(
         network: &NetworkId,
         line: &SignedLine,
@@ -180,7 +181,7 @@ impl SealedLine {
         Ok(Self { to, sealed: bytes.into() })
     }
 
-    /// Opens the box. `agree` agrees on a secret by the receiver's identity key. The signature of
+    /// Opens the box. `agree` agrees on a secret with the receiver's identity key. The signature of
     /// the line is not checked.
     pub fn open(
         &self,
@@ -237,7 +238,7 @@ mod tests {
         sealed.open(&NETWORK, &|theirs| agree(&key(by), theirs))
     }
 
-    /// Returns a box with this content, as a hostile maker can make it.
+    /// Returns a box with this content, such as an attacker can make.
     fn crafted(content: &[u8]) -> SealedLine {
         let (secret, to) = (Zeroizing::new([9; 32]), peer(&key(2)));
         let ephemeral = x25519(*secret, X25519_BASEPOINT_BYTES);
@@ -268,7 +269,7 @@ mod tests {
         for at in 0..sealed.sealed.len() {
             let mut changed = sealed.clone();
             changed.sealed[at] ^= 0x80;
-            // The highest bit of an X25519 key means nothing. It is authenticated all the same.
+            // The highest bit of an X25519 key is ignored, but authenticated.
             assert!(opened(&changed, 2).is_err(), "byte {at}");
         }
         for end in 0..sealed.sealed.len() {

@@ -1,6 +1,6 @@
 //! Signatures of profiles, lines and goodbyes.
 //!
-//! A key does not sign CBOR but a fixed little-endian layout: a tag, the network id, then the
+//! The signed bytes are not CBOR but a fixed little-endian layout: a tag, the network id, then the
 //! fields. A field of varying length follows its length as a u16. `proto/README.md` has each
 //! layout, and `proto/vectors` has examples.
 
@@ -23,7 +23,7 @@ const LINE_TAG: &[u8] = b"friendchain/line/1";
 const QUIT_TAG: &[u8] = b"friendchain/quit/1";
 
 /// The id of a line or goodbye: the first 16 bytes of SHA-256 of its signing bytes. The signature
-/// is not in it, so a line keeps its id under a second signature.
+/// is not part of it, so a line keeps its id under a second signature.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId(pub [u8; 16]);
 
@@ -71,7 +71,7 @@ pub enum VerifyError {
     /// A count or length is over its limit.
     #[error(transparent)]
     Bounds(#[from] CodecError),
-    /// The signature does not fit the key, the network or the fields.
+    /// The signature does not match the key, the network or the fields.
     #[error("the signature is not that of {signer}")]
     Signature {
         /// The peer whose signature was expected.
@@ -79,7 +79,7 @@ pub enum VerifyError {
     },
 }
 
-/// The bytes to sign of a line, goodbye or profile, while they are put together.
+/// The signing bytes of a line, goodbye or profile, under construction.
 struct SigningBytes(Vec<u8>);
 
 impl SigningBytes {
@@ -102,7 +102,7 @@ impl SigningBytes {
     }
 }
 
-/// Verifies a signature over `message` by the rules that hold for transactions too.
+/// Verifies a signature over `message` by the same rules as for transactions.
 fn verify(signer: &PeerId, message: &[u8], signature: &Signature) -> Result<(), VerifyError> {
     verify_signature(&signer.0, message, signature)
         .map_err(|_| VerifyError::Signature { signer: *signer })

@@ -1,4 +1,4 @@
-//! Strategies that make any message, for property tests.
+//! Strategies that generate any message, for property tests.
 
 use proptest::{collection::vec, option, prelude::*};
 use serde_bytes::ByteBuf;

@@ -1,9 +1,9 @@
-//! Tests that hold the documents in `proto/` against the code: golden bytes of every message, the
+//! Tests that compare the documents in `proto/` with the code: golden bytes of every message, the
 //! CDDL, and the pages.
 //!
-//! The tests make `proto/vectors/wire.json` again and compare it with the file. With
-//! `FRIENDCHAIN_BLESS=1` in the environment they write the file: for messages that are added, never
-//! to change one.
+//! The tests generate `proto/vectors/wire.json` and compare it with the file. With
+//! `FRIENDCHAIN_BLESS=1` in the environment they write the file. Use that to add messages, never to
+//! change one.
 
 mod answers;
 mod examples;
@@ -44,21 +44,21 @@ fn bytes(vector: &Value, field: &str) -> Vec<u8> {
     HEXLOWER.decode(vector[field].as_str().expect("text").as_bytes()).expect("hex")
 }
 
-/// Returns the content of the file, which must be `made`. When blessing, writes `made` first.
+/// Returns the content of the file, which must equal `made`. When blessing, writes `made` first.
 fn golden(file: &str, made: &Value) -> Value {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("proto/vectors").join(file);
     if std::env::var_os("FRIENDCHAIN_BLESS").is_some() {
         let text = serde_json::to_string_pretty(made).expect("JSON") + "\n";
         std::fs::write(&path, text).expect("the vectors can be written");
     }
-    let text = std::fs::read_to_string(&path).expect("the vectors are there");
+    let text = std::fs::read_to_string(&path).expect("the vectors exist");
     let frozen: Value = serde_json::from_str(&text).expect("the vectors are JSON");
-    assert!(&frozen == made, "{file} no longer says what the code says: the wire has changed");
+    assert!(&frozen == made, "{file} differs from the code: the messages have changed");
     frozen
 }
 
-/// Returns CBOR's diagnostic notation (RFC 8949, section 8) of the first item. It does not use the
-/// codec, so it is a second reading of the bytes.
+/// Returns CBOR's diagnostic notation (RFC 8949, section 8) of the first item. It reads the bytes
+/// without the codec, as a second opinion.
 fn diagnostic(bytes: &mut &[u8]) -> String {
     let (&first, rest) = bytes.split_first().expect("an item");
     let width = match first & 0x1f {
@@ -86,7 +86,7 @@ fn diagnostic(bytes: &mut &[u8]) -> String {
             format!("[{}]", (0..argument).map(|_| diagnostic(bytes)).collect::<Vec<_>>().join(", "))
         }
         7 if first == 0xf6 => "null".to_owned(),
-        _ => panic!("{first:#04x} begins nothing that messages hold"),
+        _ => panic!("{first:#04x} begins no item of a message"),
     }
 }
 
@@ -94,7 +94,7 @@ fn message_vector(network: &NetworkId, (says, message): &Example) -> Value {
     let (channel, encoded) = (message.channel(), message.encode());
     let mut rest = &encoded[..];
     let diagnostic = diagnostic(&mut rest);
-    assert!(rest.is_empty(), "{says}: one item and nothing else");
+    assert!(rest.is_empty(), "{says}: bytes follow the item");
     let mut vector = json!({
         "direction": channel.direction(), "message": message.name(), "says": says,
         "diagnostic": diagnostic, "bytes": hex(&encoded),
@@ -114,7 +114,7 @@ fn signed_vectors(world: &World) -> Vec<Value> {
     let (profile, bare, quit) = (world.profile(0), world.profile(1), world.quit());
     let (direct, to_all) = (world.line(true), world.line(false));
     for verified in [profile.verify(network), bare.verify(network), quit.verify(network)] {
-        verified.expect("its own signature");
+        verified.expect("its own signature is valid");
     }
     let vector = |kind: &str,
                   signer: usize,
@@ -154,10 +154,10 @@ fn signed_vectors(world: &World) -> Vec<Value> {
     ]
 }
 
-/// Returns the vector of bytes that cannot be decoded on the channel.
+/// Returns the vector of bytes that do not decode on the channel.
 fn refused(channel: Channel, why: &str, bytes: &[u8]) -> Value {
     let error = channel.decode(bytes).expect_err(why);
-    // `net::codec` ends the exchange on a stream without a byte before anything is decoded.
+    // A stream without a byte ends in `net::codec`, before the codec of messages.
     let is_silent = bytes.is_empty() && !matches!(channel, Channel::Gossip(_));
     let points = if is_silent { 0 } else { Offence::from(&error).weight() };
     json!({
@@ -194,7 +194,7 @@ fn sealed_vector(world: &World) -> Value {
     })
 }
 
-/// Returns texts of chat lines, each with the verdict of a receiver on whether it is blank.
+/// Returns texts of chat lines, each with the receiver's verdict on whether it is blank.
 fn blank_vectors(world: &World) -> Vec<Value> {
     let sign = signer(1);
     let config = FriendsConfig {
@@ -375,7 +375,7 @@ fn string(major: u8, length: usize) -> Vec<u8> {
 
 #[test]
 fn limits_of_the_cddl_are_the_codecs() {
-    // Each limit is tried with one item more than it allows, or with as many as it allows.
+    // Each limit is tried with the allowed number of items, or with one more.
     let hash = format!("5820{}", "07".repeat(32));
     let (sync, data) = (Channel::Request(Protocol::Sync), Channel::Response(Protocol::Sync));
     let (blocks, chat) = (Channel::Gossip(Topic::Blocks), Channel::Gossip(Topic::Chat));

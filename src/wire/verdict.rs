@@ -1,6 +1,6 @@
 //! Verdicts on gossip messages.
 
-/// The fate of a gossip message. Every message gets exactly one verdict.
+/// The decision about a gossip message. Every message gets exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The message is valid and is forwarded to other peers.

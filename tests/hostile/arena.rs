@@ -1,5 +1,5 @@
-//! An arena: a victim, an honest friend and an honest miner as real processes, and what an attack
-//! costs them.
+//! An arena: a victim, an honest friend and an honest miner as real processes, and the cost of an
+//! attack to them.
 
 use std::{
     fs,
@@ -27,12 +27,12 @@ const GIVE_UP: Duration = Duration::from_secs(45);
 
 const POLL: Duration = Duration::from_millis(50);
 
-/// The share of an attack that is run.
+/// The extent to which an attack is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scale {
     /// Some seconds, on every `cargo test`.
     Quick,
-    /// The whole, in the long run.
+    /// The whole attack, in the long run.
     Long,
 }
 
@@ -57,14 +57,14 @@ pub(crate) enum Scene {
     Grown,
     /// As `Cheap`, with 2,000 honest blocks.
     Deep,
-    /// As `Deep`, but the victim has none of the blocks yet, and the friend was never there.
+    /// As `Deep`, but the victim has none of the blocks yet, and has not met the friend.
     Syncing,
 }
 
 /// The age of the old genesis, in ms: room for 1,500,000 headers 2.2 s apart.
 const OLD: u64 = 45 * 86_400_000;
 
-/// A network and its honest blocks. Each is made once in a process.
+/// A network and its honest blocks. Each is made once per process.
 pub(crate) struct Ground {
     pub(crate) network: Network,
     pub(crate) blocks: Vec<Block>,
@@ -110,12 +110,12 @@ pub(crate) struct Arena {
     mines: bool,
     /// True once victim and friend have exchanged lines.
     met: bool,
-    /// A port at which the victim accepts whoever answers as its friend, if the attack needs one.
+    /// A port at which the victim accepts any peer as its friend, if the attack needs one.
     pub(crate) pal_port: Option<u16>,
     _net: TestNet,
 }
 
-/// What an attack cost. Times are seconds, `None` if the effect did not come at all.
+/// The cost of an attack. Times are in seconds; `None` if the effect did not come at all.
 #[derive(Debug, Clone)]
 pub(crate) struct Figures {
     pub(crate) memory_mib: u64,
@@ -123,7 +123,7 @@ pub(crate) struct Figures {
     pub(crate) line: Option<f64>,
     pub(crate) block: Option<f64>,
     /// The share of the attack in which the miner's thread ran or waited for a core; `None` if the
-    /// scene has no miner at the victim. A busy machine does not lower it, a pause does.
+    /// victim does not mine in the scene. A busy machine does not lower it, but a pause does.
     pub(crate) mining: Option<f64>,
     pub(crate) charged: usize,
     pub(crate) lost: usize,
@@ -134,7 +134,7 @@ fn id_of(folder: &Folder) -> String {
 }
 
 impl Arena {
-    /// Starts the nodes, and waits until they know each other. With `pal`, the victim also dials a
+    /// Starts the nodes, and waits until they are connected. With `pal`, the victim also dials a
     /// port of the test as the address of a friend.
     #[track_caller]
     pub(crate) fn new(scene: Scene, scale: Scale, pal: bool) -> Self {
@@ -199,7 +199,7 @@ impl Arena {
         arena
     }
 
-    /// Lets the friend come, and exchanges some lines that no attack may lose.
+    /// Starts the friend, and exchanges some lines that no attack may lose.
     #[track_caller]
     fn meet(&mut self) {
         let connects = self.friend_comes();
@@ -235,11 +235,11 @@ impl Arena {
         None
     }
 
-    /// Starts the friend's node anew. Returns the seconds until it has exchanged hellos with the
+    /// Restarts the friend's node. Returns the seconds until it has exchanged hellos with the
     /// victim.
     ///
-    /// The first time it comes at the address that the victim dials. Later it comes at others, so
-    /// that it has to find a place among those who dial the victim.
+    /// The first time it listens at the address that the victim dials. Later it listens at others,
+    /// so that it has to get a place among the peers that dial the victim.
     #[track_caller]
     pub(crate) fn friend_comes(&mut self) -> Option<f64> {
         let port = if self.met { free_port() } else { self.friend_port };
@@ -279,7 +279,7 @@ impl Arena {
         self.history().is_ok_and(|history| history.iter().any(|line| line["text"] == words))
     }
 
-    /// Counts the lines from before the attack that the victim has no more.
+    /// Counts the lines from before the attack that the victim has lost.
     fn lost(&self) -> usize {
         let words = (0..LINES).map(|number| format!("before the attack {number}"));
         let Ok(history) = self.history() else { return LINES };
@@ -300,7 +300,7 @@ impl Arena {
     }
 
     /// Mines a block at the miner. Returns the seconds until the victim has it, the best of three:
-    /// a block that lost a race to one of the victim's own need not arrive.
+    /// a block that lost a race to the victim's own need not arrive.
     pub(crate) fn block_arrives(&self) -> Option<f64> {
         for _ in 0..3 {
             let mark = self.victim.log_mark();
@@ -330,7 +330,7 @@ impl Arena {
         number.unwrap_or(0) / 1_024
     }
 
-    /// Begins to measure the victim's largest memory anew.
+    /// Resets the measurement of the victim's peak memory.
     pub(crate) fn forget_peak(&self) {
         fs::write(format!("/proc/{}/clear_refs", self.victim.pid()), "5").expect("our child");
     }
@@ -356,7 +356,8 @@ impl Arena {
         Some(tasks.flatten().filter_map(|task| of(task.path())).sum())
     }
 
-    /// Counts honest peers that a node charged, and bans or charges of the victim by its friends.
+    /// Counts the honest peers that a node charged, and bans or charges of the victim by its
+    /// friends.
     fn charged(&self) -> usize {
         let honest = [&self.victim_id, &self.friend_id, &self.miner_id];
         let nodes = [Some(&self.victim), self.friend.as_ref(), Some(&self.miner)];
@@ -369,7 +370,7 @@ impl Arena {
         nodes.into_iter().flatten().map(of).sum()
     }
 
-    /// Runs an attack, and measures what it costs. `hold` is the time before the friend comes.
+    /// Runs an attack, and measures its cost. `hold` is the time before the friend comes.
     #[track_caller]
     pub(crate) fn measure<T>(
         &mut self,

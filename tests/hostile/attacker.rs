@@ -1,7 +1,7 @@
 //! An attacker: any number of identities, each a connection of libp2p's TCP, Noise and yamux.
 //!
-//! All protocols above yamux are spoken by hand. So an identity costs little, and may break off,
-//! stay silent, or lie at any byte.
+//! The attacker implements all protocols above yamux by hand. An identity thus costs little, and
+//! may break off, stay silent, or lie at any byte.
 
 use std::{
     future::poll_fn,
@@ -47,10 +47,10 @@ pub(crate) type Secure = noise::Output<TcpStream>;
 pub(crate) type Muxer = yamux::Muxer<Secure>;
 pub(crate) type Substream = yamux::Stream;
 
-/// The longest wait for anything that a live node does at once.
+/// The longest wait for an action that a live node does at once.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The most bytes of an answer that an identity reads.
+/// The maximum size of an answer that an identity reads, in bytes.
 const READ_LIMIT: u64 = 16 << 20;
 
 /// A node under attack.
@@ -104,7 +104,7 @@ pub(crate) async fn socket(to: SocketAddr, source: Source) -> io::Result<tokio::
     Ok(stream)
 }
 
-/// Opens a connection up to Noise, with yamux agreed on but not begun.
+/// Opens a connection up to Noise. Yamux is agreed on but not started.
 pub(crate) async fn secure(keys: &Keypair, to: SocketAddr, source: Source) -> io::Result<Secure> {
     let mut stream = TcpStream(socket(to, source).await?);
     let work = async {
@@ -136,7 +136,7 @@ impl Drop for Actor {
     }
 }
 
-/// Returns our form of an identity.
+/// Returns the peer id of an identity.
 pub(crate) fn id_of(keys: &Keypair) -> PeerId {
     let theirs = keys.public().to_peer_id();
     PeerId::from_multihash(&theirs.to_bytes()).expect("an ed25519 key")
@@ -149,7 +149,7 @@ pub(crate) fn sign(keys: &Keypair, message: &[u8]) -> Signature {
 }
 
 impl Actor {
-    /// Connects a new identity, which says nothing by itself and answers by the script.
+    /// Connects a new identity, which sends nothing by itself and answers by the script.
     pub(crate) async fn connect(
         target: Target,
         source: Source,
@@ -219,7 +219,7 @@ impl Actor {
         sign(&self.keys, message)
     }
 
-    /// Opens a stream without any byte on it.
+    /// Opens a stream, and sends nothing on it.
     pub(crate) async fn bare_stream(&self) -> io::Result<Substream> {
         let (reply, answer) = oneshot::channel();
         self.opens.send(reply).map_err(|_| io::Error::other("the connection is closed"))?;
@@ -234,7 +234,7 @@ impl Actor {
         Ok(stream)
     }
 
-    /// Sends a request whole, and leaves the answer unread.
+    /// Sends a whole request, and leaves the answer unread.
     pub(crate) async fn begin(&self, protocol: Protocol, bytes: &[u8]) -> io::Result<Substream> {
         let mut stream = self.stream(&protocol.id(&self.network)).await?;
         timeout(PATIENCE, async {
@@ -266,7 +266,7 @@ impl Actor {
         self.ask(&Request::Hello(HelloRequest::Status(status.clone()))).await
     }
 
-    /// Joins the gossip, subscribed to all topics.
+    /// Joins the gossip, and subscribes to all topics.
     pub(crate) async fn gossip(&self) -> io::Result<Gossip> {
         let mut stream = self.stream("/meshsub/1.1.0").await?;
         let topics: Vec<_> = Topic::ALL.iter().map(|topic| topic.name(&self.network)).collect();
@@ -323,7 +323,7 @@ async fn run(mut muxer: Muxer, mut opens: mpsc::UnboundedReceiver<Opened>, host:
             match muxer.poll_inbound_unpin(cx) {
                 Poll::Ready(Ok(stream)) => {
                     let host = Arc::clone(&host);
-                    // A stream that breaks ends alone.
+                    // A stream that breaks ends only itself.
                     tokio::spawn(async move { drop(host.serve(stream).await) });
                     continue;
                 }
@@ -407,7 +407,7 @@ impl Host {
     }
 }
 
-/// Reads gossip, which the script may want to hear.
+/// Reads gossip, and passes it to the script if the script wants it.
 async fn drain(mut stream: Substream, script: &Script) -> io::Result<()> {
     if script.deaf {
         tokio::time::sleep(Duration::from_hours(1)).await;

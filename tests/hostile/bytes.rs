@@ -1,5 +1,5 @@
-//! Encodes the few foreign formats that the attacker speaks by hand: varints, the protobuf messages
-//! of identify, Kademlia and gossipsub, and multistream-select.
+//! Encodes the few foreign formats that the attacker implements by hand: varints, the protobuf
+//! messages of identify, Kademlia and gossipsub, and multistream-select.
 
 use std::io;
 
@@ -11,7 +11,7 @@ const MULTISTREAM: &str = "/multistream/1.0.0";
 /// The longest frame that the attacker reads, in bytes.
 const MAX_FRAME: usize = 1 << 20;
 
-/// Appends a number in seven bits a byte, lowest first.
+/// Appends a number with seven bits in a byte, lowest bits first.
 pub(crate) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     while number > 0x7f {
         out.push(number.to_le_bytes()[0] | 0x80);
@@ -28,7 +28,7 @@ pub(crate) fn framed(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A protobuf message in the making.
+/// A protobuf message under construction.
 #[derive(Default)]
 pub(crate) struct Proto(pub(crate) Vec<u8>);
 
@@ -83,7 +83,7 @@ pub(crate) fn subscriptions(topics: &[String]) -> Vec<u8> {
     framed(&rpc.0)
 }
 
-/// Returns gossipsub's frame that publishes payloads without naming an author.
+/// Returns gossipsub's frame that publishes payloads without an author.
 pub(crate) fn publications(topic: &str, payloads: &[&[u8]]) -> Vec<u8> {
     let message = |data: &[u8]| Proto::default().bytes(2, data).bytes(4, topic.as_bytes());
     let rpc = payloads.iter().fold(Proto::default(), |rpc, data| rpc.bytes(2, &message(data).0));
@@ -128,7 +128,7 @@ async fn read_line(io: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
     Ok(text.trim_end().to_owned())
 }
 
-/// Negotiates a protocol as the side that chooses.
+/// Negotiates a protocol as the side that proposes it.
 pub(crate) async fn select(
     io: &mut (impl AsyncRead + AsyncWrite + Unpin),
     protocol: &str,
@@ -144,7 +144,7 @@ pub(crate) async fn select(
     Ok(())
 }
 
-/// Negotiates a protocol as the side that is asked. Returns the first one that is spoken.
+/// Negotiates a protocol as the side that answers. Returns the first proposed one that it supports.
 pub(crate) async fn agree(
     io: &mut (impl AsyncRead + AsyncWrite + Unpin),
     spoken: impl Fn(&str) -> bool,

@@ -15,7 +15,7 @@ use friendchain::{
 
 pub(crate) use crate::support::forge::now;
 
-/// The ancestors that the difficulty of the next block depends on.
+/// The number of ancestors that the difficulty of the next block depends on.
 const WINDOW: usize = 61;
 
 /// Mines a header at its own bits.
@@ -57,15 +57,15 @@ pub(crate) fn child(
     header
 }
 
-/// Returns the genesis and `count` headers without bodies, all as easy as can be.
+/// Returns the genesis and `count` headers without bodies, all of the least difficulty.
 pub(crate) fn cheap_headers(network: &Network, count: usize, salt: u8) -> Vec<Header> {
     let genesis = network.genesis.header;
-    // A tenth beyond the spacing keeps the difficulty at its floor.
+    // A tenth beyond the spacing keeps the difficulty at its minimum.
     let step = network.params.spacing_ms * 11 / 10;
     let mut headers = vec![genesis];
     headers.reserve_exact(count);
     let root = MerkleRoot([salt; 32]);
-    // The rule rounds the first targets down, until the longer gaps outweigh that.
+    // The rule rounds the first targets down, until the longer gaps outweigh this.
     for time in (1..=WINDOW.min(count) as u64).map(|number| genesis.time + number * step) {
         headers.push(child(network, &headers, time, root));
     }
@@ -130,7 +130,7 @@ pub(crate) fn total_work(headers: &[Header]) -> Work {
     headers.iter().map(of).fold(Work::ZERO, |sum, work| sum.checked_add(work).expect("little"))
 }
 
-/// Returns a note of a new key: it costs its author nothing.
+/// Returns a note of a new key, which costs its author nothing.
 pub(crate) fn note(network: &NetworkId, seed: u64, text: &str) -> Transaction {
     let mut secret = [5; 32];
     secret[..8].copy_from_slice(&seed.to_le_bytes());

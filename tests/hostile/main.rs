@@ -1,9 +1,9 @@
 //! A hostile peer attacks real nodes of the built binary.
 //!
 //! Each attack runs against a victim with an honest friend and an honest miner, and prints one line
-//! with what it cost them. A quick share runs on every `cargo test`, with generous deadlines. The
+//! with its cost to them. A quick share runs on every `cargo test`, with generous deadlines. The
 //! whole runs in `tests/long-run.sh hostile`, with the bars below. `FRIENDCHAIN_HOSTILE_SECONDS=N`
-//! caps the time for which an attack goes on before the friend comes. With
+//! limits the time for which an attack runs before the friend comes. With
 //! `FRIENDCHAIN_HOSTILE_LOGS=DIR` the victim's log of each attack is kept in that folder.
 
 mod arena;
@@ -22,7 +22,7 @@ use std::time::Duration;
 use arena::{Arena, Figures, Scale, Scene};
 use attacks::{Running, addresses, chat, doors, floods, memory, places, work};
 
-/// The most memory that the victim may use, in MiB.
+/// The maximum memory of the victim, in MiB.
 const MEMORY_MIB: u64 = 200;
 /// The longest times, in seconds, until a friend is connected, its line arrives, and an honest
 /// block arrives.
@@ -32,8 +32,8 @@ const BLOCK: f64 = 5.0;
 /// The smallest share of the time in which the victim's miner searches.
 const MINING: f64 = 0.9;
 
-/// Returns the names of the bars that an attack broke. The quick share asks only for effects, not
-/// for their speed.
+/// Returns the names of the bars that an attack broke. The quick share requires only effects, not
+/// their speed.
 fn missed(figures: &Figures, scale: Scale) -> Vec<&'static str> {
     let within = |seconds: Option<f64>, bar: f64| {
         seconds.is_some_and(|seconds| scale == Scale::Quick || seconds <= bar)
@@ -73,7 +73,7 @@ fn trial(name: &str, scene: Scene, scale: Scale, seconds: u64, attack: fn(&Arena
     let own = if own.is_empty() { own } else { format!(", {own}") };
     let verdict =
         if broken.is_empty() { "ok".to_owned() } else { format!("{} MISSED", broken.join(", ")) };
-    // The harness may have begun a line of its own.
+    // The test harness may have begun a line of its own.
     println!(
         "\nattack {name}: memory {} MiB, friend connects {}, line {}, block {}, mining {mining}, \
          charged {}, lost {}{own} (bars: {MEMORY_MIB} MiB, {CONNECTS} s, {LINE} s, {BLOCK} s, \
@@ -89,7 +89,7 @@ fn trial(name: &str, scene: Scene, scale: Scale, seconds: u64, attack: fn(&Arena
 }
 
 /// Makes a test of each attack for the long run: its name, scene, function, and the seconds that it
-/// goes on before the friend comes.
+/// runs before the friend comes.
 macro_rules! whole {
     ($($name:ident: $scene:ident, $attack:path, $seconds:expr;)*) => {
         mod whole {
@@ -111,7 +111,7 @@ macro_rules! whole {
     };
 }
 
-/// Makes a test of some attacks that runs always, in short.
+/// Makes short tests of some attacks, which always run.
 macro_rules! quick {
     ($($name:ident: $scene:ident, $attack:path, $seconds:expr;)*) => {
         mod quick {

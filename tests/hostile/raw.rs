@@ -1,4 +1,4 @@
-//! Sends yamux's frames by hand over a connection of libp2p's Noise, beyond what yamux would do.
+//! Sends yamux frames by hand over a Noise connection of libp2p, which yamux itself would not send.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use libp2p::identity::Keypair;
 
 use crate::attacker::{Secure, Source, Target, secure};
 
-/// The receive window that each new stream has, in bytes.
+/// The initial receive window of a stream, in bytes.
 pub(crate) const WINDOW: usize = 256 * 1024;
 
 /// The flag of a stream's first frame.
@@ -36,7 +36,7 @@ impl RawMux {
         Ok(Self { writer, reader: tokio::spawn(discard(reader)), next: 1 })
     }
 
-    /// Opens a stream, and sends bytes on it without regard to any window.
+    /// Opens a stream, and sends bytes on it regardless of its window.
     pub(crate) async fn open(&mut self, bytes: &[u8]) -> io::Result<()> {
         let stream = self.next;
         self.next += 2;

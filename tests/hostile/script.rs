@@ -1,4 +1,4 @@
-//! The answers of an attacker's identity to what the node asks.
+//! The answers of an attacker's identity to the node's requests.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::forge::{now, total_work};
 
-/// The most headers in one answer.
+/// The maximum number of headers in one answer.
 const INV: usize = 2_000;
 
 /// A branch that an identity claims and serves: headers without bodies, or with some.
@@ -58,7 +58,7 @@ impl Branch {
     }
 }
 
-/// Returns a status of the genesis block alone.
+/// Returns a Status at the genesis block.
 pub(crate) fn plain_status(network: NetworkId) -> Status {
     Status {
         version: PROTOCOL_VERSION,
@@ -95,7 +95,7 @@ pub(crate) struct Script {
     pub(crate) profiles: Option<Vec<SignedProfile>>,
     /// The answer to `FIND_NODE`, framed. With it, identify lists Kademlia's protocol.
     pub(crate) kad: Option<Answer>,
-    /// The addresses that identify tells.
+    /// The addresses that identify announces.
     pub(crate) listen: Vec<Multiaddr>,
     /// A receiver of the node's gossip frames.
     pub(crate) heard: Option<mpsc::UnboundedSender<Vec<u8>>>,

@@ -1,4 +1,4 @@
-"""What it costs a node behind a symmetric NAT to be idle with eight friends: five are public, and
+"""The cost of an idle node behind a symmetric NAT with eight friends. Five of them are public, and
 three are behind symmetric NATs too, so that a friend relays for them."""
 
 import os
@@ -11,7 +11,7 @@ from nodes import Crew, Failed, dial, eventually, is_relayed, listen
 
 # The bars: bytes a second, in and out together, and the share of a core.
 BYTES, CORE = 1500.0, 0.003
-# Seconds before the measurement, in which all meet and holes are tried, and the seconds measured.
+# Seconds before the measurement, in which all connect and try hole punching, and the seconds of it.
 SETTLING = 90.0
 MEASURED = float(os.environ.get("REACH_IDLE_SECONDS", "300"))
 PUBLIC = ["pub", "p2", "p3", "p4", "p5"]
@@ -69,7 +69,7 @@ def check(options):
 
 def measure(net, friends):
     me = friends["me"]
-    eventually("eight friends are there, three of them relayed", lambda: all_there(me), SETTLING)
+    eventually("eight friends are connected, three of them relayed", lambda: all_there(me), SETTLING)
     time.sleep(SETTLING)
     watched = {name: friends[name] for name in ("me", "pub")}
     before = {name: (sent_and_received(net, name), seconds_of_cpu(one)) for name, one in watched.items()}

@@ -1,5 +1,5 @@
-"""A laptop that changes networks: its address, its gateway and its NAT change at once. Four friends
-write to it all the time, and it writes to them: each line arrives once, and all are back soon."""
+"""A laptop that changes networks: its address, its gateway and its NAT change at once. Meanwhile
+four friends and the laptop write to each other: each line arrives once, and all reconnect soon."""
 
 import shutil
 import threading
@@ -14,7 +14,7 @@ BACK = 10.0
 BETWEEN = 1.0
 # The pause between two lines of a friend, in seconds.
 EVERY = 0.5
-# The time in which everything is as before the change, in seconds.
+# The wait before the change, in seconds.
 SETTLED = 15.0
 GIVE_UP = 60.0
 OTHERS = ["pub", "open", "home", "cone"]
@@ -41,7 +41,7 @@ class Writer(threading.Thread):
 
 
 def kept(friend):
-    """Returns how often a friend has each line."""
+    """Returns the number of copies that a friend has of each line."""
     counts = {}
     for line in friend.ask("history", "--limit", "100000")["messages"]:
         counts[line["text"]] = counts.get(line["text"], 0) + 1
@@ -49,7 +49,7 @@ def kept(friend):
 
 
 def wrong(writers):
-    """Returns the lines that did not arrive once."""
+    """Returns the lines that did not arrive exactly once."""
     every = {writer.other.name: kept(writer.other) for writer in writers}
     return [
         f"{text!r}: {every[writer.other.name].get(text, 0)} times"
@@ -83,7 +83,7 @@ def back(friends, begun):
 
 
 def one_run(crew, nats, transport, out):
-    """Returns the seconds until each pair was back, and the lines that went wrong."""
+    """Returns the seconds until each pair was back, and the lines that were lost or doubled."""
     before, after = nats
     net = Internet(pub="none", open="none", home="port", cone="cone", lap=before, cafe=after)
     net["cafe"].subnet = "172.20.5"
@@ -115,7 +115,7 @@ def changed(net, friends, transport):
     writers += [Writer(friends[name], lap) for name in OTHERS]
     for writer in writers:
         writer.start()
-    # A node takes changes of addresses in its first seconds for its own start.
+    # A node ignores changes of addresses in its first seconds, which belong to its start.
     time.sleep(SETTLED)
     net.unplug(net["lap"])
     time.sleep(BETWEEN)
@@ -127,7 +127,7 @@ def changed(net, friends, transport):
     for writer in writers:
         writer.join()
     try:
-        eventually("each line is there once", lambda: not wrong(writers), 30, every=1)
+        eventually("each line has arrived exactly once", lambda: not wrong(writers), 30, every=1)
     except Failed:
         return took, wrong(writers)
     return took, []

@@ -1,5 +1,5 @@
-"""Checks of the laboratory itself: each kind of NAT does what it is named for, and pairs of them can
-be punched exactly where theory says so. No node takes part."""
+"""Checks of the laboratory itself: each kind of NAT works as its name says, and hole punching
+between two of them succeeds exactly where theory says so. No node takes part."""
 
 import contextlib
 import select
@@ -9,7 +9,7 @@ import time
 from net import NATS, Internet, inside
 
 PORT = 7000
-# The longest wait for a packet that may not come, in seconds; the way takes 20 ms.
+# The longest wait for a packet that may not come, in seconds. A packet takes 20 ms.
 SILENCE = 0.4
 
 
@@ -43,7 +43,7 @@ def heard(receiver):
 
 
 def udp_figures(net, nat):
-    """Returns the claims about UDP that do not hold."""
+    """Returns the properties for UDP that the NAT does not have."""
     one, two = net["one"], net["two"]
     home = udp(net["a"].host, PORT)
     ones = [udp(one.host, 9001), udp(one.host, 9002)]
@@ -66,7 +66,7 @@ def udp_figures(net, nat):
     ones[0].sendto(b"back", seen[0])
     if heard(home) is None:
         wrong.append("an answer does not come in")
-    # An endpoint to which nothing was sent.
+    # An endpoint to which the home has sent nothing.
     twos[1].sendto(b"unasked", seen[0])
     if (heard(home) is not None) != (nat == "cone"):
         wrong.append("filtering of an unknown endpoint")
@@ -77,7 +77,7 @@ def udp_figures(net, nat):
 
 
 def tcp_figures(net, nat):
-    """Returns the claims about TCP that do not hold."""
+    """Returns the properties for TCP that the NAT does not have."""
     wrong, seen = [], []
     listeners = []
     for name in ("one", "two"):
@@ -114,7 +114,7 @@ def heard_connection(listener):
 
 
 def observed(net, name, kind, port):
-    """Returns the public address that a home's socket has towards the host `one`."""
+    """Returns a home's socket, and its public address as the host `one` sees it."""
     if kind == "udp":
         home, server = udp(net[name].host, port), udp(net["one"].host, 9200)
         home.sendto(b"who am I", (net["one"].public, 9200))
@@ -142,7 +142,7 @@ def punch_udp(net):
         for ready in select.select([a, b], [], [], 0.1)[0]:
             with contextlib.suppress(OSError):
                 data, sender = ready.recvfrom(100)
-                # Where one side's mapping is not the one that was observed, an answer must go back.
+                # If a mapping differs from the observed one, only an answer arrives.
                 ready.sendto(b"answer", sender)
                 if data == b"answer":
                     got.add(ready)

@@ -1,9 +1,9 @@
 """The laboratory's internet: hosts with public addresses, and homes behind routers with real NAT.
 
 Each host and router is a network namespace. A router translates by nftables:
-- `cone`: full cone. A mapping keeps its port, and whoever sends to it gets through.
-- `port`: port-restricted. A mapping keeps its port; only an endpoint that was sent to gets through.
-- `symmetric`: each destination gets a mapping at a random port; only it gets through.
+- `cone`: full cone. A mapping keeps its port, and any endpoint may send to it.
+- `port`: port-restricted. A mapping keeps its port; only an endpoint that got a packet may answer.
+- `symmetric`: each destination gets a mapping at a random port; only it may send to that port.
 - `none`: the host has a public address itself.
 """
 
@@ -18,7 +18,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 NATS = ["cone", "port", "symmetric"]
-# One way, in ms. Two lines between two homes: 40 ms of round trip through the public node.
+# The delay of a frame, in ms. A round trip between two homes through the public node takes 40 ms.
 DELAY_MS = 10
 CLONE_NEWNET = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -59,7 +59,7 @@ table ip filter {
 def rules(nat):
     """Returns the rules of a router."""
     if nat == "cone":
-        # A packet from inside makes the mapping, and only then may anybody send to it.
+        # A packet from inside makes the mapping. After that any endpoint may send to it.
         make = "add @mapped { meta l4proto . th sport : ip saddr }"
         outward = f'oifname "wan" meta l4proto {{ tcp, udp }} {make} masquerade'
         inward = 'iifname "wan" meta l4proto { tcp, udp } dnat to meta l4proto . th dport map @mapped'
@@ -75,7 +75,7 @@ def ip(*words):
 
 @contextlib.contextmanager
 def inside(namespace):
-    """Runs the body in a network namespace: sockets that it opens belong there."""
+    """Runs the body in a network namespace, so that the sockets it opens belong there."""
     with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{namespace}") as there:
         if LIBC.setns(there.fileno(), CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), f"setns {namespace}")
@@ -86,7 +86,7 @@ def inside(namespace):
 
 
 def why_not():
-    """Returns why there can be no laboratory here, or None."""
+    """Returns the reason why this machine cannot run the laboratory, or None."""
     missing = [tool for tool in ("ip", "nft", "nsenter") if shutil.which(tool) is None]
     if missing:
         return f"it needs the programs {', '.join(missing)}: install iproute2, nftables and util-linux"
@@ -113,11 +113,11 @@ class Home:
 
     def __init__(self, unique, number, name, nat):
         self.name, self.nat = name, nat
-        # Each home is in a network of its own: nodes limit how many they take from one.
+        # Each home is in a network of its own, since nodes limit the peers of one network.
         self.public = f"5.{number}.0.1"
         self.router = f"{unique}r{number}" if nat != "none" else None
         self.host = f"{unique}h{number}"
-        # Most homes use the same private network, as they do in the world.
+        # All homes begin with the same private network, as most real ones do.
         self.subnet = "192.168.1"
         self.number = number + 10
 
@@ -134,7 +134,7 @@ def run_in(namespace, *words, **options):
 
 
 class Internet:
-    """Homes by name; `Internet(pub="none", a="cone")`. Use it in a `with`."""
+    """Homes by name, such as `Internet(pub="none", a="cone")`. Use it in a `with` statement."""
 
     def __init__(self, delay_ms=DELAY_MS, **nats):
         self.unique = f"fr{os.getpid()}x{next(NUMBERS)}"
@@ -196,7 +196,7 @@ class Internet:
             run_in(home.router, "nft", f"add element ip filter friends {{ {others} }}")
 
     def plug(self, host, home):
-        """Gives a host, whose cable ends in the router of `home`, its address and its gateway."""
+        """Gives a host that is wired to the router of `home` its address and its gateway."""
         ip("-n", home.router, "addr", "add", f"{home.subnet}.1/24", "dev", "lan")
         ip("-n", home.router, "link", "set", "lan", "up")
         ip("-n", host.host, "addr", "add", f"{home.subnet}.{host.number}/24", "dev", "eth0")
@@ -204,12 +204,12 @@ class Internet:
         ip("-n", host.host, "route", "replace", "default", "via", f"{home.subnet}.1")
 
     def unplug(self, home):
-        """Takes a host from its network: its address and its gateway are gone."""
+        """Removes a host's address and gateway, as if its cable were unplugged."""
         ip("-n", home.host, "link", "set", "eth0", "down")
         ip("-n", home.host, "addr", "flush", "dev", "eth0")
 
     def move(self, host, home):
-        """Moves an unplugged host to another home, whose own host leaves for good."""
+        """Moves an unplugged host to another home, whose own host is disconnected for good."""
         ip("-n", home.router, "link", "del", "lan")
         ip("-n", host.router, "link", "set", "lan", "netns", home.router)
         self.plug(host, home)

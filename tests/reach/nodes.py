@@ -1,4 +1,4 @@
-"""The friends of the laboratory: a network that knows itself, and its nodes as real processes."""
+"""The friends of the laboratory: nodes that have accepted each other, as real processes."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ class Failed(Exception):
 
 
 def eventually(what, attempt, within=60, every=0.1):
-    """Retries until the answer is truthy, and returns it and the seconds it took."""
+    """Retries until the answer is truthy. Returns it, and the seconds that it took."""
     begun = time.monotonic()
     seen = None
     while True:
@@ -35,7 +35,7 @@ def eventually(what, attempt, within=60, every=0.1):
 
 
 def environment():
-    """Returns the environment without the user's own settings."""
+    """Returns the environment without the user's settings."""
     return {key: value for key, value in os.environ.items() if not key.startswith(("FRIENDCHAIN_", "NODE_ID"))}
 
 
@@ -106,7 +106,7 @@ class Friend:
         return sum(line["text"] == text for line in self.ask("history", "--limit", "100000")["messages"])
 
     def connection(self, other):
-        """Returns what `peers` says of another friend, or None."""
+        """Returns the entry of `peers` for another friend, or None."""
         peers = self.ask("peers")["peers"]
         return next((peer for peer in peers if peer["peer_id"] == self.crew.ids[other]), None)
 
@@ -117,7 +117,7 @@ def is_relayed(connection):
 
 
 class Crew:
-    """A network of friends. The folders are made once; each run begins with copies of them."""
+    """A network of friends. Its folders are made once, and each run starts with copies of them."""
 
     def __init__(self, binary, work, names, friends=None):
         self.binary, self.work = str(binary), pathlib.Path(work)
@@ -155,7 +155,7 @@ class Crew:
 
 
 def listen(transport):
-    """Returns the flags with which a node listens on one transport alone, or on both."""
+    """Returns the flags with which a node listens on one transport only, or on both."""
     kinds = {"TCP": f"/ip4/0.0.0.0/tcp/{PORT}", "QUIC": f"/ip4/0.0.0.0/udp/{PORT}/quic-v1"}
     wanted = [kinds[transport]] if transport in kinds else list(kinds.values())
     return [word for address in wanted for word in ("--listen", address)]

@@ -1,5 +1,5 @@
 """All nine pairs of NATs, over TCP and over QUIC: seconds to the first line, and to a direct
-connection. The public node is a friend of both, and the only one whose address they know."""
+connection. Both know only the address of the public node, which is a friend of both."""
 
 import shutil
 import statistics
@@ -13,7 +13,7 @@ from nodes import Crew, Failed, dial, eventually, is_relayed, listen
 LINE, DIRECT = 5.0, 15.0
 # The time for which a pair that cannot be direct is watched, in seconds.
 WATCHED = 6.0
-# The longest wait for what a bar asks sooner, in seconds: the figure of a miss is of use too.
+# The longest wait, in seconds. It exceeds the bars, so that a miss has a figure too.
 GIVE_UP = 45.0
 TRANSPORTS = ["TCP", "QUIC"]
 
@@ -28,7 +28,7 @@ def start(friends, net, transport):
 
 
 def first_line(a, b, begun):
-    """Writes a line as soon as the node answers. Returns the seconds until it has arrived."""
+    """Writes a line as soon as the node answers. Returns the seconds until the line has arrived."""
     eventually("the node answers", lambda: a.ask("status")["running"], every=0.02)
     a.ask("chat", a.crew.ids[b.name], "the first line")
     eventually("the first line arrives", lambda: b.lines("the first line") == 1, GIVE_UP, every=0.02)
@@ -36,7 +36,7 @@ def first_line(a, b, begun):
 
 
 def is_direct(net, friend, other):
-    """True if both the node and the packets at its router say that a connection is direct."""
+    """True if both the node and the packets at its router show that a connection is direct."""
     connection = friend.connection(other.name)
     if connection is None or is_relayed(connection):
         return False
@@ -69,7 +69,7 @@ def must_stay_relayed(a, b):
                 raise Failed(f"{one.name} calls it direct, which is not possible: {connection}")
         return True
 
-    # The first line may have come as a sealed one, before there is any connection.
+    # The first line may have come as a sealed line, before there is any connection.
     eventually("a relayed connection", relayed, DIRECT)
     until = time.monotonic() + WATCHED
     while time.monotonic() < until:
@@ -78,7 +78,7 @@ def must_stay_relayed(a, b):
 
 
 def one_run(crew, pair, transport, kept):
-    """Returns the seconds to the first line and to the direct connection; None: it did not come."""
+    """Returns the seconds to the first line and to the direct connection; None if it failed."""
     one, two = pair
     figures = {"line": None, "direct": None, "why": None}
     # A new internet each time: routers remember connections.
@@ -107,7 +107,7 @@ def one_run(crew, pair, transport, kept):
 
 
 def spread(figures):
-    """Returns the median and the worst of figures of which some may be missing."""
+    """Returns the median and the worst of the figures, of which some may be None."""
     there = [figure for figure in figures if figure is not None]
     if not there:
         return "never"
@@ -120,7 +120,7 @@ def within(figures, bar):
 
 
 def measure(crew, pair, transport, runs, kept):
-    """Runs a pair some times, and prints its bar."""
+    """Runs a pair several times, and prints its bar."""
     every = [one_run(crew, pair, transport, kept) for _ in range(runs)]
     lines = [run["line"] for run in every]
     held = within(lines, LINE) and not any(run["why"] for run in every)

@@ -1,4 +1,4 @@
-"""Measures reach with real NAT, see tests/reach.sh."""
+"""Measures how nodes reach each other through real NAT. See tests/reach.sh."""
 
 import argparse
 import os
@@ -43,7 +43,7 @@ def main():
     options.out.mkdir(parents=True, exist_ok=True)
     options.work = pathlib.Path(tempfile.mkdtemp(prefix="reach-"))
     options.binary = pathlib.Path(options.binary).resolve()
-    # A run that is ended takes its namespaces and nodes with it.
+    # A run that is terminated still removes its namespaces and nodes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         for part in options.parts or PARTS:

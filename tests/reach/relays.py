@@ -1,6 +1,6 @@
-"""A relaying friend that stalls is replaced. Two friends behind symmetric NATs are connected through
-one of two public friends. That one is stopped in the middle (SIGSTOP), which closes no connection:
-lines go on through the other."""
+"""A relaying friend that stalls is replaced. Two friends behind symmetric NATs are connected
+through one of two public friends. That friend's process is stopped (SIGSTOP), which closes no
+connection. Lines must then go through the other."""
 
 import shutil
 import signal
@@ -9,8 +9,8 @@ import time
 from net import Internet
 from nodes import Crew, Failed, dial, eventually, is_relayed, listen
 
-# The longest time, in seconds, in which a line waits after its relay has stalled. Several pings must
-# stay unanswered before a silent connection counts as dead.
+# The longest wait of a line after its relay has stalled, in seconds. Several pings must fail before
+# a silent connection counts as dead.
 REPLACED = 45.0
 GIVE_UP = 120.0
 RELAYS = ["pub", "pub2"]
@@ -25,12 +25,12 @@ def relay_between(friends, net):
     for name in RELAYS:
         if net[name].public in connection["address"] or a.crew.ids[name] in connection["address"]:
             return name
-    # The listening end sees no address: the other end knows it.
+    # The listening end of a relayed connection sees no address. The other end does.
     connection = friends["b"].connection("a")
     for name in RELAYS:
         if net[name].public in connection["address"] or a.crew.ids[name] in connection["address"]:
             return name
-    raise Failed(f"nobody says which friend relays: {connection}")
+    raise Failed(f"neither end shows which friend relays: {connection}")
 
 
 def one_run(crew, transport, out):
@@ -44,7 +44,7 @@ def one_run(crew, transport, out):
                 known += dial(net["pub2"].public, transport, crew.ids["pub2"]) if name != "pub2" else []
                 friend.start("--no-mdns", *listen(transport), *known)
             eventually("a and b are connected through a relay", lambda: relay_between(friends, net))
-            # Time for the second reservation.
+            # This leaves time for the second reservation.
             time.sleep(10)
             stalled = relay_between(friends, net)
             friends[stalled].signal(signal.SIGSTOP)
@@ -62,7 +62,7 @@ def one_run(crew, transport, out):
 
 
 def check(options):
-    """Prints the bar."""
+    """Prints the bar of a stalled relay."""
     crew = Crew(options.binary, options.work / "relays", [*RELAYS, "a", "b"])
     runs = [one_run(crew, "both", options.out) for _ in range(options.runs)]
     there = [took for took, _ in runs if took is not None]

@@ -1,8 +1,9 @@
 """The internet of the laboratory: an Ethernet switch in user space that delays each frame.
 
 usage: switch.py DELAY_MS PORT...
-Each PORT is NAMESPACE: it gets a device `wan` there. Prints `ready`, and runs until its input ends.
-A kernel without netem can delay frames no other way.
+Each PORT is the name of a network namespace, in which the switch makes a device `wan`. The switch
+prints `ready`, and runs until its input ends.
+This works on kernels without netem.
 """
 
 import collections
@@ -16,7 +17,7 @@ import time
 
 TUNSETIFF = 0x400454CA
 TAP_WITHOUT_HEAD = 0x0002 | 0x1000
-# The most frames on their way, as many as a line of 100 Mbit/s holds in a second.
+# The maximum number of frames in flight: as many as 100 Mbit/s carry in a second.
 QUEUE = 8192
 
 

@@ -85,7 +85,7 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    /// The fee rate that would rank it: the lower of its own and its package's.
+    /// Returns the fee rate that would rank it: the lower of its own and its package's.
     pub(crate) fn rate(&self, bytes: usize) -> FeeRate {
         FeeRate::of(self.fee, bytes).min(self.package.rate())
     }
@@ -156,7 +156,7 @@ impl Mempool {
     }
 
     /// Finds the entries that the candidate would replace. Their number is bounded, and none may be
-    /// a parent of the candidate.
+    /// its parent.
     fn find_replaced(
         &self,
         txid: TxId,

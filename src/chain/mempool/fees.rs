@@ -30,7 +30,7 @@ impl FeeRate {
         Package { count: 1, bytes, fee: fee.units().into() }.rate()
     }
 
-    /// The rate in units per 1,000 bytes.
+    /// Returns the rate in units per 1,000 bytes.
     #[must_use]
     pub const fn units(self) -> u64 {
         self.0
@@ -135,7 +135,7 @@ impl Floor {
     }
 }
 
-/// A recent block, as input of the fee estimate.
+/// A recent block, as an input of [`estimate`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockFees {
     /// Encoded length of the block.
@@ -146,11 +146,11 @@ pub struct BlockFees {
 
 /// Returns the rate that should bring a trade into the next block.
 ///
-/// `waiting` has rate and bytes of each mempool entry, `floor` is the rate that peers ask, and
-/// `capacity` is the room of a block in bytes. The estimate is never below [`PAYING_RATE`], so that
-/// the limits on free trades do not apply. It exceeds the rate at which the waiting trades fill a
-/// block. If most of the recent blocks were nearly full, it also exceeds the rate that half of
-/// these took.
+/// `waiting` holds the rate and bytes of each mempool entry, `floor` is the rate that peers demand,
+/// and `capacity` is the room of a block in bytes. The estimate is never below [`PAYING_RATE`], so
+/// that the limits on free trades do not apply. It exceeds the rate down to which waiting trades
+/// fill a block. If most of the recent blocks were nearly full, it also exceeds the median of their
+/// lowest rates.
 #[must_use]
 pub fn estimate(
     mut waiting: Vec<(FeeRate, usize)>,

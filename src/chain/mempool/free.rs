@@ -1,14 +1,14 @@
-//! `free` limits each peer's free trades, notes included: the bytes that it may send, and the bytes
-//! that may wait.
+//! Per-peer limits on free trades, notes included: the bytes that a peer may send, and its share of
+//! the mempool.
 //!
-//! The relay limits messages whether they pay or not. These limits count bytes that cost their
-//! maker nothing, because bytes are the scarce resource of a block.
+//! The relay limits messages, whatever they pay. These limits count the bytes of trades that cost
+//! their maker nothing, because room in a block is scarce. They hold for gossip and sync alike.
 //!
 //! # Security
-//! A peer that sends more than blocks can hold would in time fill the mempool and keep everybody's
-//! notes out. Once the mempool is half full, a peer's trade is therefore rejected if that peer's
-//! waiting free trades would exceed 1/16 of the mempool. Below that, one peer may relay the trades
-//! of all others.
+//! A peer that sends more than blocks can hold would in time fill the mempool and keep out the
+//! notes of all others. Once the mempool is half full, a peer is therefore refused if its waiting
+//! free trades would exceed 1/16 of the mempool. Before that, one peer may relay the trades of all
+//! others.
 
 use std::collections::HashMap;
 
@@ -69,7 +69,7 @@ impl FreeAllowances {
         }
     }
 
-    /// The memory of each peer's waiting free trades, in bytes.
+    /// Returns the memory of each peer's waiting free trades, in bytes.
     pub(super) const fn waiting(&self) -> &HashMap<PeerId, usize> {
         &self.waiting
     }

@@ -25,9 +25,9 @@
 //!   them is therefore cheap, and an attacker cannot raise the price of a replacement at will
 //!   (pinning).
 //! - *Replacement*: see `check.rs`. The same rules allow the replacement of this node's own trades.
-//!   Only the holder of a coin's keys can sign two trades that spend it, so the owner changed its
-//!   mind, perhaps on another machine. Every miner prefers the trade that pays more; keeping the
-//!   first would only hide that from the owner.
+//!   Only the holder of a coin's keys can sign two trades that spend it, so the owner decided anew,
+//!   perhaps on another machine. Every miner prefers the trade that pays more; keeping the first
+//!   would only hide that from the owner.
 //! - *Own trades* have no other limit: they and their ancestors neither expire nor get evicted.
 
 mod check;
@@ -213,17 +213,17 @@ impl Mempool {
         self.entries.len()
     }
 
-    /// Memory that the entries take, in bytes.
+    /// Returns the memory that the entries take, in bytes.
     pub(crate) const fn memory(&self) -> usize {
         self.memory
     }
 
-    /// The minimum fee rate for trades from peers.
+    /// Returns the minimum fee rate for trades from peers.
     pub(crate) const fn floor(&self) -> Floor {
         self.floor
     }
 
-    /// A counter that changes with every admission, adoption and removal.
+    /// Returns a counter that changes with every admission, adoption and removal.
     pub(crate) const fn changes(&self) -> u64 {
         self.changes
     }
@@ -430,7 +430,7 @@ impl Mempool {
         left
     }
 
-    /// Removes everything, and returns it in order of admission.
+    /// Removes all entries, and returns them in order of admission.
     pub(crate) fn take_all(&mut self) -> Vec<Entry> {
         let Self { max_memory, floor, next_sequence, changes, .. } = *self;
         let changes = changes.wrapping_add(1);
@@ -466,14 +466,14 @@ impl Mempool {
         left
     }
 
-    /// The time of the next expiry.
+    /// Returns the time of the next expiry.
     pub(crate) fn next_expiry(&self) -> Option<UnixMillis> {
         self.expiries.first().map(|(at, _)| *at)
     }
 
     /// Evicts from the end of the mining order until the rest fits, and raises the floor above the
-    /// rates of the evicted. Only this node's own entries and their ancestors can then exceed the
-    /// memory limit.
+    /// evicted rates. Only this node's own entries and their ancestors can then exceed the memory
+    /// limit.
     pub(crate) fn evict(&mut self, now: UnixMillis) -> Vec<Entry> {
         let mut left = Vec::new();
         while self.memory > self.max_memory
@@ -486,8 +486,8 @@ impl Mempool {
         left
     }
 
-    /// Adjusts rates and waits to a jump of the wall clock by `by` ms. Expiry times are not
-    /// adjusted, because they are stored as wall time.
+    /// Adapts the floor and the token buckets to a jump of the wall clock by `by` ms. Entries
+    /// expire by wall time, because their times are stored.
     pub(crate) fn clock_moved(&mut self, by: i64) {
         self.floor.clock_moved(by);
         self.free.clock_moved(by);

@@ -53,7 +53,7 @@ impl Mempool {
             assert_eq!(
                 children.collect::<BTreeSet<_>>(),
                 waiting.children.iter().copied().collect(),
-                "children are whose parent it is"
+                "children are the entries that spend its outputs"
             );
             let mut package = Package::default();
             for ancestor in self.ancestors(&[txid], usize::MAX) {
@@ -85,7 +85,7 @@ impl Mempool {
         assert_eq!(memory, self.memory);
         assert!(
             self.memory <= self.max_memory || self.evictable.is_empty(),
-            "of too much, only this node's own and what these rest on stays"
+            "above the limit, only this node's own entries and their ancestors stay"
         );
     }
 }

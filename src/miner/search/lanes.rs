@@ -1,12 +1,11 @@
-//! Sixteen nonces at once, on processors with AVX-512.
+//! Tries sixteen nonces at once, on processors with AVX-512.
 //!
-//! Each 32-bit word of SHA-256 is a vector of sixteen lanes here, one for each of sixteen
-//! neighbouring nonces, which differ in one byte of one word. The code below says none of what
-//! makes it cheap: most words of both messages are the same for all nonces (the header's other
-//! fields, padding), so that with everything unrolled the compiler takes their rounds and their
-//! part of the schedule out of the loop; and of the hash only the first word is used, so that it
-//! leaves out what only the others need. A lane whose first word is small enough is a candidate, no
-//! more: the caller hashes it again.
+//! Each 32-bit word of SHA-256 is a vector of sixteen lanes, one for each of sixteen neighbouring
+//! nonces, which differ in one byte of one word. Two optimisations of the compiler make this cheap.
+//! Most words of both messages are the same for all nonces: the header's other fields, and padding.
+//! With everything unrolled, the compiler moves their rounds and their part of the schedule out of
+//! the loop. It also omits all steps that only the unused words of the hash need. A lane whose
+//! first word is small enough is only a candidate: the caller hashes it again.
 
 // Intrinsics have to be inlined into the one function that has the processor's features; words bear
 // SHA-256's names.
@@ -44,22 +43,22 @@ const ROUND_CONSTANTS: [u32; 64] = [
     0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2,
 ];
 
-/// How many nonces are tried at once.
+/// The number of nonces that are tried at once.
 pub(super) const LANES: u64 = 16;
 
-/// By how many words the schedule is ahead of the rounds; a word is used before it is replaced, so
-/// 15 at most.
+/// The lead of the message schedule over the rounds, in words. At most 15, since a word is used
+/// before it is replaced.
 const AHEAD: usize = 8;
 
-/// Groups of sixteen nonces that share the nonce's high word, less one.
+/// The number of groups of sixteen nonces that share the nonce's high word, less one.
 const LOW_GROUPS: u64 = (1 << 32) / LANES - 1;
 
-/// The processor's promise that it has AVX-512; `None` when it has not.
+/// Returns the proof that the processor has AVX-512; `None` if it has not.
 pub(super) fn token() -> Option<V4> {
     V4::try_new()
 }
 
-/// The first of `nonces` that meets the target.
+/// Returns the first of `nonces` that meets the target.
 pub(super) fn find(token: V4, search: &NonceSearch, nonces: RangeInclusive<u64>) -> Option<u64> {
     let mut hasher = Hasher::new(search);
     let last = nonces.end() / LANES;
@@ -81,8 +80,8 @@ pub(super) fn find(token: V4, search: &NonceSearch, nonces: RangeInclusive<u64>)
     None
 }
 
-/// Goes through groups of sixteen nonces with one high word, up to the first that has a candidate:
-/// that group, and a bit for each lane.
+/// A scan of groups of sixteen nonces with one high word. It ends at the first group with a
+/// candidate, and returns that group with a bit for each lane.
 struct Scan<'a> {
     token: V4,
     search: &'a NonceSearch,
@@ -104,7 +103,8 @@ impl NullaryFnOnce for Scan<'_> {
         let target = lanes.all(search.target[0]);
         let numbers: __m512i =
             pulp::cast(array::from_fn::<u32, 16, _>(|lane| nonce_words(lane as u64)[0]));
-        // As constants the compiler would add them last, and the next round would wait for that.
+        // If the compiler knew the constants, it would add them last, and the next round would
+        // wait.
         let constants = black_box(&ROUND_CONSTANTS);
         let mut outer = [lanes.all(0); 16];
         (outer[8], outer[15]) = (lanes.all(1 << 31), lanes.all(256));
@@ -127,7 +127,7 @@ impl NullaryFnOnce for Scan<'_> {
 struct Lanes(V4);
 
 impl Lanes {
-    /// The same word in all lanes.
+    /// Returns the same word in all lanes.
     #[inline(always)]
     fn all(self, word: u32) -> __m512i {
         self.0.avx512f._mm512_set1_epi32(word.cast_signed())
@@ -148,7 +148,7 @@ impl Lanes {
         self.0.avx512f._mm512_ternarylogic_epi32::<0b1001_0110>(a, b, c)
     }
 
-    /// The bits of `b` where `a` has ones, of `c` elsewhere.
+    /// Returns the bits of `b` where `a` has ones, and those of `c` elsewhere.
     #[inline(always)]
     fn choose(self, a: __m512i, b: __m512i, c: __m512i) -> __m512i {
         self.0.avx512f._mm512_ternarylogic_epi32::<0b1100_1010>(a, b, c)
@@ -159,13 +159,13 @@ impl Lanes {
         self.0.avx512f._mm512_ternarylogic_epi32::<0b1110_1000>(a, b, c)
     }
 
-    /// Σ₀ for (2, 13, 22), Σ₁ for (6, 11, 25).
+    /// Returns Σ₀ for (2, 13, 22), Σ₁ for (6, 11, 25).
     #[inline(always)]
     fn sum<const A: i32, const B: i32, const C: i32>(self, a: __m512i) -> __m512i {
         self.xor(self.rotated::<A>(a), self.rotated::<B>(a), self.rotated::<C>(a))
     }
 
-    /// σ₀ for (7, 18, 3), σ₁ for (17, 19, 10).
+    /// Returns σ₀ for (7, 18, 3), σ₁ for (17, 19, 10).
     #[inline(always)]
     fn mix<const A: i32, const B: i32, const SHIFT: u32>(self, a: __m512i) -> __m512i {
         self.xor(
@@ -175,7 +175,7 @@ impl Lanes {
         )
     }
 
-    /// The word of the schedule that takes the place of the one sixteen before it.
+    /// Returns the word of the schedule that replaces the one sixteen before it.
     #[inline(always)]
     fn scheduled(self, words: &[__m512i; 16], at: usize) -> __m512i {
         let [w1, w9, w14] = [1, 9, 14].map(|after| words[(at + after) % 16]);
@@ -183,8 +183,8 @@ impl Lanes {
         self.add(self.add(old, w9), self.mix::<17, 19, 10>(w14))
     }
 
-    /// One round: the state's words move on by one place. The order is that of need: what the next
-    /// round waits for first.
+    /// Runs one round: the state's words move on by one place. Values that the next round needs
+    /// first are computed first.
     #[inline(always)]
     fn round(
         self,
@@ -201,8 +201,9 @@ impl Lanes {
         [self.add(t1, t2), a, b, c, self.add(d, t1), e, f, g]
     }
 
-    /// SHA-256's compression function. Unrolled, since only then the compiler knows which words are
-    /// constant; the schedule runs half a turn ahead of the rounds, which then never wait for it.
+    /// Runs SHA-256's compression function. It is unrolled, since only then the compiler knows
+    /// which words are constant. The schedule runs half a turn ahead of the rounds, which never
+    /// wait for it.
     #[inline(always)]
     fn compress(
         self,

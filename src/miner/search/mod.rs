@@ -1,5 +1,4 @@
-//! The search for a nonce: SHA-256d over the 92 bytes of a header, with as little of it as
-//! possible.
+//! The search for a nonce: SHA-256d over the 92 bytes of a header, with as few steps as possible.
 //!
 //! The header fills one block of 64 bytes and 28 bytes of a second, in which the nonce lies. The
 //! state after the first block (the midstate) is the same for all nonces, so that each costs two
@@ -31,11 +30,11 @@ const INITIAL: [u32; 8] = [
 ];
 /// A block of SHA-256, in bytes.
 const BLOCK: usize = 64;
-/// Which word of the header's second block is the nonce's low one; the high one follows.
+/// The index of the nonce's low word in the header's second block; the high word follows.
 const NONCE_WORD: usize = (HEADER_BYTES - 8 - BLOCK) / 4;
-/// Which word follows the header there.
+/// The index of the first word after the header in that block.
 const END_WORD: usize = (HEADER_BYTES - BLOCK) / 4;
-/// What SHA-256's padding says of the header's length.
+/// The header's length in bits, as in SHA-256's padding.
 #[allow(clippy::cast_possible_truncation)] // 736
 const HEADER_BITS: u32 = HEADER_BYTES as u32 * 8;
 
@@ -45,14 +44,14 @@ const _: () = assert!(
     "the nonce is in the second block"
 );
 
-/// A header made ready to be searched: everything but the nonce is fixed.
+/// A header prepared for the search: everything but the nonce is fixed.
 #[derive(Debug, Clone)]
 pub struct NonceSearch {
     /// SHA-256's state after the header's first 64 bytes.
     midstate: [u32; 8],
-    /// The rest of the header and SHA-256's padding; the nonce's words are put in.
+    /// The rest of the header and SHA-256's padding, without the nonce's words.
     second: [u32; 16],
-    /// The target as SHA-256 gives its words: compared from the first on.
+    /// The target in SHA-256's words, most significant first.
     target: [u32; 8],
 }
 
@@ -71,7 +70,7 @@ impl NonceSearch {
         Self { midstate: portable::compressed(INITIAL, &first), second, target: words }
     }
 
-    /// The first of `nonces` that meets the target.
+    /// Returns the first of `nonces` that meets the target.
     #[must_use]
     pub fn find(&self, nonces: RangeInclusive<u64>) -> Option<u64> {
         #[cfg(target_arch = "x86_64")]
@@ -81,13 +80,13 @@ impl NonceSearch {
         portable::find(self, nonces)
     }
 
-    /// The same, by the code that every processor can run.
+    /// Does the same as [`Self::find`], with code that runs on every processor.
     #[must_use]
     pub fn find_portable(&self, nonces: RangeInclusive<u64>) -> Option<u64> {
         portable::find(self, nonces)
     }
 
-    /// How many nonces this processor tries at once.
+    /// Returns the number of nonces that this processor tries at once.
     #[must_use]
     pub fn lanes() -> u64 {
         #[cfg(target_arch = "x86_64")]
@@ -98,15 +97,15 @@ impl NonceSearch {
     }
 }
 
-/// A nonce as the two words that it is in the header's second block: little-endian bytes,
-/// big-endian words.
+/// Returns a nonce as its two words in the header's second block: little-endian bytes, big-endian
+/// words.
 #[allow(clippy::cast_possible_truncation)] // its two halves
 const fn nonce_words(nonce: u64) -> [u32; 2] {
     let swapped = nonce.swap_bytes();
     [(swapped >> 32) as u32, swapped as u32]
 }
 
-/// Big-endian words from bytes.
+/// Reads big-endian words from bytes.
 fn read(words: &mut [u32], bytes: &[u8]) {
     for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
         *word = u32::from_be_bytes(*bytes);
@@ -133,8 +132,8 @@ mod tests {
         )
     }
 
-    /// Ranges anywhere, and those at the ends: of all nonces, of what shares a high word, of a
-    /// group of lanes.
+    /// Generates ranges anywhere, and at the ends of all nonces, of those that share a high word,
+    /// and of a group of lanes.
     fn any_range() -> impl Strategy<Value = RangeInclusive<u64>> {
         let near = |place: u64| (place.saturating_sub(100))..=place.saturating_add(100);
         let start = prop_oneof![
@@ -146,7 +145,7 @@ mod tests {
         (start, 0u64..200).prop_map(|(start, length)| start..=start.saturating_add(length))
     }
 
-    /// Both ways to search.
+    /// Returns the results of both ways to search.
     fn found(search: &NonceSearch, nonces: &RangeInclusive<u64>) -> [Option<u64>; 2] {
         [search.find(nonces.clone()), search.find_portable(nonces.clone())]
     }

@@ -1,21 +1,20 @@
-//! Hints are addresses that somebody told, and that no connection has proven.
+//! Hints are told addresses that no connection has proven.
 //!
-//! The network dials a hint once. After a failure it waits for an hour or more, then longer each
-//! time, and forgets a stranger's hint after some failures. A hint becomes a proven address when a
-//! connection to it shows the key of the peer.
+//! The network dials a hint once. After a failure it waits for an hour or more, longer each time,
+//! and forgets the hint after some failures. A hint becomes a proven address when a connection to
+//! it shows the key of the peer. Hints of friends and of mDNS have shorter waits: see [`Class`].
 //!
 //! # Security
-//! Telling costs nothing. Without these bounds a peer could make the node connect to any machine,
-//! thousands of times:
+//! A told address costs its teller nothing. Without these bounds a peer could make the node connect
+//! to any machine, thousands of times:
 //! - Each teller has a bounded number of untried hints, and a rate. Strangers in one network count
 //!   as one teller.
-//! - Each machine gets a few dials an hour, over all tellers and all ids that are said to be there.
+//! - Each machine gets a few dials an hour, over all tellers and all ids that were named for it.
 //! - Each class of hints has its own table and its own rate, so that strangers' hints never take
-//!   the
-//!   room of a friend's.
+//!   the room of a friend's.
 //!
-//! A dial that reaches the right peer is free: its tokens go back. So honest peers find each other
-//! quickly, and only lies use up a budget.
+//! A dial that reaches the right peer is free: its tokens go back. Honest peers thus find each
+//! other quickly, and only wrong addresses use up a budget.
 
 use std::{
     collections::HashMap,
@@ -40,13 +39,13 @@ use crate::{
     primitives::{Bucket, Moment, PeerId, Rate},
 };
 
-/// Tokens of one act in a bucket whose rate is counted by the hour: it gains a token each second
-/// for each act an hour.
+/// The tokens of one act in a bucket with an hourly rate. The bucket gains one token a second for
+/// each act an hour.
 const ACT: u64 = 3_600;
-/// Longest wait before another dial of a hint.
+/// The longest wait before another dial of a hint.
 const LONGEST_WAIT: Duration = Duration::from_hours(72);
 
-/// The party whose word counts against one budget.
+/// The party whose hints count against one budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::net) enum Teller {
     /// All strangers that are connected from one network.
@@ -62,13 +61,13 @@ pub(in crate::net) enum Teller {
 /// The class of a hint, which decides its budgets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::net) enum Class {
-    /// A stranger's word.
+    /// Told by a stranger.
     Stranger,
-    /// The word of an introduced peer, or of a friend about another peer.
+    /// Told by an introduced peer, or by a friend about another peer.
     Introduced,
     /// An announcement on the local network.
     Nearby,
-    /// A friend's own word about itself.
+    /// Told by a friend about itself.
     Friend,
 }
 
@@ -176,7 +175,7 @@ impl<K: Eq + Hash> Accounts<K> {
     }
 }
 
-/// Returns a bucket of acts: all those of an hour at once, and as many each hour.
+/// Returns a bucket that holds an hour's acts, and refills within an hour.
 const fn hourly(acts: u64, now: Moment) -> Bucket {
     Bucket::new(Rate { burst: acts.saturating_mul(ACT), per_second: acts }, now)
 }
@@ -262,7 +261,7 @@ impl Ledger {
             if dials.len() >= room || dialing.len() >= MAX_HINTS_DIALING {
                 break;
             }
-            // One address after the other, so that the first that answers saves the others' cost.
+            // Dials one address after the other: once one answers, the others need no dial.
             if self.class != Class::Friend && dialing.contains(&hint.peer) {
                 continue;
             }
@@ -299,11 +298,11 @@ impl Ledger {
         }
     }
 
-    /// Forgets the hints of a peer that is connected, through this address if the node dialed it.
+    /// Forgets the hints of a peer that has connected, through this address if the node dialed it.
     ///
     /// # Security
-    /// Only the dial that reached the peer is free. A peer that comes by itself pays for nothing
-    /// that was dialed in its name.
+    /// Only the dial that reached the peer is free. A peer that connects by itself refunds no dial
+    /// that was made in its name.
     fn proven(&mut self, peer: &PeerId, through: Option<&Multiaddr>) {
         let Self { class, hints, tellers, targets, dials } = self;
         hints.retain(|hint| {
@@ -355,8 +354,8 @@ impl Hints {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Adds a hint that may be dialed from `first` on. Returns true if it is new and within the
-    /// budget of its teller.
+    /// Adds a hint that may be dialed from `first` on. Returns true if it is new and within its
+    /// teller's budget.
     pub(super) fn add(
         &mut self,
         class: Class,
@@ -369,7 +368,7 @@ impl Hints {
         let held = |ledger: &mut Ledger| ledger.find(&peer, address).is_some();
         let rank = |class: Class| Class::ALL.iter().position(|other| *other == class);
         let better = rank(class);
-        // A word that counts for less adds nothing.
+        // A hint of a lower class adds nothing.
         if self.ledgers.iter_mut().any(|ledger| rank(ledger.class) <= better && held(ledger)) {
             return false;
         }
@@ -379,7 +378,7 @@ impl Hints {
         ledger.add(peer, address, teller, first, moment)
     }
 
-    /// Returns the hints to dial now, a friend's first. With `only_friends`, others wait.
+    /// Returns the hints to dial now, friends' first. With `only_friends`, others wait.
     pub(super) fn due(
         &mut self,
         now: Instant,
@@ -413,7 +412,7 @@ impl Hints {
         }
     }
 
-    /// Forgets what an mDNS record said. The record has ended.
+    /// Forgets the hint of an mDNS record that has ended.
     pub(super) fn expired(&mut self, peer: &PeerId, address: &Multiaddr) {
         for ledger in self.ledgers.iter_mut().filter(|ledger| ledger.class == Class::Nearby) {
             ledger
@@ -422,7 +421,7 @@ impl Hints {
         }
     }
 
-    /// Makes all friends' hints due, and those of the local network.
+    /// Makes all hints of friends and of the local network due.
     pub(super) fn wake(&mut self, now: Instant) {
         let near = |ledger: &&mut Ledger| matches!(ledger.class, Class::Friend | Class::Nearby);
         for hint in self.ledgers.iter_mut().filter(near).flat_map(|ledger| &mut ledger.hints) {
@@ -430,7 +429,7 @@ impl Hints {
         }
     }
 
-    /// Returns the addresses that are held for a peer, tried or not.
+    /// Returns the hints for a peer, tried or not.
     #[cfg(test)]
     pub(super) fn of(&self, peer: &PeerId) -> Vec<Multiaddr> {
         let all = self.ledgers.iter().flat_map(|ledger| &ledger.hints);

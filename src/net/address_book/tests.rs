@@ -19,7 +19,7 @@ fn peer(number: u8) -> PeerId {
     PeerId(PublicKey([number; 32]))
 }
 
-/// One of many peers, all above the small ones.
+/// Returns one of many peers. Their ids are higher than those of `peer`.
 fn fake(number: usize) -> PeerId {
     let mut key = [0xff; 32];
     key[8..16].copy_from_slice(&number.to_be_bytes());
@@ -38,7 +38,7 @@ fn book() -> AddressBook {
     book_with(&[])
 }
 
-/// A book whose user has accepted these peers.
+/// Returns a book whose user has accepted these peers.
 fn book_with(friends: &[PeerId]) -> AddressBook {
     let trust = Trust::new(friends.iter().copied(), false);
     AddressBook::new(peer(0), false, BACK_OFF, trust, 7)
@@ -52,12 +52,12 @@ fn word(teller: PeerId, from: &str, own: bool) -> Word {
     Word::of(teller, std::iter::once(&address(from)), own)
 }
 
-/// The word of a stranger in a network of its own.
+/// Returns the origin of a hint by a stranger in a network of its own.
 fn strangers(number: usize) -> Word {
     word(fake(number), &format!("/ip4/5.{}.{}.1/tcp/1", number / 250 % 250, number % 250), false)
 }
 
-/// Fails every dial for a while, and counts the dials of each target's text.
+/// Fails every dial for a while, and counts the dials of each address.
 fn fail_for(book: &mut AddressBook, from: Instant, time: Duration) -> HashMap<String, usize> {
     let mut counts = HashMap::new();
     let mut now = from;
@@ -338,7 +338,7 @@ fn a_thousand_fakes_do_not_keep_a_friends_new_address_out() {
     fail_for(&mut book, now, Duration::from_mins(5));
     let later = now + Duration::from_mins(5);
     let new = address("/ip4/8.8.8.8/tcp/7");
-    // A stranger passes the friend's signed profile on.
+    // A stranger passes on the friend's signed profile.
     let relayed = word(fake(1), "/ip4/5.0.1.1/tcp/1", true);
     assert!(book.add_hint(friend, &new, &relayed, later));
     assert!(due(&mut book, later).contains(&Dial::Hint(friend, new)));
@@ -365,7 +365,7 @@ fn near_addresses_and_names_are_dialed_only_by_the_rules() {
         let word = word(peer(99), from, own);
         assert_eq!(book.add_hint(peer(number), &address(told), &word, now), taken, "{told}");
     }
-    // A friend's word about another peer resolves no name either.
+    // A friend's hint about another peer resolves no name either.
     let friends = word(peer(1), far, false);
     assert!(!book.add_hint(peer(20), &address("/dns/victim.example/tcp/1"), &friends, now));
     let private = Trust::default();
@@ -386,7 +386,7 @@ fn a_peers_own_announcement_is_a_hint_once_it_is_gone() {
         address("/dns/victim.example/tcp/7"),
     ];
     book.announced(&peer(1), &announced, word(peer(1), from, true));
-    assert!(due(&mut book, now).is_empty(), "it is here");
+    assert!(due(&mut book, now).is_empty(), "it is connected");
     book.disconnected(&peer(1), now + HOUR);
     assert_eq!(book.hints.of(&peer(1)), announced[..1]);
 }

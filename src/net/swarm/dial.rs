@@ -35,12 +35,12 @@ pub(super) enum Dialing {
     Copy(Multiaddr),
     /// The user asked for the address and waits for the outcome.
     Asked(Multiaddr, oneshot::Sender<Result<PeerId, DialError>>),
-    /// The peer is behind a relay, and may be reached without it.
+    /// A direct dial of a peer behind a relay.
     Direct,
 }
 
 impl Network {
-    /// Dials an address from the user. The outcome is sent on `reply`.
+    /// Dials an address from the user, and replies with the outcome.
     pub(super) fn dial_asked(
         &mut self,
         address: Multiaddr,
@@ -69,7 +69,7 @@ impl Network {
 
     /// Dials the entries of the address book that are due.
     pub(super) fn dial_due(&mut self, now: Instant) {
-        // A dial leaves from the port that listens, once it does: routers map that port.
+        // Once the node listens, it dials from the listening port: routers map that port.
         let is_near = |address: &Multiaddr| ip(address).is_none_or(|ip| ip.is_loopback());
         if self.wakes.is_starting(now) && self.listening.iter().all(is_near) {
             return;
@@ -113,19 +113,19 @@ impl Network {
         }
     }
 
-    /// Starts a dial. This is the only way past the dial gate for the swarm task.
+    /// Starts a dial. No other dial of the swarm task passes the dial gate.
     fn dial(&mut self, options: DialOpts) -> Result<(), SwarmDialError> {
         self.swarm.behaviour_mut().dial_gate.permit(options.connection_id());
         self.swarm.dial(options)
     }
 
-    /// True if the node listens on the address. The node must not dial it: the system would connect
-    /// the socket with itself.
+    /// True if the node listens on the address. It must not dial it: the system would connect the
+    /// socket with itself.
     pub(super) fn is_own(&self, address: &Multiaddr) -> bool {
         self.listening.contains(&without_peer(address))
     }
 
-    /// Dials the addresses that claim to be this node, and tells the node of a copy.
+    /// Dials the addresses that claim to be this node, and emits an event for a copy.
     pub(super) fn look_for_copies(&mut self, now: Instant) {
         if let Some(address) = self.copies.found(now, rand::random()) {
             self.emit_if_room(NetEvent::CopySeen { address: address.to_string() });
@@ -173,15 +173,15 @@ impl Network {
                 self.book.forget_address(peer, address);
             }
             (Dial::Peer(peer, addresses), _) => {
-                tracing::debug!(?dial, %error, "no connection");
+                tracing::debug!(?dial, %error, "a dial failed");
                 if !matches!(error, SwarmDialError::DialPeerConditionFalse(_))
                     && (self.trust.is_friend(peer) || self.book.is_users(peer))
                 {
                     self.peer_failed(*peer, addresses, error);
                 }
             }
-            (Dial::Hint(..), _) => tracing::debug!(?dial, %error, "no connection"),
-            // Both ends dialed at once, or another address was faster.
+            (Dial::Hint(..), _) => tracing::debug!(?dial, %error, "a dial failed"),
+            // Both ends dialed at once, or another address answered first.
             (Dial::Seed(_), SwarmDialError::DialPeerConditionFalse(_)) => {}
             (Dial::Seed(address), _) => {
                 let (peer, cause) = (peer_of(address), DialCause::of(error));
@@ -220,9 +220,9 @@ impl Network {
 }
 
 fn dial_options(peer: Option<PeerId>, addresses: Vec<Multiaddr>) -> DialOpts {
-    // On one network, the dial uses a fresh port. Two nodes that dial each other at once from the
-    // ports that they listen on would share one TCP connection without a listener. Further away the
-    // port that listens is used, since the routers between let others in at that port alone.
+    // On one local network, the dial uses a fresh port. Two nodes that dial each other at once from
+    // their listening ports would share one TCP connection without a listener. Further away the
+    // listening port is used, since the routers between let others in only at that port.
     let is_far = addresses.iter().any(|address| is_far(address) && !is_this_machine(address));
     if let Some((peer, id)) = peer.and_then(|peer| to_libp2p(&peer).map(|id| (peer, id))) {
         let addresses = addresses.iter().map(|address| with_peer(address, &peer)).collect();
@@ -237,7 +237,7 @@ fn dial_options(peer: Option<PeerId>, addresses: Vec<Multiaddr>) -> DialOpts {
     }
 }
 
-/// Returns the peer that has answered a dial, if its connections are already all that it may have.
+/// Returns the peer that answered a dial, if it has the maximum number of connections already.
 fn connected_already(error: &SwarmDialError) -> Option<PeerId> {
     let SwarmDialError::Denied { cause } = error else { return None };
     match cause.downcast_ref()? {

@@ -75,7 +75,7 @@ impl Network {
                 None
             }
             SwarmEvent::IncomingConnectionError { error, send_back_addr, .. } => {
-                // QUIC calls are not counted: they end with this error at both ends.
+                // The counter leaves out QUIC calls: they end with this error at both ends.
                 if self.copies.calls().take() || matches!(error, ListenError::LocalPeerId { .. }) {
                     self.copies.refused(End::Listener, &send_back_addr, Instant::now());
                 }
@@ -141,8 +141,8 @@ impl Network {
         let relays = info.protocols.contains(&relay::HOP_PROTOCOL_NAME);
         self.reach.offers(peer, relays, &info.listen_addrs);
         if walks {
-            // Others are told only addresses of the machine that the peer is connected from. So
-            // this node passes on no lies about other machines.
+            // Peers are told only addresses of the machine that the peer is connected from. This
+            // node thus passes on no false addresses of other machines.
             let there: Vec<_> = from().map(ip).collect();
             let proven = entry.connections.iter().filter(|connection| !connection.inbound);
             let own: Vec<Multiaddr> = info
@@ -216,15 +216,15 @@ impl Network {
         None
     }
 
-    /// Notes that somebody announces this node's identity at an address that is none of this node.
+    /// Records that a machine announces this node's identity at an address that is not this node's.
     fn claimed(&mut self, address: &Multiaddr) {
         if !self.is_own(address) {
             self.copies.claimed(address.clone(), Instant::now(), rand::random());
         }
     }
 
-    /// Adds what a walk found. Its teller is one of the connected peers. A near address may be
-    /// believed only if all of them are there.
+    /// Adds the addresses that a walk found. The teller is one of the connected peers, so addresses
+    /// of a near scope are believed only if all peers are in that scope.
     fn on_found(&mut self, found: &Found) {
         let Some(peer) = from_libp2p(&found.peer) else { return };
         let connections = || self.peers.values().flat_map(|peer| &peer.connections);
@@ -250,7 +250,7 @@ impl Network {
         }
     }
 
-    /// Records that the machine has got or lost an address.
+    /// Records that the machine has gained or lost an address.
     fn own_address_changed(&mut self, address: &Multiaddr) {
         let now = Instant::now();
         if ip(address).is_some_and(|ip| !ip.is_loopback()) {
@@ -259,10 +259,10 @@ impl Network {
         }
     }
 
-    /// Dials everybody anew. Closes the connections that cannot have survived, which would
-    /// otherwise look alive for half a minute.
+    /// Dials all known peers anew. Closes the connections that cannot have survived; otherwise they
+    /// would look alive for half a minute.
     pub(super) fn woke(&mut self, wake: Wake, now: Instant) {
-        tracing::info!(?wake, "dialing everybody anew");
+        tracing::info!(?wake, "dialing all known peers anew");
         self.book.wake(now);
         self.outbound.end_all();
         let is_cut = |connection: &Connection| match wake {

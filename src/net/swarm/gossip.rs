@@ -16,7 +16,7 @@ use crate::{
     wire::{Topic, Verdict, limits::MAX_PROBE_BYTES, probe},
 };
 
-/// Times that gossipsub could not send to a peer after which the peer is reconnected.
+/// The number of failed sends of gossipsub to a peer after which the peer is reconnected.
 const MAX_SLOW: u32 = 5;
 
 impl Network {
@@ -28,9 +28,9 @@ impl Network {
             Err(gossipsub::PublishError::NoPeersSubscribedToTopic) => {
                 self.unheard.push(topic, payload, now);
             }
-            // A duplicate has been published before. If the queues to all peers are full, gossipsub
-            // still offers the id of the message to them.
-            Err(error) => tracing::debug!(?topic, %error, "not published"),
+            // A duplicate was published before. If the queues to all peers are full, gossipsub
+            // still offers the message's id to them.
+            Err(error) => tracing::debug!(?topic, %error, "a gossip message was not published"),
         }
     }
 
@@ -151,8 +151,8 @@ impl Network {
         None
     }
 
-    /// Reports a message that breaks the rules of its topic to gossipsub, which lowers the score of
-    /// the peer that forwarded it. The topic is part of the id, so no other message is meant.
+    /// Rejects a message that breaks the rules of its topic. Gossipsub then lowers the score of the
+    /// peer that forwarded it. The topic is part of the id, so no other message is affected.
     fn refuse(&mut self, message: &GossipId) {
         self.report(message, Verdict::Reject);
     }

@@ -1,9 +1,9 @@
 //! The swarm task owns the swarm and all state of the network.
 //!
-//! Each turn handles one thing: an event of the swarm, a command, a response or verdict, or the
-//! tick. No turn waits, so turns are short and no source starves another. The task stores events
-//! that must not be lost in `backlog` while the node's queue is full. It does not poll the swarm
-//! until they are out, which bounds the backlog.
+//! Each turn handles one item: an event of the swarm, a command, a response or verdict, or the
+//! tick. No turn waits, so turns are short and no source starves another. While the node's queue is
+//! full, the task stores events that must not be lost in `backlog`. It does not poll the swarm
+//! until they are sent, which bounds the backlog.
 //!
 //! | file | concern |
 //! |---|---|
@@ -96,7 +96,7 @@ pub(super) struct Network {
     dials: HashMap<ConnectionId, Dialing>,
     outbound: Outbound<FlightKey>,
     inbound: Inbound<ReplyChannel>,
-    /// Responses that libp2p has but has not sent yet.
+    /// Responses that libp2p holds and has not sent yet.
     sending: Sending<(Protocol, InboundRequestId)>,
     unheard: UnheardGossip,
     pending: PendingVerdicts,
@@ -121,13 +121,13 @@ fn parsed(texts: &[String]) -> Result<Vec<Multiaddr>, NetError> {
     texts.iter().map(address).collect()
 }
 
-/// One thing to handle.
+/// One item to handle.
 enum Turn {
     Swarm(Box<SwarmEvent<BehaviourEvent>>),
     Command(NetCommand),
     Answer(NetAnswer),
     Tick,
-    /// An event of the backlog is out.
+    /// An event of the backlog was sent.
     Room,
     /// All handles are dropped, or the node reads no more events.
     Alone,
@@ -215,7 +215,8 @@ impl Network {
                 _ = cancel.wait_for(|cancelled| *cancelled) => break,
                 turn = self.turn(&mut tick) => turn,
             };
-            // Before anything else, since a request that timed out during sleep is nobody's fault.
+            // This comes first, since a request that timed out during sleep is no fault of the
+            // peer.
             let now = Instant::now();
             if let Some(wake) = self.wakes.turn(now, wake::suspended()) {
                 self.woke(wake, now);
@@ -239,7 +240,7 @@ impl Network {
         Box::pin(self.leave()).await;
     }
 
-    /// Returns the next thing to handle. The order among the sources is random, so that none
+    /// Returns the next item to handle. The order among the sources is random, so that none
     /// starves.
     ///
     /// # Cancel safety
@@ -311,8 +312,8 @@ impl Network {
         self.backlog.is_empty() && self.events.capacity() > self.events.max_capacity() / 2
     }
 
-    /// True if the node keeps up with what this peer sends. Peers that are no friends may fill a
-    /// quarter of the queue, so that friends find room behind them.
+    /// True if the node keeps up with events from this peer. Peers that are no friends may fill
+    /// only a quarter of the queue, so that friends find room.
     fn has_room_for(&self, peer: &PeerId) -> bool {
         let most = self.events.max_capacity();
         self.has_room()

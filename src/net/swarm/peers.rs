@@ -31,10 +31,10 @@ use crate::{
     wire::{Protocol, Topic},
 };
 
-/// Longest time that a disconnection waits for unsent responses.
+/// The longest time for which a disconnection waits for unsent responses.
 const LEAVE_TIME: Duration = Duration::from_secs(2);
-/// Time that the peer has to read the last response. When the connection closes, unread data is
-/// lost.
+/// The time for which the peer can read the last response. When the connection closes, unread data
+/// is lost.
 const READ_TIME: Duration = Duration::from_millis(300);
 
 /// A connection to a peer.
@@ -42,7 +42,7 @@ const READ_TIME: Duration = Duration::from_millis(300);
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) address: Multiaddr,
-    /// True if the connection runs through a relay. The address is the relay's then.
+    /// True if the connection runs through a relay. The address is then the relay's.
     pub(super) relayed: bool,
     pub(super) since: Instant,
     /// The address of this machine's end, if it is known.
@@ -62,12 +62,12 @@ pub(super) struct Peer {
     pub(super) agent: String,
     pub(super) same_network: bool,
     pub(super) topics: BTreeSet<Topic>,
-    /// True once the peer has said a valid hello.
+    /// True once the peer has sent a valid hello.
     pub(super) greeted: bool,
     pub(super) since: Instant,
-    /// The times that gossipsub could not send to the peer.
+    /// The number of failed sends of gossipsub to the peer.
     pub(super) slow: u32,
-    /// The way to the peer.
+    /// The path to the peer.
     pub(super) path: Path,
     /// The disconnection that this node has begun.
     pub(super) leaving: Option<Leaving>,
@@ -77,9 +77,9 @@ pub(super) struct Peer {
 #[derive(Debug)]
 pub(super) struct Leaving {
     pub(super) reason: &'static str,
-    /// The earliest time, so that the peer can read the last response.
+    /// The earliest time to close, so that the peer can read the last response.
     from: Instant,
-    /// The latest time.
+    /// The latest time to close.
     by: Instant,
 }
 
@@ -113,8 +113,8 @@ fn local_of(endpoint: &ConnectedPoint, far: &Multiaddr) -> Option<IpAddr> {
 }
 
 impl Network {
-    /// Accepts a connected peer that the user has named, by its key or by its address. Which end
-    /// dialed makes no difference.
+    /// Accepts a connected peer as a friend if the user has named its key or its address. It does
+    /// not matter which end dialed.
     pub(super) fn accept_named(&self, peer: PeerId) {
         if self.book.is_named(peer) {
             self.trust.accept(peer);
@@ -180,7 +180,7 @@ impl Network {
             },
         );
         self.liveness.connected(peer);
-        // gossipsub remembers the score of a peer that has been away for a moment.
+        // Gossipsub remembers the score of a peer that was away for a moment.
         self.set_gossip_score(&peer, 0.0);
         self.emit(NetEvent::PeerConnected { peer, address: address.to_string(), inbound });
         self.tell_path(&peer);
@@ -206,16 +206,16 @@ impl Network {
         self.forget(&peer, None, cause)
     }
 
-    /// Ends the peers that lost their places, before their connections have closed. So the node
-    /// never hears of more peers than there are places.
+    /// Forgets the peers that lost their places, before their connections have closed. The node
+    /// thus never sees more peers than there are places.
     fn forget_evicted(&mut self) {
         let now = Instant::now();
         for evicted in self.swarm.behaviour_mut().gate.take_evicted() {
             if self.peers.get(&evicted).is_some_and(|peer| peer.same_network) {
-                // The address book knows its addresses.
+                // The address book has its addresses.
                 self.book.shut(&evicted, now + EVICTED_PAUSE);
             }
-            // What it still sends would be ignored, and so be lost from others too.
+            // Its further messages would be ignored, and then not be accepted from others either.
             self.set_gossip_score(&evicted, MUTED_SCORE);
             if let Some(event) = self.forget(&evicted, Some("gave its place to another"), None) {
                 self.emit(event);
@@ -223,7 +223,7 @@ impl Network {
         }
     }
 
-    /// Ends all that is known of a connected peer.
+    /// Removes all state of a connected peer.
     fn forget(
         &mut self,
         peer: &PeerId,
@@ -249,7 +249,7 @@ impl Network {
         Some(NetEvent::PeerDisconnected { peer: *peer, reason })
     }
 
-    /// Disconnects peers that said no hello in time, and completes other disconnections.
+    /// Disconnects peers that sent no hello in time, and completes other disconnections.
     pub(super) fn leave_those_due(&mut self, now: Instant) {
         let hello_time = self.tuning.hello_time;
         let is_mute = |peer: &Peer| {
@@ -303,7 +303,7 @@ impl Network {
         }
     }
 
-    /// Completes a disconnection once all responses are sent, or its latest time has come.
+    /// Completes a disconnection once all responses are sent, or at its latest time.
     pub(super) fn leave_if_idle(&mut self, peer: &PeerId, now: Instant) {
         let Some(leaving) = self.peers.get(peer).and_then(|entry| entry.leaving.as_ref()) else {
             return;

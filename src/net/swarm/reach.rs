@@ -1,17 +1,17 @@
-//! How others reach this node, and how it reaches each peer.
+//! Paths from others to this node, and from this node to each peer.
 //!
-//! A node that nobody outside can dial keeps a reservation with up to [`MAX_RELAYS`] friends who
-//! relay, and tells their addresses as its own. As soon as an address of its own is confirmed, it
-//! gives them up. Confirmed are addresses from the user, ports that the router maps, and addresses
-//! at which a friend has dialed back.
+//! A node that no peer outside can dial keeps a reservation with up to [`MAX_RELAYS`] friends who
+//! relay, and offers the relayed addresses as its own. Once an address of its own is confirmed, it
+//! asks for no further reservation. These addresses are confirmed: those from the user, ports that
+//! the router maps, and addresses at which a friend has dialed back.
 //!
-//! A peer behind a relay is dialed at its own addresses too. Once a direct connection stands, the
+//! A peer behind a relay is also dialed at its own addresses. Once a direct connection is up, the
 //! relayed one is closed.
 //!
 //! # Places and budgets
-//! A peer behind a relay has no IP address. It takes a place among those at the relay's address,
-//! and pays from its own level's budget. So the strangers behind one relay crowd out each other,
-//! and no friend.
+//! A peer behind a relay has no IP address of its own. It takes a place among those at the relay's
+//! address, and uses the budget of its own level. Strangers behind one relay thus evict only each
+//! other, and no friend.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -44,15 +44,16 @@ use crate::{
     primitives::PeerId,
 };
 
-/// The way to a peer.
+/// The path to a peer.
 #[derive(Debug)]
 pub(super) struct Path {
-    /// The relay's address, as it was told to the node last; none for a direct connection.
+    /// The relay's address in the last event for the node; `None` for a direct connection.
     told: Option<Multiaddr>,
-    /// The time of the next direct dial of a peer behind a relay, and the number of those so far.
+    /// The time of the next direct dial of a peer behind a relay, and the number of such dials so
+    /// far.
     next_direct: Instant,
     direct_dials: u32,
-    /// The time from which on the peer may be asked on `sync` through a relay again.
+    /// The time from which on the peer may get requests on `sync` through a relay again.
     pub(super) sync_from: Instant,
 }
 
@@ -63,16 +64,16 @@ impl Path {
     }
 }
 
-/// A reservation, or the question for one.
+/// A reservation, granted or requested.
 #[derive(Debug)]
 struct Reservation {
     listener: ListenerId,
     asked: Instant,
-    /// The addresses at which the friend relays, without this node's id. Empty until it grants.
+    /// The addresses at which the friend relays, without this node's id. Empty until granted.
     addresses: Vec<Multiaddr>,
 }
 
-/// The reason for which an address counts as reached.
+/// The reason why an address counts as confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
     Mapped,
@@ -92,7 +93,7 @@ pub(super) struct Reach {
     /// Peers that offer to relay, and the addresses that they announce.
     offers: HashMap<PeerId, Vec<Multiaddr>>,
     reservations: BTreeMap<PeerId, Reservation>,
-    /// Friends that are not asked until a time, with the number of failures.
+    /// Friends that are not asked before a time, with the number of failures.
     pauses: HashMap<PeerId, (Instant, u32)>,
     router: Option<&'static str>,
     relaying: bool,
@@ -120,7 +121,7 @@ impl Reach {
         }
     }
 
-    /// Records if a connected peer offers to relay.
+    /// Records whether a connected peer offers to relay.
     pub(super) fn offers(&mut self, peer: PeerId, relays: bool, addresses: &[Multiaddr]) {
         if relays {
             let own = addresses.iter().map(without_peer).filter(|it| !is_relayed(it));
@@ -135,7 +136,7 @@ impl Reach {
         self.offers.remove(peer);
     }
 
-    /// True if a relay that this node knows is part of the address.
+    /// True if the address goes through a relay that this node knows.
     pub(super) fn is_relay_of(&self, address: &Multiaddr) -> bool {
         split_relay(address).is_some_and(|(_, relay)| self.offers.contains_key(&relay))
     }
@@ -170,7 +171,7 @@ impl Reach {
         all
     }
 
-    /// Does not ask a friend for a while: it granted no reservation, or ended one.
+    /// Pauses requests to a friend that granted no reservation, or ended one.
     fn pause(&mut self, peer: PeerId, now: Instant) {
         let failures = self.pauses.get(&peer).map_or(0, |(_, failures)| *failures);
         let factor = 1_u32.checked_shl(failures.min(16)).unwrap_or(u32::MAX);
@@ -198,8 +199,8 @@ impl Reach {
         friends.iter().filter(is_free).take(room).copied().collect()
     }
 
-    /// Returns the addresses of a granted reservation that others may use: of the relay itself, and
-    /// few.
+    /// Returns an address of a granted reservation, if it is the relay's own and others may dial
+    /// it.
     fn checked(relay: &PeerId, address: &Multiaddr) -> Option<Multiaddr> {
         let (at, named) = split_relay(address)?;
         let usable = named == *relay && is_dialable(&at, false) && (is_far(&at) || is_nearby(&at));
@@ -208,8 +209,8 @@ impl Reach {
 }
 
 impl Network {
-    /// Returns the node's addresses for others. Those of its own network are among them only while
-    /// nobody outside of it is connected: the addresses travel with the profile to everybody.
+    /// Returns the node's addresses for others. Addresses of its own network are included only
+    /// while no peer outside of it is connected: the profile carries the addresses to everybody.
     pub(super) fn own_addresses(&self) -> Vec<Multiaddr> {
         let is_outside = |address: &Multiaddr| is_relayed(address) || is_far(address);
         let mut connections = self.peers.values().flat_map(|peer| &peer.connections);
@@ -224,7 +225,7 @@ impl Network {
             SwarmEvent::NewListenAddr { listener_id, address } if is_relayed(address) => {
                 self.relay_granted(*listener_id, address);
             }
-            // The end of its listener says so too.
+            // The end of the listener reports the same.
             SwarmEvent::ExpiredListenAddr { address, .. } => return is_relayed(address),
             SwarmEvent::ListenerClosed { listener_id, .. } => {
                 return self.relay_ended(*listener_id);
@@ -241,7 +242,7 @@ impl Network {
         let found = self.reach.reservations.iter().find(|(_, it)| it.listener == listener);
         let Some(relay) = found.map(|(relay, _)| *relay) else { return };
         let Some(address) = Reach::checked(&relay, address) else {
-            tracing::debug!(%relay, %address, "a relay names an address that is not its own");
+            tracing::debug!(%relay, %address, "a relay named an address that is not its own");
             return;
         };
         if let Some(reservation) = self.reach.reservations.get_mut(&relay)
@@ -259,7 +260,7 @@ impl Network {
         let Some(relay) = found.map(|(relay, _)| *relay) else { return false };
         self.reach.reservations.remove(&relay);
         if self.peers.contains_key(&relay) {
-            // It is here, and relays no more.
+            // The relay is still connected, and no longer relays.
             self.reach.pause(relay, Instant::now());
         }
         self.tell_reach();
@@ -325,12 +326,12 @@ impl Network {
     pub(super) fn on_punch(event: &dcutr::Event) -> Option<NetEvent> {
         let peer = from_libp2p(&event.remote_peer_id)?;
         if let Err(error) = &event.result {
-            tracing::debug!(%peer, %error, "no hole was punched");
+            tracing::debug!(%peer, %error, "hole punching failed");
         }
         Some(NetEvent::Punched { peer, direct: event.result.is_ok() })
     }
 
-    /// Forgets what held in the network that the machine was in before.
+    /// Forgets results of the network that the machine was in before.
     pub(super) fn moved(&mut self, to_other_network: bool) {
         self.reach.pauses.clear();
         if !to_other_network {
@@ -354,7 +355,7 @@ impl Network {
         }
     }
 
-    /// Keeps reservations, drops addresses that have ended, and leads peers away from relays.
+    /// Keeps reservations, drops lost addresses, and moves peers from relays to direct connections.
     pub(super) fn keep_reachable(&mut self, now: Instant) {
         self.drop_unseen(now);
         let relaying = self.reach.relays && self.reach.is_public();
@@ -391,12 +392,13 @@ impl Network {
         self.forget_addresses(old);
     }
 
-    /// Gives up reservations at former friends, and questions that got no answer. A node that has
-    /// become public keeps those that stand.
+    /// Ends reservations at former friends, and requests without an answer. A node that has become
+    /// public keeps the granted ones.
     ///
     /// # Security
-    /// libp2p panics if a relay grants a reservation whose listener was removed meanwhile. So the
-    /// listener of a connected relay is not removed: its connection is closed, which ends both.
+    /// libp2p panics if a relay grants a reservation whose listener was removed meanwhile. The
+    /// listener of a connected relay is therefore not removed: its connection is closed, which ends
+    /// both.
     fn drop_reservations(&mut self, now: Instant) {
         let mut ended = Vec::new();
         for (relay, it) in &self.reach.reservations {
@@ -429,7 +431,7 @@ impl Network {
         let mut friends: Vec<PeerId> =
             self.peers.keys().filter(|peer| self.trust.is_friend(peer)).copied().collect();
         friends.retain(|peer| direct(peer).is_some());
-        // Longest here first.
+        // The longest connected friends come first.
         friends.sort_by_key(|peer| self.peers.get(peer).map(|entry| entry.since));
         for relay in self.reach.wanted(&friends, now) {
             let proven = direct(&relay).filter(|connection| !connection.inbound);
@@ -496,7 +498,7 @@ impl Network {
         self.peers.iter().find(|(_, peer)| is_there(peer)).map(|(peer, _)| *peer)
     }
 
-    /// Tells the node if the way to a connected peer has changed.
+    /// Emits an event if the path to a connected peer has changed.
     pub(super) fn path_changed(&mut self, peer: &PeerId) {
         let Some(entry) = self.peers.get_mut(peer) else { return };
         let best = entry.connections.iter().min_by_key(|connection| connection.relayed);
@@ -511,7 +513,7 @@ impl Network {
         self.emit(NetEvent::PathChanged { peer: *peer, relay, address });
     }
 
-    /// Tells the node who relays the connection of a peer that has just come.
+    /// Emits an event with the relay of a peer that has just connected through one.
     pub(super) fn tell_path(&mut self, peer: &PeerId) {
         let told = self.peers.get(peer).and_then(|entry| entry.path.told.clone());
         if let Some(address) = told {
@@ -521,7 +523,7 @@ impl Network {
         }
     }
 
-    /// Tells the node how others reach it, if that has changed.
+    /// Emits an event if the ways in which others reach this node have changed.
     pub(super) fn tell_reach(&mut self) {
         let texts = |all: &mut dyn Iterator<Item = &Multiaddr>| -> Vec<String> {
             all.map(ToString::to_string).collect()
@@ -550,7 +552,7 @@ impl Network {
         }
     }
 
-    /// Lets a peer behind a relay wait after a large answer, so that a sync leaves the relay room.
+    /// Delays requests to a peer behind a relay after a large answer, so that the relay has room.
     pub(super) fn slow_down(&mut self, peer: &PeerId, bytes: usize, now: Instant) {
         let Some(entry) = self.peers.get_mut(peer) else { return };
         if entry.path.told.is_some() {
@@ -562,7 +564,7 @@ impl Network {
         }
     }
 
-    /// True if the peer may be asked on `sync` now.
+    /// True if a request on `sync` may be sent to the peer now.
     pub(super) fn may_sync(&self, peer: &PeerId, now: Instant) -> bool {
         self.peers.get(peer).is_none_or(|it| it.path.told.is_none() || it.path.sync_from <= now)
     }

@@ -33,8 +33,8 @@ pub(super) type ReplyChannel = (InboundRequestId, ResponseChannel<Frame<Response
 
 type RequestEvent = request_response::Event<Frame<Request>, Frame<Response>>;
 
-/// True if the far end does not support the protocol. With the name of the protocol in front of the
-/// request, the stream tells it only when the answer is read.
+/// True if the far end does not support the protocol. The protocol's name is sent with the request,
+/// so the refusal shows only when the answer is read.
 fn is_refusal(error: &io::Error) -> bool {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
     matches!(cause, Some(NegotiationError::Failed))
@@ -69,7 +69,7 @@ impl Network {
             tracing::error!(
                 ?asked_on,
                 ?protocol,
-                "an answer of another protocol than its request's is dropped"
+                "dropped a response whose protocol is not its request's"
             );
         }
     }
@@ -170,7 +170,7 @@ impl Network {
     ) -> Option<NetEvent> {
         let Frame::Incoming { size, message } = request else { return None };
         if !self.peers.contains_key(&peer) {
-            // It has lost its place, and its connection is about to close.
+            // The peer has lost its place, and its connection is about to close.
             return None;
         }
         let request = match message {
@@ -228,7 +228,7 @@ impl Network {
         let Some(ticket) = self.outbound.landed(key) else { return };
         let peer = ticket.peer;
         if let Some(response) = key.0.decode_part(&ticket.arrival.take()) {
-            tracing::debug!(%peer, %error, "an answer ended early: its whole blocks count");
+            tracing::debug!(%peer, %error, "an answer ended early; its whole blocks are kept");
             ticket.end(Ok(response));
             return self.pump(&peer);
         }
@@ -251,7 +251,7 @@ impl Network {
         self.pump(&peer);
     }
 
-    /// Reports a peer that goes on after its budget was used up.
+    /// Reports a peer that keeps sending after its budget was used up.
     fn flooded(&mut self, peer: PeerId, what: &'static str) {
         let reason = format!("it goes on after its budget of {what} was used up");
         self.emit_if_room(NetEvent::Misbehaved { peer, offence: NetOffence::Flooding, reason });
@@ -260,10 +260,10 @@ impl Network {
     /// Counts a gossip message. Returns true if it must be ignored.
     ///
     /// # Security
-    /// An ignored message is lost: gossipsub takes no copy of it from others. A hostile peer could
-    /// use up its budget and then be the first to forward what others say. So the message that uses
-    /// it up still counts, and then the peer is muted, which gossipsub does before it remembers an
-    /// id.
+    /// An ignored message is lost: gossipsub accepts no copy of it from others. A hostile peer
+    /// could use up its budget and then be the first to forward others' messages. The message that
+    /// uses the budget up therefore still counts, and then the peer is muted: gossipsub drops a
+    /// muted peer's messages before it remembers their ids.
     pub(super) fn is_gossip_over_budget(
         &mut self,
         peer: &PeerId,
@@ -285,7 +285,7 @@ impl Network {
         spent == Spent::Flooding
     }
 
-    /// Listens again to the gossip of peers whose budget has recovered.
+    /// Unmutes peers whose budget has recovered.
     pub(super) fn unmute(&mut self, now: Instant) {
         let Self { muted, budgets, .. } = self;
         let recovered = |peer: &PeerId| budgets.has_recovered(*peer, Traffic::Gossip, now);
@@ -302,8 +302,7 @@ impl Network {
         }
     }
 
-    /// Reports bytes that do not decode to the node. Too large or too long messages count as
-    /// oversized.
+    /// Reports bytes that do not decode. Messages with too many bytes or items count as oversized.
     pub(super) fn misbehaved(&mut self, peer: PeerId, offence: NetOffence, error: &CodecError) {
         let offence = match error {
             CodecError::TooLarge { .. } | CodecError::OverLimit { .. } => NetOffence::Oversized,

@@ -1,4 +1,4 @@
-//! Connections: made, refused, lost and made again.
+//! Tests of connections: made, refused, lost and made again.
 
 use std::{net::TcpListener, time::Duration};
 
@@ -45,7 +45,7 @@ async fn a_peer_that_the_user_named_is_a_friend_whichever_end_dials() {
     let trust = knows_b.trust.clone();
     b.handle.shutdown().await;
     let mut a = Node::with(knows_b).await;
-    // Nobody listens at the address that the user gave: only the other end can dial.
+    // No node listens at the address that the user gave: only the other end can dial.
     let moved = NetConfig { peers: vec![a.address.clone()], ..b_config };
     let again = Node::with(moved).await;
     a.connected_to(again.id()).await;
@@ -170,7 +170,7 @@ async fn a_banned_peer_is_put_out_and_stays_out_until_it_is_let_in() {
     a.handle.ban(b.id()).unwrap();
     assert_eq!(a.disconnected_from(b.id()).await, "banned");
     assert!(matches!(a.handle.dial(&b.full_address()).await, Err(DialError::Refused { .. })));
-    // B dials on and is turned away each time; a turned-away connection is no connection of A's.
+    // B keeps dialing and is refused each time; a refused connection does not count as A's.
     assert!(a.handle.peers().await.unwrap().is_empty());
     a.handle.unban(b.id()).unwrap();
     b.handle.add_known(a.id(), std::slice::from_ref(&a.address), Told::ByUser).unwrap();
@@ -184,7 +184,7 @@ async fn a_peer_that_is_shut_out_for_a_while_is_not_dialed() {
     a.handle.disconnect(b.id(), Duration::from_mins(10)).unwrap();
     assert_eq!(a.disconnected_from(b.id()).await.len(), "closed by this node".len());
     b.disconnected_from(a.id()).await;
-    // A third node shows that the address book of A goes on working meanwhile.
+    // A third node shows that the address book of A still works meanwhile.
     let c = Node::start().await;
     a.handle.add_known(c.id(), std::slice::from_ref(&c.address), Told::ByUser).unwrap();
     let next = a
@@ -223,13 +223,13 @@ async fn peers_and_addresses_are_told() {
 async fn a_peer_that_goes_in_silence_is_noticed_by_its_pings() {
     let mut impatient = config();
     impatient.tuning.ping_interval = Duration::from_millis(200);
-    // Each further failure takes the ten seconds that libp2p gives a new stream.
+    // Each further failure takes the 10 s that libp2p waits for a new stream.
     impatient.tuning.max_ping_failures = 1;
     let mut a = Node::with(impatient).await;
     let address = a.full_address();
     let (end, ended) = std::sync::mpsc::channel::<()>();
     let (tell, told) = tokio::sync::oneshot::channel();
-    // A machine that is frozen: its kernel still takes bytes, its programs do nothing any more.
+    // A frozen machine: its kernel still accepts bytes, but its programs do nothing.
     let frozen = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let node = runtime.block_on(async {
@@ -277,7 +277,7 @@ async fn who_comes_and_goes_is_told_even_when_the_node_is_slow_to_listen() {
         let (peer, came) = a.until(next).await;
         assert!(
             if came { here.insert(peer) } else { here.remove(&peer) },
-            "each comes before it goes"
+            "a peer connects before it disconnects"
         );
     }
     for other in &others {
@@ -304,7 +304,7 @@ async fn the_network_ends_when_its_last_handle_is_dropped() {
 async fn a_full_queue_of_commands_is_said() {
     let node = Node::start().await;
     let peer = Identity::generate().peer_id();
-    // The test's thread is the runtime's: the swarm task gets no turn in between.
+    // The test runs on the runtime's only thread, so the swarm task gets no turn meanwhile.
     let results: Vec<_> = (0..3_000).map(|_| node.handle.unban(peer)).collect();
     assert!(results.contains(&Err(CommandError::Busy)));
 }

@@ -1,4 +1,4 @@
-//! Gossip: verdicts, messages before there are listeners, and the ways in which it goes deaf.
+//! Tests of gossip: verdicts, messages without subscribers yet, and gossip that is lost.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
     wire::{Protocol, Topic},
 };
 
-/// Three nodes in a line: a – b – c, each hearing its neighbours on the topic.
+/// Starts three nodes in a line: a – b – c, where each neighbour has subscribed to the topic.
 async fn line_of_three() -> (Node, Node, Node) {
     let (a, mut b, c) = (Node::start().await, Node::start().await, Node::start().await);
     a.handle.dial(&b.full_address()).await.unwrap();
@@ -39,7 +39,7 @@ async fn gossip_is_handed_on_after_accept_and_only_then() {
     assert_eq!(
         (source, gossip),
         (b.id(), chat(a.id(), "good")),
-        "the first that comes is the one accepted"
+        "the first message to arrive is the accepted one"
     );
 }
 
@@ -94,7 +94,8 @@ async fn garbage_is_rejected_and_told() {
     server.abort();
 }
 
-/// A stranger and an honest node, both connected to a node under test: node, honest, stranger.
+/// Starts a stranger and an honest node, both connected to a node under test. Returns the node, the
+/// honest node and the stranger.
 async fn node_between_honest_and_stranger() -> (Node, Node, Stranger) {
     let (node, mut honest) = (Node::start().await, Node::start().await);
     honest.handle.add_known(node.id(), std::slice::from_ref(&node.address), Told::ByUser).unwrap();
@@ -105,7 +106,7 @@ async fn node_between_honest_and_stranger() -> (Node, Node, Stranger) {
     (node, honest, stranger)
 }
 
-/// Publishes payloads of a stranger on a topic, and lets the stranger run for a moment.
+/// Publishes a stranger's payloads on a topic, and runs the stranger for a moment.
 async fn publish_strange(stranger: &mut Stranger, topic: Topic, payloads: Vec<Vec<u8>>) {
     for payload in payloads {
         stranger.swarm.behaviour_mut().gossip.publish(Stranger::topic(topic), payload).unwrap();
@@ -161,7 +162,7 @@ async fn bytes_that_come_first_on_another_topic_silence_nothing() {
     server.abort();
 }
 
-/// A gossipsub frame with one message.
+/// Returns a gossipsub frame with one message.
 fn frame(topic: &str, data: &[u8]) -> Vec<u8> {
     let field =
         |tag: u8, bytes: &[u8]| [&[tag, u8::try_from(bytes.len()).unwrap()][..], bytes].concat();
@@ -170,7 +171,7 @@ fn frame(topic: &str, data: &[u8]) -> Vec<u8> {
     [&[u8::try_from(publish.len()).unwrap()][..], &publish].concat()
 }
 
-/// A stranger that writes its own gossip, and its connection to the node.
+/// Connects a stranger that writes its own gossip frames to the node.
 async fn raw_gossiper(node: &Node) -> (Stranger, libp2p::PeerId) {
     let gossip = gossipsub::Config::default();
     let mut stranger = Stranger::asking_on("/meshsub/1.1.0".to_owned(), gossip, false);
@@ -229,8 +230,8 @@ async fn signed_gossip_of_others_is_taken_and_ours_names_nobody() {
 
 #[tokio::test]
 async fn a_list_of_thousands_of_messages_does_not_deafen() {
-    // A peer that keeps nobody in its mesh lists what it has to all in each heartbeat: here 2,000
-    // ids in one frame.
+    // A peer without a mesh lists its messages to all peers in each heartbeat: here 2,000 ids in
+    // one frame.
     let settings = gossipsub::ConfigBuilder::default()
         .message_id_fn(|message| {
             crate::net::behaviour::message_id(&message.topic, &message.data).to_vec().into()
@@ -259,8 +260,8 @@ async fn a_list_of_thousands_of_messages_does_not_deafen() {
             .publish(Stranger::topic(Topic::Chat), payload)
             .unwrap();
     }
-    // Two heartbeats, told by another peer's subscription that comes and goes with them, would be
-    // long: publish on and see that it still arrives after the lists.
+    // To wait for two heartbeats would take long. Messages that still arrive after the lists show
+    // the same.
     let server = tokio::spawn(async move {
         let mut number = 0;
         loop {
@@ -301,7 +302,7 @@ async fn a_peer_whose_gossip_went_deaf_is_connected_anew() {
         config
     };
     let mut a = Node::with(quick(None)).await;
-    // This one takes smaller frames, as no node does: a large one shuts its ear for good.
+    // B accepts smaller frames than any real node: a large one closes its inbound stream for good.
     let mut b = Node::with(quick(Some(64 * 1024))).await;
     a.handle.dial(&b.full_address()).await.unwrap();
     a.subscribed(b.id(), Topic::Blocks).await;

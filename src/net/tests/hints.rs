@@ -1,4 +1,4 @@
-//! Told addresses: strangers that name a victim, and walks that find honest peers.
+//! Tests of told addresses: strangers that name a victim, and walks that find honest peers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ use crate::{
     wire::Protocol,
 };
 
-/// A peer that names invented peers at a victim's address, in Kademlia and about itself.
+/// A peer that names invented peers at a victim's address, in Kademlia and by identify.
 #[derive(NetworkBehaviour)]
 struct Liar {
     identify: identify::Behaviour,
@@ -126,11 +126,11 @@ async fn strangers_that_name_a_victim_cause_a_handful_of_connections_to_it() {
         for _ in 0..20 {
             answered.recv().await.unwrap();
         }
-        // Nobody knows who told the answers of a walk, so none of them may name a loopback address.
+        // The teller of a walk's answer is unknown, so no answer may name a loopback address.
         assert_eq!(connections.available_permits(), 0);
     };
     tokio::time::timeout(DEADLINE, flood).await.expect("the node walks");
-    // Their own announcements are tried when they are gone.
+    // The liars' own announcements are tried once they have disconnected.
     for liar in liars {
         liar.abort();
     }
@@ -140,7 +140,7 @@ async fn strangers_that_name_a_victim_cause_a_handful_of_connections_to_it() {
         }
     };
     tokio::time::timeout(DEADLINE, gone).await.unwrap();
-    // The hints of those that have gone have their turn before a later one.
+    // The hints of the disconnected liars are tried before a later one.
     let later = Node::start().await;
     let mut node = node;
     node.handle.add_known(later.id(), std::slice::from_ref(&later.address), Told::ByUser).unwrap();
@@ -161,7 +161,7 @@ async fn a_signed_profile_is_a_hint_of_the_peer_that_passes_it_on() {
             tokio::task::yield_now().await;
         }
     }
-    // An honest peer at the same machine is found nevertheless, if a friend names it.
+    // An honest peer at the same machine is still found if a friend names it.
     let c = Node::start().await;
     let seed = Node::start().await;
     let mut knows = config();
@@ -170,7 +170,7 @@ async fn a_signed_profile_is_a_hint_of_the_peer_that_passes_it_on() {
     d.connected_to(seed.id()).await;
     d.handle.add_known(c.id(), std::slice::from_ref(&c.address), Told::By(seed.id())).unwrap();
     d.connected_to(c.id()).await;
-    // A peer that is not connected is nowhere, so its word about loopback counts for nothing.
+    // A teller that is not connected has no scope, so its loopback addresses are refused.
     let absent = crate::net::Identity::generate().peer_id();
     b.handle.add_known(absent, &told, Told::By(c.id())).unwrap();
     b.handle.add_known(c.id(), std::slice::from_ref(&c.address), Told::ByUser).unwrap();

@@ -1,5 +1,5 @@
-//! The network on real sockets of the loopback interface. Tests await events, with a deadline that
-//! only a failure meets.
+//! Tests of the network on real sockets of the loopback interface. Tests await events, with a
+//! deadline that only a failure meets.
 
 mod connections;
 mod gossip;
@@ -25,15 +25,15 @@ use crate::{
 const DEADLINE: Duration = Duration::from_mins(1);
 const NETWORK: NetworkId = BlockHash([7; 32]);
 
-/// A node under test: what it listens on and what it hears.
+/// A node under test: its handle, its events, and the address at which it listens.
 struct Node {
     handle: NetHandle,
     events: mpsc::Receiver<NetEvent>,
     address: String,
 }
 
-/// A configuration on loopback, where nothing takes long. All peers are friends, and no node has a
-/// router that says hello.
+/// Returns settings on loopback, with short times. All peers are friends. No node sends a hello, so
+/// none is required.
 fn config() -> NetConfig {
     let mut config = NetConfig::new(Identity::generate(), NETWORK);
     config.listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
@@ -66,12 +66,12 @@ impl Node {
         self.handle.peer_id()
     }
 
-    /// The address with `/p2p/`.
+    /// Returns the address with `/p2p/`.
     fn full_address(&self) -> String {
         format!("{}/p2p/{}", self.address, self.id())
     }
 
-    /// Reads events until one is what is waited for; the others are dropped.
+    /// Reads events until `wanted` returns a value, and drops the others.
     async fn until<T>(&mut self, wanted: impl Fn(NetEvent) -> Option<T>) -> T {
         let search = async {
             loop {
@@ -110,7 +110,7 @@ impl Node {
         .await;
     }
 
-    /// The next gossip, its id and who handed it on.
+    /// Returns the next gossip, its id and the peer that forwarded it.
     async fn gossip(&mut self) -> (PeerId, super::GossipId, Gossip) {
         self.until(|event| match event {
             NetEvent::GossipReceived { peer, message, gossip } => Some((peer, message, gossip)),
@@ -120,7 +120,7 @@ impl Node {
     }
 }
 
-/// Two nodes that are connected.
+/// Starts two nodes that are connected.
 async fn pair() -> (Node, Node) {
     let (mut a, mut b) = (Node::start().await, Node::start().await);
     a.handle.dial(&b.full_address()).await.unwrap();
@@ -165,7 +165,7 @@ fn chat(author: PeerId, text: &str) -> Gossip {
     Gossip::Chat(ChatGossip::Line(line(author, text)))
 }
 
-/// A block announcement as large as they come.
+/// Returns a block announcement of the maximum size.
 fn big_block(number: u8) -> Gossip {
     Gossip::Block(crate::wire::BlockGossip::Compact(CompactBlock {
         header: ByteBuf::from(vec![number; crate::primitives::HEADER_BYTES]),

@@ -1,4 +1,4 @@
-//! Places, budgets and handshakes on real sockets, under peers that nobody trusts.
+//! Tests of places, budgets and handshakes on real sockets, against strangers.
 
 use std::{net::TcpStream, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     wire::{HelloResponse, Request, Response},
 };
 
-/// A configuration in which only these peers are friends.
+/// Returns settings in which only these peers are friends.
 fn friends_only(friends: impl IntoIterator<Item = PeerId>) -> NetConfig {
     let mut config = config();
     config.trust = Trust::new(friends, false);
@@ -23,7 +23,7 @@ async fn mute_sockets_do_not_keep_a_friend_out() {
     let (address, _) = socket(&node.address.parse().unwrap()).unwrap();
     let mute: Vec<_> =
         (0..MAX_HANDSHAKES_PER_IP + 40).map(|_| TcpStream::connect(address).unwrap()).collect();
-    // The friend asks again if a socket that came later took its slot.
+    // The friend dials again if a later socket took its slot.
     let told = Told::ByUser;
     friend.handle.add_known(node.id(), std::slice::from_ref(&node.address), told).unwrap();
     let came = tokio::time::timeout(Duration::from_secs(8), node.connected_to(friend.id()));
@@ -88,7 +88,7 @@ async fn a_peer_beyond_its_budget_hears_busy_and_is_charged_only_if_it_goes_on()
     let (to, from) = (node.id(), stranger.id());
     let mut served = 0;
     let mut busy = 0;
-    // Until the first is charged, each request is answered, by the node or for it.
+    // Until the stranger is charged, each request gets a response: the node's, or Busy.
     for id in 0.. {
         stranger.handle.request(to, id, &Request::Hello(hello(1))).unwrap();
         let step = node.until(|event| match event {
@@ -121,7 +121,7 @@ async fn a_peer_beyond_its_budget_hears_busy_and_is_charged_only_if_it_goes_on()
                 }
             }
         }
-        assert!(id < 2_000, "it is charged at last: {served} served, {busy} busy");
+        assert!(id < 2_000, "the stranger is never charged: {served} served, {busy} busy");
     }
     // Some answers may still be on their way to the stranger.
     assert!(served >= 120 && busy > 0, "{served} served, {busy} busy");

@@ -1,4 +1,4 @@
-//! Relays: friends behind one reach each other, and strangers get nothing.
+//! Tests of relays: friends behind one reach each other, and strangers are refused.
 
 use std::{net::TcpListener, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     wire::{Request, Response},
 };
 
-/// A node that others reach and that relays for these friends.
+/// Starts a node that others reach and that relays for these friends.
 async fn relay_for(friends: &[PeerId]) -> Node {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address = format!("/ip4/127.0.0.1/tcp/{port}");
@@ -30,11 +30,11 @@ async fn relay_for(friends: &[PeerId]) -> Node {
     relay
 }
 
-/// A node that is connected to the relay, and whose only friends are these.
+/// Starts a node that is connected to the relay, and whose only friends are these.
 async fn behind(relay: &Node, identity: Identity, friends: &[PeerId]) -> Node {
     let trust = Trust::new(friends.iter().copied().chain([relay.id()]), false);
     let mut own = NetConfig { identity, trust, ..config() };
-    // No search finds the others on this machine, so that the relay is the only way.
+    // No walk finds the others on this machine, so the relay is the only path.
     own.tuning.first_walk = Duration::from_hours(1);
     let mut node = Node::with(own).await;
     node.handle.dial(&relay.full_address()).await.unwrap();
@@ -42,7 +42,7 @@ async fn behind(relay: &Node, identity: Identity, friends: &[PeerId]) -> Node {
     node
 }
 
-/// Waits until the node is reached through the relay. Returns that address.
+/// Waits until the node is reached through the relay. Returns the relayed address.
 async fn reserved(node: &mut Node, relay: PeerId) -> String {
     let reached = |event| match event {
         NetEvent::Reach(reach) if reach.relays.contains(&relay) => {
@@ -96,7 +96,7 @@ async fn a_stranger_gets_no_reservation_and_no_circuit() {
     let mut relay = relay_for(&[first]).await;
     let mut one = behind(&relay, one, &[second]).await;
     let address = reserved(&mut one, relay.id()).await;
-    // It takes the relay for a friend, but the relay does not know it.
+    // This node trusts the relay, but the relay does not know this node.
     let two = behind(&relay, two, &[first]).await;
     let of_stranger = |wanted: &'static str| {
         move |event| match event {

@@ -1,4 +1,4 @@
-//! Requests and responses, and peers that do them wrong.
+//! Tests of requests and responses, and of peers that break their rules.
 
 use libp2p::gossipsub;
 use proptest::strategy::{Strategy, ValueTree};
@@ -44,7 +44,7 @@ async fn misbehaved(node: &mut Node) -> (PeerId, NetOffence, String) {
     .await
 }
 
-/// One request of each protocol and an answer to each.
+/// Returns one request of each protocol, with a response to each.
 fn each_protocol(me: PeerId) -> Vec<(Request, Response)> {
     vec![
         (Request::Hello(hello(1)), Response::Hello(hello_back(2))),
@@ -230,8 +230,8 @@ async fn garbage_on_every_protocol_is_refused_by_name_and_the_node_lives() {
             .find(|(request, _)| request.protocol() == protocol)
             .map(|(request, response)| (request.encode().unwrap(), response))
             .unwrap();
-        // A request that was given up before it left is nobody's fault: the first offence is the
-        // next one's.
+        // An empty request, which a timed-out one leaves, is no offence: the first offence is that
+        // of the next request.
         assert_eq!(stranger.ask(&peer, Vec::new()).await.unwrap_or_default(), Vec::<u8>::new());
         let mut bad = vec![
             (good.0[..1].to_vec(), "malformed"),
@@ -300,7 +300,7 @@ async fn a_node_that_falls_behind_answers_busy() {
     slow.tuning.event_queue = 8;
     let (mut a, b) = (Node::start().await, Node::with(slow).await);
     a.handle.dial(&b.full_address()).await.unwrap();
-    // Nobody reads the events of b: those that find no room are answered all the same.
+    // The test reads no events of b: requests that find no room are answered all the same.
     for id in 0..20 {
         a.handle.request(b.id(), id, &Request::Hello(hello(1))).unwrap();
     }

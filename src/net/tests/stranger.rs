@@ -1,4 +1,4 @@
-//! A peer that is not ours: bare libp2p, whose messages are whatever a test says.
+//! A stranger: a peer of bare libp2p that sends any bytes a test chooses.
 
 use std::{io, time::Duration};
 
@@ -74,7 +74,7 @@ impl Stranger {
         Self::asking_on(protocol.id(&NETWORK), gossip, subscribes)
     }
 
-    /// A stranger that sends its requests on any protocol.
+    /// Makes a stranger that sends its requests on any protocol.
     pub(super) fn asking_on(name: String, gossip: gossipsub::Config, subscribes: bool) -> Self {
         let mut swarm = SwarmBuilder::with_new_identity()
             .with_tokio()
@@ -115,7 +115,7 @@ impl Stranger {
         crate::net::peer::from_libp2p(self.swarm.local_peer_id()).unwrap()
     }
 
-    /// Runs until an event is what is waited for.
+    /// Runs until `wanted` returns a value for an event.
     pub(super) async fn until<T>(&mut self, wanted: impl Fn(StrangerEvent) -> Option<T>) -> T {
         let search = async {
             loop {
@@ -136,7 +136,7 @@ impl Stranger {
         .await
     }
 
-    /// Runs until our node listens to a topic.
+    /// Runs until the node under test subscribes to a topic.
     pub(super) async fn hears_subscription(&mut self, topic: Topic) {
         let hash = Self::topic(topic).hash();
         self.until(|event| match event {
@@ -157,7 +157,7 @@ impl Stranger {
         .await
     }
 
-    /// Sends bytes as a request and gives what comes back: bytes, or none when the request failed.
+    /// Sends bytes as a request. Returns the bytes of the response; `None` if the request failed.
     pub(super) async fn ask(&mut self, peer: &libp2p::PeerId, bytes: Vec<u8>) -> Option<Vec<u8>> {
         let id = self.swarm.behaviour_mut().requests.send_request(peer, bytes);
         self.until(|event| match event {
@@ -190,7 +190,7 @@ impl Stranger {
         }
     }
 
-    /// Lives, whatever happens, for as long as it is polled.
+    /// Runs for as long as it is polled, whatever happens.
     pub(super) async fn live(mut self) {
         loop {
             self.swarm.select_next_some().await;

@@ -35,7 +35,7 @@ fn a_tip_that_came_by_gossip_is_not_published_again_and_one_that_came_by_sync_is
 fn while_bodies_are_to_come_no_tip_is_published() {
     let (mut relay, block) = (relay(), next_block(0));
     let RelayEvent::TipChanged { tip, connected, mined, .. } = connected(&block) else {
-        unreachable!("that is what it makes");
+        unreachable!("`connected` makes a TipChanged");
     };
     let best_header = Tip { hash: BlockHash([0xbb; 32]), ..tip };
     assert!(
@@ -271,7 +271,7 @@ fn after_all_announcers_have_failed_one_is_asked_again_after_a_pause() {
 fn a_mempool_that_counts_without_the_coinbase_is_understood() {
     let (mut relay, block) = (relay(), next_block(2));
     let Rebuilt::Missing { found, positions } = missing(&block, &[2]) else {
-        unreachable!("that is what it makes");
+        unreachable!("`missing` makes a Missing");
     };
     let rebuilt = Rebuilt::Missing { found: found[1..].to_vec(), positions };
     let (_, id, _) = request(&announced(&mut relay, &block, rebuilt));
@@ -391,7 +391,7 @@ fn an_invalid_block_costs_its_server_much_and_its_announcer_little() {
 fn what_cannot_be_read_is_rejected() {
     let mut relay = relay();
     let BlockGossip::Compact(good) = compact(&next_block(1)) else {
-        unreachable!("that is what it makes");
+        unreachable!("`compact` makes a Compact");
     };
     let cases = [
         BlockGossip::Solved(ByteBuf::from(vec![0; 91])),

@@ -100,7 +100,7 @@ fn after_a_restart_in_the_middle_only_the_rest_is_fetched() {
     world.start(newcomer);
     world.until(120_000, |world| world.is_synced(newcomer) && world.has_tip_of(newcomer, 1));
     let bodies = world.nodes[newcomer].bodies;
-    // What was on the way or not yet durable is fetched again, and no more.
+    // Only blocks in flight, or not durable yet, are fetched again.
     assert!(bodies < 600 + 200, "{bodies} bodies, {before} before");
 }
 
@@ -152,8 +152,8 @@ fn two_halves_with_equal_work_agree_by_the_draw() {
     world.until(60_000, |world| tip(world, a) == winner && tip(world, b) == winner);
 }
 
-/// The branches are longer than one answer of headers, which takes half a minute to mine without
-/// optimisation: `tests/long-run.sh simulation` runs it.
+/// The branches are longer than one answer of headers. To mine them takes half a minute without
+/// optimisation, so `tests/long-run.sh simulation` runs this test.
 #[test]
 #[ignore = "long: tests/long-run.sh simulation"]
 fn two_halves_far_apart_meet_by_a_walk_without_storing() {

@@ -1,12 +1,12 @@
-//! Tests of a node whose friends have a better branch that it takes only with the user's consent.
+//! Tests of a node whose friends have a better branch that needs the user's consent.
 
 use super::*;
 use crate::sync::{SyncEvent, SyncOutcome};
 
-/// The attended time after which blocks are settled, and a little more, in ms.
+/// A little more than the attended time after which blocks are settled, in ms.
 const SETTLED_MS: u64 = 75 * 3_600_000;
 
-/// Connects a node that keeps its 20 blocks above a fork with a friend that has 40 others.
+/// Connects a node that has settled 20 blocks above a fork with a friend that has 40 others.
 fn torn(seed: u64) -> (World, usize, usize) {
     let theirs = longer(history(), 40, 2);
     let ours = longer(history(), 20, 1);
@@ -84,7 +84,7 @@ fn it_ends_when_our_branch_wins() {
         world.run_for(10_000);
         world.mine_at(node);
     }
-    // The friend has settled no blocks, so it takes the better branch by itself.
+    // The friend has settled no blocks, so it takes the better branch without consent.
     world.until(120_000, |world| world.is_synced(node) && world.has_tip_of(node, friend));
 }
 
@@ -105,7 +105,7 @@ fn a_users_sync_ends_and_says_that_there_is_a_choice() {
 fn a_node_that_was_away_catches_up_with_its_own_branch() {
     let (mut world, node, _) = torn(6);
     world.until(60_000, |world| has_all(world, node));
-    // The ally's blocks are not ahead of the clock.
+    // With this pause, the ally's blocks are not ahead of the clock.
     world.stop(node);
     world.run_for(1_200_000);
     let ally = world.join(node, &longer(&longer(history(), 20, 1), 15, 3), Manner::Honest);

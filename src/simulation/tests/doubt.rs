@@ -6,7 +6,7 @@ use crate::{
     sync::{Obstacle, SyncEvent},
 };
 
-/// Returns a world with a node and an honest peer at the same tip, which has proven itself.
+/// Returns a world with a node and a proven honest peer at the same tip.
 fn pair(seed: u64) -> (World, usize, usize) {
     let mut world = world_at(long(), seed);
     let node = world.add(history(), Manner::Honest);
@@ -45,7 +45,7 @@ fn no_lying_peer_stops_a_sync_and_no_honest_one_is_blamed() {
         let caught = world.figures.charges.iter().any(|charge| charge.0 == newcomer);
         let is_harmless = matches!(
             manner,
-            // What is asked of a mute peer is taken back once another one has answered.
+            // Requests to a mute peer are cancelled once another peer has answered.
             Manner::Mute
                 | Manner::Withholding
                 | Manner::Busy
@@ -93,7 +93,7 @@ fn a_branch_with_an_invalid_block_is_left_and_its_sender_blamed() {
     let liar = world.join(newcomer, history(), Manner::Invalid);
     world.make_forged(liar, 60);
     let honest = world.join(newcomer, &longer(history(), 20, 1), Manner::Honest);
-    // The honest one hears of the same branch, and leaves it aside.
+    // The honest node learns of the same branch, and does not take it.
     world.connect(honest, liar, HOME);
     world.until(200_000, |world| {
         world.has_tip_of(newcomer, honest)
@@ -176,7 +176,7 @@ fn headers_whose_bodies_nobody_has_are_left_aside_and_their_announcer_dropped() 
     world.run_for(10 * STALL_MS);
     assert!(world.is_synced(node) && world.has_tip_of(node, honest));
     assert!(!world.is_ever_charged(node, honest));
-    // Somebody has the bodies after all.
+    // A late peer has the bodies after all.
     let late = world.join(node, &bodiless, Manner::Honest);
     world.until(180_000, |world| world.has_tip_of(node, late));
     assert!(!world.is_ever_charged(node, late), "{:?}", world.figures.charges);

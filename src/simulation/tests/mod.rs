@@ -11,9 +11,9 @@ use std::sync::OnceLock;
 use super::{history::History, liars::Manner, links::Line, node::peer, world::World};
 use crate::{peers::Offence, sync::Phase};
 
-/// A line of a good connection between homes.
+/// A good connection between two homes.
 const HOME: Line = Line { delay_us: 20_000, bytes_per_ms: 1_000.0, loss: 0.0 };
-/// The time after which sync gives a request up, in ms.
+/// The time without a byte after which the simulated network fails a request, in ms.
 const REQUEST_TIMEOUT_MS: u64 = 20_000;
 /// The time without progress after which sync is stalled, in ms.
 const STALL_MS: u64 = 30_000;
@@ -35,7 +35,7 @@ fn long() -> &'static History {
     HISTORY.get_or_init(|| longer(&nothing(), 600, 1))
 }
 
-/// Returns a chain with more blocks, at the least difficulty. Another `branch` has other blocks.
+/// Returns a chain with more blocks of the least difficulty. Each `branch` has blocks of its own.
 fn longer(history: &History, blocks: usize, branch: u64) -> History {
     let mut longer = history.clone();
     longer.power /= 4.0;
@@ -43,13 +43,13 @@ fn longer(history: &History, blocks: usize, branch: u64) -> History {
     longer
 }
 
-/// Returns a world that starts when this chain was made.
+/// Returns a world that starts at the time when this chain was made.
 fn world_at(history: &History, seed: u64) -> World {
     World::new(history.clone(), seed)
 }
 
 impl World {
-    /// Adds a node with its connection to another one.
+    /// Adds a node that is connected to another one.
     fn join(&mut self, to: usize, history: &History, manner: Manner) -> usize {
         let node = self.add(history, manner);
         self.connect(node, to, HOME);
@@ -90,7 +90,7 @@ impl World {
         self.figures.charges.iter().any(|charge| (charge.0, charge.1) == (by, of))
     }
 
-    /// Asserts that a node waits for nothing.
+    /// Asserts that a node's machines have no open work.
     fn assert_at_rest(&mut self, node: usize) {
         let run = self.run(node).expect("a node that is up");
         assert!(run.asked.is_empty(), "{:?}", run.asked);

@@ -5,7 +5,7 @@ use crate::simulation::{
     scenario::{self, Options},
 };
 
-/// Runs a network, and panics with the way to repeat the run if anything is violated.
+/// Runs a network. Panics with the command that repeats the run if it has violations.
 fn play(options: &Options) -> scenario::Outcome {
     let outcome = scenario::network(options);
     assert!(

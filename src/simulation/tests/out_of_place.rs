@@ -1,4 +1,4 @@
-//! A test of events that come when no machine expects them.
+//! A test of events that no machine expects.
 
 use proptest::prelude::*;
 use serde_bytes::ByteBuf;
@@ -78,7 +78,7 @@ proptest! {
             world.sync(node, event);
             world.run_for(50);
         }
-        // The machine still holds its invariants, and no request outlives its time-out.
+        // The machines still keep their invariants, and no request outlives its time-out.
         world.run_for(30_000);
         let moment = world.moment();
         let oldest = world.run(node).expect("a node that is up").sync.oldest_request(moment);

@@ -1,4 +1,4 @@
-//! Tests of the README's tables of wrong answers. They run on the machines of sync and relay.
+//! Tests of the README's tables of wrong answers, run on the machines of sync and relay.
 
 use std::sync::Arc;
 
@@ -81,7 +81,7 @@ fn broken<T>(cause: RefusalCause) -> Result<T, Refused> {
     Err(refused(Blame::Peer, cause))
 }
 
-/// A question of this program.
+/// A request of this program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Question {
     Headers,
@@ -133,8 +133,8 @@ fn relay_request(actions: &[RelayAction<u32>]) -> u64 {
     actions.iter().find_map(id).unwrap_or_else(|| panic!("a request: {actions:?}"))
 }
 
-/// Makes sync know a peer with this tip, and with a transaction in its mempool. Also returns what
-/// sync does.
+/// Makes a sync that knows a peer with this tip and a transaction in its mempool. Also returns the
+/// actions of sync.
 fn sync_with(claim: Tip) -> (Sync, Vec<SyncAction>) {
     let (min_work, tip) = (Work::ZERO, tip());
     let config = SyncConfig {
@@ -162,7 +162,7 @@ fn sync_with(claim: Tip) -> (Sync, Vec<SyncAction>) {
     (sync, actions)
 }
 
-/// Makes sync ask for headers up to this tip.
+/// Makes a sync that requests headers up to this tip.
 fn sync_for_headers(claim: Tip) -> (Sync, u64) {
     let (mut sync, _) = sync_with(claim);
     let locator = SyncEvent::Locator { peer: peer(), hashes: vec![tip().hash] };
@@ -171,7 +171,7 @@ fn sync_for_headers(claim: Tip) -> (Sync, u64) {
 }
 
 trait Handles {
-    /// Handles an event at the usual time.
+    /// Handles an event at the time of the tests.
     fn out_of(&mut self, event: SyncEvent) -> Vec<SyncAction>;
 }
 
@@ -270,7 +270,7 @@ impl Asker {
         }
     }
 
-    /// Hands back the chain's refusal of the block that was completed.
+    /// Reports the chain's refusal of the completed block.
     fn block_is_refused(&mut self, cause: RefusalCause) -> Charges {
         let (hash, result) = (block().hash(), broken(cause));
         match self {
@@ -294,7 +294,7 @@ fn points(charges: &Charges) -> String {
     charges.iter().map(|offence| offence.weight()).sum::<i64>().to_string()
 }
 
-/// Returns the points that all these answers cost, which must be the same.
+/// Returns the points that each of these answers costs, which must be the same.
 fn all_cost(question: Question, responses: Vec<SyncResponse>) -> String {
     let costs: Vec<_> =
         responses.into_iter().map(|each| points(&answered(question, each))).collect();
@@ -337,7 +337,7 @@ fn an_answer_of_another_kind_costs_what_the_readme_says() {
         row("GetData of an announced block", "Data", Question::Whole, 2),
     ];
     assert_eq!(table(&["question", "right answer"]), expected);
-    // The first five questions are the router's. It charges nothing for their answers, apart from
+    // The router makes the first five requests. It charges nothing for their answers, apart from
     // profiles, which have their own rows.
     let router = source("node/router");
     let (_, on_response) = router.split_once("fn on_response(").expect("the place");
@@ -351,12 +351,12 @@ fn a_request_without_an_answer_costs_nothing_but_for_time() {
         let charges = Asker::new(question).ends(Err(RequestFailure::Disconnected));
         assert_eq!(charges, [], "{question:?}");
     }
-    // `net` has charged an answer that cannot be read.
+    // `net` has already charged an answer that does not decode.
     let malformed = RequestFailure::Malformed("a test".to_owned());
     assert_eq!(Asker::new(Question::Headers).ends(Err(malformed)), []);
 }
 
-/// Returns the charges for an answer with a block or its parts, once the chain refuses the block.
+/// Returns the charges for an answer with a block or its parts that the chain refuses.
 fn refused_body(question: Question, cause: RefusalCause) -> Charges {
     let mut asker = Asker::new(question);
     let response = match question {
@@ -507,7 +507,7 @@ fn a_fault_in_an_answer_costs_what_the_readme_says() {
         assert_eq!(row[0], answer, "{row:?}");
         assert_eq!(row[2..], strings(&[offence, &points(charges)])[..], "{row:?}");
     }
-    // Each fault is named, so that no two rows can change places unnoticed.
+    // Each fault is named, so that a swap of two rows fails.
     let words = [
         "locator",
         "no higher",

@@ -1,5 +1,5 @@
-//! The small world of all examples: the network `test` of `networks.json`, its first block, and
-//! three friends.
+//! The data of all examples: the network `test` of `networks.json`, its first block, and three
+//! friends.
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ pub(super) fn agreer(number: usize) -> impl Fn(&[u8; 32]) -> Secret {
     move |theirs| agree(&key, theirs)
 }
 
-/// The secret ephemeral key of the example of a sealed line.
+/// The secret ephemeral key of the example's sealed line.
 pub(super) const EPHEMERAL: [u8; 32] = [21; 32];
 
 /// The network, its first block, and a transaction for the second.
@@ -305,7 +305,7 @@ impl World {
     }
 }
 
-/// A message, and what it is an example of.
+/// A message, with its description.
 pub(super) type Example = (&'static str, Message);
 
 /// A message of any kind.

@@ -1,4 +1,4 @@
-//! Tests of the README's statements on layouts and on single facts of the protocol.
+//! Tests of the README's statements on layouts and on details of the protocol.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ fn checksum(bytes: &[u8]) -> Vec<u8> {
     sha256d(&[&bytes[..bytes.len() - 4]])[..4].to_vec()
 }
 
-/// Panics unless each field begins its description as expected and has the expected bytes.
+/// Panics unless each field's description begins as expected, and its bytes are as expected.
 fn assert_fields(found: &[(String, Vec<u8>)], expected: &[(&str, Vec<u8>)]) {
     assert_eq!(found.len(), expected.len());
     for ((description, bytes), (begins, value)) in found.iter().zip(expected) {
@@ -220,7 +220,7 @@ fn an_answer_on_sync_has_one_deadline_within_the_life_of_its_stream() {
     let rows = table(&["constant", "value", "unit", "meaning"]);
     let deadline = rows.iter().find(|row| row[0] == "REQUEST_TIMEOUT_MS").expect("a row");
     assert!(source("net/limits.rs").contains("ANSWER_TIME: Duration = Duration::from_secs(20)"));
-    assert!(number(&deadline[1]) > 20_000, "sync waits until the network has given up");
+    assert!(number(&deadline[1]) > 20_000, "the network fails a request before sync does");
     assert!(row("sync") * 1_000 > number(&deadline[1]));
     assert!([row("hello"), row("friends"), row("chat")].iter().all(|stream| *stream == 10));
 }

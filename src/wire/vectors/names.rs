@@ -1,4 +1,4 @@
-//! Golden names of friends: which are refused, at which price, and which look alike.
+//! Golden names of friends: accepted ones, refused ones with their points, and lookalikes.
 
 use serde_json::{Value, json};
 
@@ -57,7 +57,7 @@ const REFUSED: [&str; 30] = [
     "Zoe\u{308}",
 ];
 
-/// Pairs of texts, and the verdict on whether they are one name.
+/// Pairs of texts, and whether they count as one name.
 const PAIRS: [(&str, &str, bool); 12] = [
     ("yzw", "\u{443}zw", true),
     ("yzw", "YZW", true),

@@ -18,7 +18,7 @@ const SOURCES: [&str; 10] = [
     "wire/limits.rs",
 ];
 
-/// Returns the cells of a table's line. A cell that is one piece of code loses its backticks.
+/// Returns the cells of a table's line. A cell that is all code loses its backticks.
 fn cells(line: &str) -> Vec<String> {
     let plain = |cell: &str| {
         let code = cell.strip_prefix('`').and_then(|cell| cell.strip_suffix('`'));
@@ -54,7 +54,7 @@ pub(super) fn after<'a>(page: &'a str, line: &str) -> &'a str {
     page.split_once(&start).unwrap_or_else(|| panic!("the page has the line '{line}'")).1
 }
 
-/// Panics unless the README says this. Line breaks count as spaces.
+/// Panics unless the README contains the sentence. Line breaks count as spaces.
 pub(super) fn says(sentence: &str) {
     let text: String = README.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(text.contains(sentence), "the README says: {sentence}");
@@ -64,8 +64,8 @@ pub(super) fn number(text: &str) -> i64 {
     text.replace(',', "").parse().unwrap_or_else(|_| panic!("'{text}' is a number"))
 }
 
-/// Returns the text of a file of `src`, or of all files of a folder and its folders. Tests are left
-/// out.
+/// Returns the text of a file of `src`, or of all files of a folder and its subfolders, without
+/// tests.
 pub(super) fn source(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(name);
     let mut text = String::new();
@@ -117,7 +117,7 @@ fn evaluate(expression: &str, sources: &[String]) -> i64 {
     bare.replace('_', "").parse().unwrap_or_else(|_| look_up(bare, sources))
 }
 
-/// Returns the value of a constant, which must be the same wherever a constant has that name.
+/// Returns the value of a constant. All constants of that name must have the same value.
 /// `NAME.field` is a field of a struct.
 fn look_up(name: &str, sources: &[String]) -> i64 {
     let (name, field) =

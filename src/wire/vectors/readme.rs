@@ -1,4 +1,4 @@
-//! Tests that hold the README's tables, names and bytes against the code. Constants that modules
+//! Tests that compare the README's tables, names and bytes with the code. Constants that modules
 //! keep private are read from their source.
 
 use std::collections::BTreeSet;
@@ -56,7 +56,7 @@ fn every_limit_of_the_readme_is_the_codes_and_none_is_left_out() {
         .match_indices("\npub(crate) const ")
         .filter_map(|(at, head)| include_str!("../limits.rs")[at + head.len()..].split(':').next());
     for name in declared {
-        assert!(rows.iter().any(|row| row[0] == name), "the README tells of {name}");
+        assert!(rows.iter().any(|row| row[0] == name), "the README names {name}");
     }
 }
 
@@ -224,7 +224,7 @@ fn every_code_of_the_rules_is_told_of() {
         assert!(codes.len() > 5);
         for code in codes.into_iter().filter_map(|rest| rest.split('"').next()) {
             let is_code = code.contains('_') || matches!(code, "malformed" | "mismatch");
-            assert!(!is_code || quoted.contains(code), "the README tells of `{code}`");
+            assert!(!is_code || quoted.contains(code), "the README names `{code}`");
         }
     }
 }
@@ -237,7 +237,7 @@ fn signing_tags_of_the_readme_are_the_codes() {
         let tags: Vec<_> = tags.filter_map(|rest| rest.split('"').next()).collect();
         assert!(!tags.is_empty());
         for tag in tags {
-            assert!(quoted.contains(tag), "the README tells of the tag {tag}");
+            assert!(quoted.contains(tag), "the README names the tag {tag}");
         }
     }
 }

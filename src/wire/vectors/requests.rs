@@ -1,5 +1,5 @@
 //! Tests of the README's table of wrong requests, and of the order of the checks of lines and
-//! goodbyes. They run on the friends room itself.
+//! goodbyes. They run on `friends` itself.
 
 use super::{
     examples::{agreer, friend, signer},
@@ -22,12 +22,12 @@ const NETWORK: NetworkId = BlockHash([7; 32]);
 const NOW: UnixMillis = 1_700_000_000_000;
 const FORGED: Signature = Signature([0; 64]);
 
-/// Returns the room of friend 1, who has accepted friend 0 and receives what it sends.
+/// Returns the state of friend 1, who has accepted friend 0 and receives its messages.
 fn receiver() -> Friends {
     with_trust(Trust::new([friend(0)], false))
 }
 
-/// Returns the room of a receiver that has banned friend 0.
+/// Returns the state of a receiver that has banned friend 0.
 fn banned() -> Friends {
     let mut room = receiver();
     room.keep_ban(Ban { peer: friend(0), term: BanTerm::Forever }).expect("kept");
@@ -114,7 +114,7 @@ fn forged_inside() -> SealedLine {
     seal(&SignedLine { signature: FORGED, ..line(Some(1), "a", 7) })
 }
 
-/// Returns the answer to Sealed with a line to another, and its points.
+/// Returns the answer to Sealed with a line to another, and the points.
 #[expect(clippy::needless_pass_by_value, reason = "a line is made for each call")]
 fn keep(room: &mut Friends, by: usize, line: SealedLine) -> [String; 2] {
     match room.keep_sealed(friend(by), &line, NOW) {
@@ -123,14 +123,14 @@ fn keep(room: &mut Friends, by: usize, line: SealedLine) -> [String; 2] {
     }
 }
 
-/// Returns a room in which friend 0 has used up its share for friend 2.
+/// Returns the state of a carrier at which friend 0 has used up its share for friend 2.
 fn full() -> Friends {
     let mut room = with_trust(Trust::new([friend(0), friend(2)], false));
     while keep(&mut room, 0, sealed(2, "a"))[0] == "Delivered" {}
     room
 }
 
-/// Returns the answer to Sealed with a line to the answerer, and its points.
+/// Returns the answer to Sealed with a line to the answerer, and the points.
 #[expect(clippy::needless_pass_by_value, reason = "a line is made for each call")]
 fn bring(room: &mut Friends, by: usize, line: SealedLine) -> [String; 2] {
     answer_to_sealed(room.receive_sealed(friend(by), &line, NOW))
@@ -318,7 +318,7 @@ fn verdict(received: Result<bool, ReceiveError>) -> [String; 2] {
     }
 }
 
-/// Panics unless the README's list of checks has these outcomes, and ends in accept.
+/// Panics unless the README's list of checks has these outcomes and ends in accept.
 pub(super) fn assert_checks(title: &str, outcomes: &[(&str, [String; 2])]) {
     let rows = table_in(after(README, title), &["check", "verdict if it fails", "points"]);
     let (last, checks) = rows.split_last().expect("rows");
@@ -330,7 +330,7 @@ pub(super) fn assert_checks(title: &str, outcomes: &[(&str, [String; 2])]) {
     }
 }
 
-/// Each line has the fault of its check and of as many later checks as possible.
+/// Each line fails its check and as many later checks as possible.
 #[test]
 fn a_line_is_judged_by_its_first_fault() {
     let old = NOW - MAX_TIME_APART_MS - 1;

@@ -1,5 +1,5 @@
-//! Tests that hold `proto/storage.md` against files that the program writes. The files are opened
-//! with redb alone, so that the page is compared with the disk and not with the program.
+//! Tests that compare `proto/storage.md` with files that the program writes. The tests open the
+//! files with redb alone, so that they compare the page with the disk and not with the program.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -38,7 +38,7 @@ fn open<K: Key + 'static, V: Value + 'static>(
     transaction.open_table(TableDefinition::<K, V>::new(name)).expect("the table")
 }
 
-/// Panics unless the page has a row for the table, with redb's names of these types.
+/// Panics unless the page has a row for the table with redb's names of these types.
 fn assert_types<K: Key + 'static, V: Value + 'static>(
     rows: &[Vec<String>],
     database: &Database,
@@ -65,7 +65,7 @@ fn assert_names(rows: &[Vec<String>], database: &Database) {
     assert_eq!(told, found);
 }
 
-/// Returns the fields of a record as its layout table cuts it; the last may have the rest.
+/// Returns the fields of a record by its layout table. The last field may have the rest.
 fn fields<'a>(columns: &str, record: &'a [u8]) -> Vec<&'a [u8]> {
     let mut end = 0;
     let mut found = Vec::new();
@@ -85,7 +85,7 @@ fn fields<'a>(columns: &str, record: &'a [u8]) -> Vec<&'a [u8]> {
     found
 }
 
-/// A chain file with the genesis, a block that mines a trade, and an own trade in the mempool.
+/// A chain file with the genesis, a block with a trade, and an own trade in the mempool.
 struct ChainFile {
     _folder: tempfile::TempDir,
     database: Database,
@@ -94,7 +94,7 @@ struct ChainFile {
     waiting: Transaction,
 }
 
-/// The block that the invite to the chain names.
+/// The block that the chain's invite names.
 const CHECKPOINT: Checkpoint =
     Checkpoint { height: 1_000, hash: BlockHash([2; 32]), work: Work::from_be_bytes([1; 32]) };
 
@@ -219,7 +219,7 @@ fn transactions_and_meta_are_stored_as_the_page_says() {
     assert_eq!(fields("block key at", &value("tip"))[0], [0, 0, 0, 1]);
 }
 
-/// A peer that is banned, and nobody's friend.
+/// A banned peer that is no friend.
 const BANNED: PeerId = PeerId(PublicKey([9; 32]));
 
 fn config() -> FriendsConfig {
@@ -235,7 +235,7 @@ fn config() -> FriendsConfig {
 }
 
 /// Writes a row to every table: a profile, a line in each direction, a goodbye, an address, a ban,
-/// and a line of somebody who is no friend.
+/// and a line of a stranger.
 fn write_friends(path: &Path) -> (SignedProfile, SignedLine, SignedQuit) {
     let mut room = Friends::open(path, config()).expect("a file");
     let signer_of = signer;
@@ -323,7 +323,7 @@ fn rows_of_friends_redb_are_stored_as_the_page_says() {
     let table = open::<Key32, (Key32, u64, Key32, &'static [u8])>(database, "profiles_2");
     let row = table.get(&them).expect("a read").expect("a profile");
     let bytes = codec::encode(&profile);
-    assert_eq!(row.value(), (&network, 0, &[0; 32], &bytes[..]), "nobody had to vouch for it");
+    assert_eq!(row.value(), (&network, 0, &[0; 32], &bytes[..]), "no friend vouched for it");
 
     let table = open::<Key32, (u64, bool, bool, bool)>(database, "people_1");
     let row = table.get(&them).expect("a read").expect("a person");
@@ -351,7 +351,7 @@ fn rows_of_friends_redb_are_stored_as_the_page_says() {
     assert_eq!(row.value(), (&id.0, NOW, &them, &network));
 
     let table = open::<u64, (&'static [u8; 16], u64, &'static [u8])>(database, "requests_1");
-    let row = table.get(3).expect("a read").expect("a line of somebody who is no friend");
+    let row = table.get(3).expect("a read").expect("a line of a stranger");
     assert_eq!(row.value().1, NOW + 7);
 
     let table = open::<(Key32, u64), (Key32, &'static [u8])>(database, "outbox_1");

@@ -1,5 +1,4 @@
-//! Tests of the order of the checks of Trades, Solved and Compact. They run on the relay and on the
-//! chain.
+//! Tests of the order of the checks of Trades, Solved and Compact, run on the relay and the chain.
 
 use serde_bytes::ByteBuf;
 
@@ -73,7 +72,7 @@ fn exhaust_trades(relay: &mut Relay<u32>, a_note: &Transaction, a_trade: &Transa
     }
 }
 
-/// Returns what becomes of a trade for which the chain gives this result.
+/// Returns the outcome of a trade for which the chain gives this result.
 fn after_chain(trade: &Transaction, result: Result<(), Refused>) -> Outcome {
     let mut relay = relay();
     let actions = trade_gossip(&mut relay, trade.to_bytes());
@@ -118,7 +117,7 @@ fn forged(mut transaction: Transaction) -> Transaction {
     transaction
 }
 
-/// Each trade has the fault of its check and a forged signature, whose check is the last.
+/// Each trade fails its check and has a forged signature, whose check is the last.
 #[test]
 fn a_trade_is_judged_by_its_first_fault() {
     let network = network();
@@ -185,7 +184,7 @@ fn block_gossip(relay: &mut Relay<u32>, gossip: BlockGossip) -> Vec<RelayAction<
     relay.handle(RelayEvent::BlockGossip { peer: peer(), message: 1, gossip }, NOW)
 }
 
-/// Returns a relay with which the peer has used up its rate of blocks.
+/// Returns a relay at which the peer has used up its rate of blocks.
 fn exhausted() -> Relay<u32> {
     let mut relay = relay();
     for _ in 0..600 {

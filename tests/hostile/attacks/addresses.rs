@@ -1,4 +1,4 @@
-//! Addresses told by strangers, all of which lead to one socket that did not ask for it.
+//! Addresses told by strangers, all of which lead to one bystander's socket.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -21,7 +21,7 @@ use crate::{
     script::{Script, plain_status},
 };
 
-/// The most connections that a third party may have to bear, in some tens of seconds.
+/// The maximum number of connections that a third party may get, in some tens of seconds.
 const BEARABLE: usize = 64;
 
 /// Returns profiles of new identities, each with 8 addresses.
@@ -41,7 +41,7 @@ pub(crate) fn fake_profiles(
     (0..count).map(profile).collect()
 }
 
-/// Returns an address of the documentation's network, which leads nowhere.
+/// Returns an address of a documentation network, which leads nowhere.
 pub(crate) fn unreachable(number: usize) -> String {
     format!("/ip4/203.0.113.{}/tcp/{}", 1 + number % 250, 1_024 + number % 60_000)
 }
@@ -51,7 +51,7 @@ fn towards(port: u16, number: usize) -> String {
     format!("/ip4/127.9.{}.{}/tcp/{port}", 1 + number / 250 % 250, 1 + number % 250)
 }
 
-/// Listens at a port of this machine, and counts who comes.
+/// Listens at a port of this machine, and counts the connections.
 fn bystander(arena: &Arena) -> (u16, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));

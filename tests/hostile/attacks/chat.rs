@@ -1,4 +1,4 @@
-//! Strangers who write, introduce themselves, and stand in the way of other people's lines.
+//! Strangers who write, introduce themselves, and obstruct the lines of others.
 
 use std::{
     io,
@@ -35,7 +35,7 @@ fn line_gossip(actor: &Actor, time: u64, counter: u64, words: &str) -> Vec<u8> {
     Gossip::Chat(ChatGossip::Line(line)).encode().expect("within its limits")
 }
 
-/// Lets many identities write to all, as much as one may.
+/// Lets many identities write to all, as much as they may.
 pub(crate) fn chat_flood(arena: &Arena) -> Running {
     let target = arena.target;
     let pause = Duration::from_millis(arena.scale.pick(50, 380));
@@ -150,10 +150,10 @@ pub(crate) fn fake_friends(arena: &Arena) -> Running {
     })
 }
 
-/// The lines of a friend whose bytes the attacker sends first under other topics.
+/// The number of lines of a friend whose bytes the attacker sends first on other topics.
 const RACED: usize = 6;
 
-/// Sends a friend's lines first under another topic, so that they count as seen.
+/// Sends a friend's lines first on another topic, so that they would count as seen.
 pub(crate) fn other_topics(arena: &Arena) -> Running {
     let target = arena.target;
     let port = arena.pal_port.expect("an arena with a pal");

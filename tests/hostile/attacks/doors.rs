@@ -1,4 +1,4 @@
-//! The RPC's door: half requests, and waiting consoles, while the owner wants to stop the node.
+//! The RPC's port: half requests, and waiting consoles, while the owner wants to stop the node.
 
 use std::{
     fs,
@@ -15,9 +15,9 @@ use crate::{
     support::{TestNet, chain::text},
 };
 
-/// Half requests, of which the server must not keep every one open.
+/// The number of half requests. The server must not keep all of them open.
 const HALVES: usize = 400;
-/// Consoles that wait for events.
+/// The number of consoles that wait for events.
 const CONSOLES: usize = 128;
 
 fn rpc_address(node_file: &str) -> String {
@@ -28,7 +28,7 @@ fn rpc_address(node_file: &str) -> String {
     field.trim_start_matches("http://").trim_end_matches('/').to_owned()
 }
 
-/// Opens the doors' attack, and returns the attack's line and true if the bars hold.
+/// Runs the attack on the RPC. Returns its line, and true if the bars hold.
 pub(crate) fn rpc_doors(scale: Scale) -> (String, bool) {
     let folder = TestNet::new().folder("victim");
     folder.create_chain(&folder.new_address());
@@ -55,7 +55,7 @@ pub(crate) fn rpc_doors(scale: Scale) -> (String, bool) {
     let start = Instant::now();
     let status = folder.run(["status"]).code == Some(0);
     let answered = start.elapsed().as_secs_f64();
-    // An honest client sends a head at once; 45 s are far more than any line needs.
+    // An honest client sends a head at once. 45 s are far more than any connection needs.
     let kept = (scale == Scale::Long).then(|| {
         thread::sleep(Duration::from_secs(45));
         halves.iter_mut().map(is_open).filter(|open| *open).count()

@@ -1,4 +1,5 @@
-//! More than a node can answer: requests, and transactions that cost their authors nothing.
+//! More messages than a node can answer: requests, and transactions that cost their authors
+//! nothing.
 
 use std::{io, time::Duration};
 
@@ -57,7 +58,7 @@ pub(crate) fn request_flood(arena: &Arena) -> Running {
     no_more()
 }
 
-/// Publishes notes of ever new keys, and trades of coins that do not exist.
+/// Publishes notes of a new key each, and trades of coins that do not exist.
 pub(crate) fn free_transactions(arena: &Arena) -> Running {
     let target = arena.target;
     let before = arena.file_bytes("chain.redb");
@@ -94,8 +95,8 @@ pub(crate) fn free_transactions(arena: &Arena) -> Running {
     }
     Box::new(move |arena| {
         let grown = arena.file_bytes("chain.redb").saturating_sub(before) / 1_048_576;
-        // Half of the mempool's 64 MiB, beyond which each peer has a small share; what was mined of
-        // it meanwhile; and what redb allocates ahead.
+        // The sum of three parts: half of the mempool's 64 MiB, beyond which each peer has a small
+        // share; the mined part of it; and the space that redb allocates ahead.
         (format!("chain file +{grown} MiB (bar: 48)"), grown <= 48)
     })
 }

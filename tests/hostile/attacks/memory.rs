@@ -1,4 +1,4 @@
-//! Bytes that the victim has to hold for connections which never finish anything.
+//! Bytes that the victim has to hold for connections that never finish anything.
 
 use std::{io, time::Duration};
 
@@ -16,12 +16,13 @@ use crate::{
     script::Script,
 };
 
-/// Streams that libp2p negotiates at once, and that therefore block those behind them.
+/// The number of streams that libp2p negotiates at once, and that therefore block those behind
+/// them.
 const NEGOTIATING: usize = 128;
-/// Streams that wait behind them, each with a full window.
+/// The number of streams that wait behind them, each with a full window.
 const BEHIND: usize = 256;
 
-/// Repeats something that the victim may break off, on `count` tasks.
+/// Repeats an attempt that the victim may break off, on `count` tasks.
 fn persist<F>(arena: &Arena, count: usize, attempt: fn(Target) -> F)
 where
     F: Future<Output = io::Result<()>> + Send + 'static,
@@ -86,7 +87,7 @@ pub(crate) fn unfinished_requests(arena: &Arena) -> Running {
     no_more()
 }
 
-/// Begins the handshake of connections, and stops in its midst.
+/// Begins the handshake of connections, and stops in the middle.
 pub(crate) fn half_open_connections(arena: &Arena) -> Running {
     persist(arena, arena.scale.pick(60, 200), |target| async move {
         let mut stream = TcpStream(socket(target.address, Source::Many).await?);
@@ -115,7 +116,7 @@ pub(crate) fn gossip_frames(arena: &Arena) -> Running {
     no_more()
 }
 
-/// Asks for all headers again and again, and reads neither an answer nor any gossip.
+/// Asks for all headers again and again, and reads neither answers nor gossip.
 pub(crate) fn slow_reading(arena: &Arena) -> Running {
     persist(arena, arena.scale.pick(24, 64), |target| async move {
         let script = Script { deaf: true, ..Script::plain(target.network) };

@@ -1,4 +1,4 @@
-//! The attacks: each starts its tasks on the arena's runtime, and may check an effect of its own.
+//! The attacks: each starts its tasks on the arena's runtime, and may check its own effect.
 
 pub(crate) mod addresses;
 pub(crate) mod chat;
@@ -23,7 +23,7 @@ use crate::{
     script::Script,
 };
 
-/// The verdict on an effect that only one attack has: its figure, and true if it is bearable.
+/// The result for an effect that only one attack has: its figure, and true if it is within its bar.
 pub(crate) type Verdict = (String, bool);
 
 /// An attack under way, with the check of its own effect.
@@ -34,7 +34,7 @@ pub(crate) fn no_more() -> Running {
     Box::new(|_| (String::new(), true))
 }
 
-/// Keeps `count` identities connected, each new whenever the node has dropped the last one.
+/// Keeps `count` identities connected. A new one replaces each that the node has dropped.
 pub(crate) fn crowd(arena: &Arena, count: usize, source: Source, script: Script, hello: bool) {
     let (target, script) = (arena.target, Arc::new(script));
     for _ in 0..count {
@@ -53,12 +53,12 @@ pub(crate) fn crowd(arena: &Arena, count: usize, source: Source, script: Script,
     }
 }
 
-/// Connects an identity that says hello as a newcomer.
+/// Connects an identity that sends the hello of a newcomer.
 pub(crate) async fn newcomer(target: Target, source: Source) -> io::Result<Actor> {
     greeting(target, source, Script::plain(target.network)).await
 }
 
-/// Connects an identity that says hello, and answers by a script.
+/// Connects an identity that sends a hello, and answers by a script.
 pub(crate) async fn greeting(target: Target, source: Source, script: Script) -> io::Result<Actor> {
     let script = Arc::new(script);
     let actor = Actor::connect(target, source, &script).await?;

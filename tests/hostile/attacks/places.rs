@@ -1,4 +1,4 @@
-//! Connections that take places, and say little or much.
+//! Connections that take places, with or without traffic.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     script::{Script, claim, plain_status},
 };
 
-/// Opens sockets that never say a word, again whenever the victim closes one.
+/// Opens sockets that never send a byte, and a new one whenever the victim closes one.
 pub(crate) fn mute_sockets(arena: &Arena) -> Running {
     let target = arena.target;
     for _ in 0..arena.scale.pick(110, 220) {
@@ -31,7 +31,7 @@ pub(crate) fn mute_sockets(arena: &Arena) -> Running {
     no_more()
 }
 
-/// Keeps identities connected that never say hello.
+/// Keeps identities connected that never send a hello.
 pub(crate) fn idle_identities(arena: &Arena) -> Running {
     let script = Script::plain(arena.target.network);
     crowd(arena, arena.scale.pick(192, 384), Source::Many, script, false);
@@ -45,7 +45,7 @@ pub(crate) fn idle_identities_of_one_address(arena: &Arena) -> Running {
     no_more()
 }
 
-/// Keeps identities connected that say hello with a claim of much work, and serve nothing.
+/// Keeps identities connected that send a hello with a claim of much work, and serve nothing.
 pub(crate) fn claiming_identities(arena: &Arena) -> Running {
     for salt in 0..arena.scale.pick(4, 12) {
         let script = Script::claiming(claim(arena.target.network, salt), None);
@@ -69,7 +69,7 @@ pub(crate) fn connection_flood(arena: &Arena) -> Running {
     no_more()
 }
 
-/// Surrounds the victim with 50 identities that behave, and tell only of each other.
+/// Surrounds the victim with 50 identities that behave well, and tell only of each other.
 pub(crate) fn eclipse(arena: &Arena) -> Running {
     let network = arena.target.network;
     for number in 0..50 {

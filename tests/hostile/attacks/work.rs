@@ -1,4 +1,4 @@
-//! Claims, headers and blocks that promise work and do not deliver.
+//! Claims, headers and blocks that promise work and do not deliver it.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -35,7 +35,7 @@ pub(crate) fn claims(arena: &Arena) -> Running {
     no_more()
 }
 
-/// Announces headers on the victim's tip, each valid, whose bodies nobody has.
+/// Announces headers on the victim's tip, each valid, whose bodies no peer has.
 pub(crate) fn headers_without_bodies(arena: &Arena) -> Running {
     let (target, network) = (arena.target, &arena.ground.network);
     arena.runtime.spawn(async move {
@@ -107,7 +107,7 @@ pub(crate) fn withheld_compact_blocks(arena: &Arena) -> Running {
     no_more()
 }
 
-/// Claims much, and serves forks at the genesis: 16 of 900 cheap headers each.
+/// Claims much work, and serves forks at the genesis: 16 with 900 cheap headers each.
 pub(crate) fn forks_at_genesis(arena: &Arena) -> Running {
     let before = arena.file_bytes("chain.redb");
     let network = &arena.ground.network;
@@ -124,7 +124,7 @@ pub(crate) fn forks_at_genesis(arena: &Arena) -> Running {
     })
 }
 
-/// Serves one chain of valid headers, with more work than the honest one, and not one body.
+/// Serves one chain of valid headers with more work than the honest one, but no body.
 pub(crate) fn bodiless_chain(arena: &Arena) -> Running {
     let count = arena.scale.pick(3_000, 1_500_000);
     let before = arena.file_bytes("chain.redb");
@@ -144,7 +144,8 @@ pub(crate) fn bodiless_chain(arena: &Arena) -> Running {
     })
 }
 
-/// Lets 24 identities claim much and stay silent, while the victim has the whole chain to fetch.
+/// Lets 24 identities claim much work and stay silent, while the victim has to fetch the whole
+/// chain.
 pub(crate) fn silent_claimants(arena: &Arena) -> Running {
     for salt in 1..=24 {
         let script = Script::claiming(claim(arena.target.network, salt), None);
@@ -169,7 +170,7 @@ pub(crate) fn cheap_header_flood(arena: &Arena) -> Running {
     })
 }
 
-/// Floods the victim with headers whose parents nobody has.
+/// Floods the victim with headers whose parents no peer has.
 pub(crate) fn orphan_flood(arena: &Arena) -> Running {
     header_flood(arena, |network, number| {
         let mut header = network.genesis.header;
