@@ -41,6 +41,8 @@ const KNOWN_NODES: usize = 4;
 /// The time for which the lines are watched before that block, and after its mining began.
 const BEFORE: Duration = Duration::from_secs(10);
 const AFTER: Duration = Duration::from_secs(1);
+/// The bytes a second of all nodes below which they count as idle.
+const IDLE_RATE: f64 = 20_000.0;
 
 /// The number of nodes in the bar `idle`, and the seconds for which they are watched.
 const IDLE_NODES: usize = 8;
@@ -197,6 +199,18 @@ fn rich(folders: &[Folder], owner: Owner) {
     }
 }
 
+/// Waits until the nodes have compared their mempools, and returns the bytes a second since then.
+fn idle_bytes(mesh: &Mesh) -> f64 {
+    let watched = |_| {
+        let before = mesh.carried();
+        std::thread::sleep(BEFORE);
+        let rate = (mesh.carried() - before) as f64 / BEFORE.as_secs_f64();
+        eprintln!("{rate:.0} bytes/s before the block");
+        rate
+    };
+    (0..12).map(watched).find(|rate| *rate < IDLE_RATE).expect("quiet nodes")
+}
+
 /// Measures the traffic of a block whose transactions all nodes have.
 pub(crate) fn known_block() {
     let net = TestNet::new();
@@ -220,9 +234,7 @@ pub(crate) fn known_block() {
         chain.commit().expect("a commit");
     }
     let mesh = Mesh::new(&folders, Quality::far(FAR));
-    let before = mesh.carried();
-    std::thread::sleep(BEFORE);
-    let idle = (mesh.carried() - before) as f64 * AFTER.as_secs_f64() / BEFORE.as_secs_f64();
+    let idle = idle_bytes(&mesh) * AFTER.as_secs_f64();
     let marks: Vec<usize> = mesh.nodes.iter().map(Node::log_mark).collect();
     let before = mesh.carried();
     let hash = Value::from(mesh.nodes[0].folder.mine(1, None).remove(0));

@@ -91,7 +91,7 @@ pub(crate) enum Command {
     /// Open a console on the running node
     #[command(after_help = "Example:\n  friendchain console\n  yzw> h")]
     Console,
-    /// Read the logs of several nodes: a time line, and how fast blocks and lines spread
+    /// Read the logs of several nodes: a time line, and the spread of blocks and lines
     #[command(
         after_help = "Example:\n  friendchain start-node --name yzw --log-dir logs\n  friendchain \
              observe logs --html report.html"

@@ -48,6 +48,7 @@ fn lines_typed_and_pasted_while_a_command_runs_are_all_done_in_order() {
     away.join(&folder);
     let friend = away.start_with_peers(&[&node]);
     folder.befriends(&away);
+    node.await_event("friend_joined", |event| event["name"] == "yjf");
     friend.kill();
     let terminal = console(&folder, "paste", "xterm-256color");
     terminal.say("chat yjf are you there --wait");
