@@ -4,6 +4,8 @@
 # `observe` reads all logs.
 #   deploy/demo.sh                   in Docker, with docker-compose.yml; builds a missing image
 #   deploy/demo.sh --local           with plain processes
+#   deploy/demo.sh --wan             another tour, in Docker: two friends behind routers with NAT
+#                                    and a public one chat, sync and pay, through a relay and without
 #   deploy/demo.sh --binary FILE     with this program, in the image or as a process
 #   deploy/demo.sh --keep            leaves the friends running
 set -euo pipefail

@@ -148,6 +148,11 @@ class Lan:
 class Compose(Lan):
     """A LAN of containers. Commands run inside them, so that a partition does not affect them."""
 
+    names = FIVE
+    profile = "crowd"
+    # Advice for a machine without Docker.
+    instead = "try --local"
+
     pausing = "SIGSTOP"
     splitting = "docker network disconnect, and connect to another network"
 
@@ -159,19 +164,19 @@ class Compose(Lan):
         self.moved = {}
         self.fallen = set()
         if shutil.which("docker") is None:
-            raise Failed("there is no docker here: try --local")
+            raise Failed(f"there is no docker here: {self.instead}")
         for words in (["docker", "compose"], ["docker-compose"]):
             with contextlib.suppress(Refused, OSError):
                 self.version = run(*words, "version", "--short").strip()
                 self.which = " ".join(words)
-                self.compose_words = [*words, "-p", PROJECT, "-f", str(HERE / "docker-compose.yml"), "--profile", "crowd"]
+                self.compose_words = [*words, "-p", PROJECT, "-f", str(HERE / "docker-compose.yml"), "--profile", self.profile]
                 break
         else:
-            raise Failed("there is neither `docker compose` nor `docker-compose` here: try --local")
+            raise Failed(f"there is neither `docker compose` nor `docker-compose` here: {self.instead}")
         try:
             run("docker", "info")
         except Refused as refused:
-            raise Failed(f"no Docker engine answers ({refused}): try --local") from refused
+            raise Failed(f"no Docker engine answers ({refused}): {self.instead}") from refused
 
     def describe(self):
         bytes_ = int(run("docker", "image", "inspect", "-f", "{{.Size}}", IMAGE))
@@ -196,24 +201,27 @@ class Compose(Lan):
     def compose(self, *words, timeout=300):
         return run(*self.compose_words, *words, env=self.environment, timeout=timeout)
 
-    def up(self):
-        run_away = [*self.compose_words, "down", "-v", "--remove-orphans", "-t", "5"]
-        quietly(run, *run_away, env=self.environment)
+    def make_room(self, containers):
+        """Removes what is left of a run that was ended. Others' containers of these names stay."""
+        quietly(self.compose, "down", "-v", "--remove-orphans", "-t", "5")
         quietly(run, "docker", "network", "rm", self.away)
-        taken = [name for name in FIVE if run("docker", "ps", "-aq", "--filter", f"name=^/{name}$").strip()]
+        taken = [name for name in containers if run("docker", "ps", "-aq", "--filter", f"name=^/{name}$").strip()]
         if taken:
             raise Failed(
                 f"there are containers named {', '.join(taken)} already: end them first "
                 "(docker compose -f deploy/docker-compose.yml down; their volumes stay)"
             )
-        self.compose("up", "-d", *FIVE)
+
+    def up(self):
+        self.make_room(self.names)
+        self.compose("up", "-d", *self.names)
         run("docker", "network", "create", self.away)
 
     def down(self):
         for name in list(self.moved):
             quietly(run, "docker", "network", "disconnect", "-f", self.away, name)
         # A paused node does not stop.
-        for name in FIVE:
+        for name in self.names:
             quietly(self.resume, name)
         quietly(self.compose, "down", "-v", "--remove-orphans", "-t", "5")
         quietly(run, "docker", "network", "rm", self.away)
@@ -280,8 +288,8 @@ class Compose(Lan):
         """Copies the logs out of the containers, and returns their folder."""
         logs = self.out / "logs"
         shutil.rmtree(logs, ignore_errors=True)
-        run("docker", "cp", f"{FIVE[0]}:/logs", logs)
-        for name in FIVE:
+        run("docker", "cp", f"{self.names[0]}:/logs", logs)
+        for name in self.names:
             # The output before the log was open, or at a crash.
             (self.out / f"{name}.err").write_text(self.log(name))
         return logs
@@ -293,8 +301,8 @@ class Compose(Lan):
 
     def observe(self, page):
         """Returns the report of all logs as text, and writes it as a page."""
-        text = run(*self.friendchain(FIVE[0]), "observe", "/logs", "--limit", "12", "--html", "/logs/report.html")
-        run("docker", "cp", f"{FIVE[0]}:/logs/report.html", page)
+        text = run(*self.friendchain(self.names[0]), "observe", "/logs", "--limit", "12", "--html", "/logs/report.html")
+        run("docker", "cp", f"{self.names[0]}:/logs/report.html", page)
         return text
 
 
@@ -435,7 +443,7 @@ def arguments(parser):
 
 
 @contextlib.contextmanager
-def opened(options):
+def opened(options, compose=Compose):
     """Yields the LAN that the options describe, and always clears it away at the end."""
 
     def end(*_):
@@ -444,7 +452,7 @@ def opened(options):
     signal.signal(signal.SIGTERM, end)
     lan = None
     try:
-        lan = Local(options.binary, options.out) if options.local else Compose(options.out)
+        lan = Local(options.binary, options.out) if options.local else compose(options.out)
         if not options.local:
             lan.make_image(options.binary)
             must_be_friendchain("docker", "run", "--rm", IMAGE)

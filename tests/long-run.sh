@@ -8,7 +8,7 @@
 #                                benches network fuzz reach packages deploy
 # The part reach needs root, iproute2 and nftables; REACH_RUNS sets its runs of each pair.
 # The part packages needs cargo-deb. The part deploy needs cargo-deny and a Docker engine (.ci/engine.sh makes one) that has the
-# Dockerfile's base image or can pull it. Fuzzing needs the nightly toolchain and cargo-fuzz
+# base images of both Dockerfiles (deploy/, deploy/gateway/) or can pull them. Fuzzing needs the nightly toolchain and cargo-fuzz
 # (fuzz/README.md shows how to install them).
 set -u
 cd "$(dirname "$0")/.." || exit 2
@@ -163,6 +163,7 @@ image() {
 deploy() {
   check image image
   check demo deploy/demo.sh
+  check demo-wan deploy/demo.sh --wan
   check crowd deploy/crowd.sh --count 20
   local seed
   for seed in 1 2 3; do

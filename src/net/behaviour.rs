@@ -37,6 +37,7 @@ use super::{
     own_topics::{Gossip, Gossipsub, OwnTopics},
     peer::from_libp2p,
     probe::{Asking, DialingBack},
+    relaying::Relaying,
     walk::Walk,
 };
 use crate::{
@@ -67,7 +68,7 @@ pub(super) struct Behaviour {
     /// Circuits through friends.
     pub(super) circuits: Guest<relay::client::Behaviour>,
     /// Circuits of friends through this node.
-    pub(super) relay: relay::Behaviour,
+    pub(super) relay: Relaying,
     pub(super) punch: Guest<dcutr::Behaviour>,
     pub(super) asking: Asking,
     pub(super) dialing_back: DialingBack,
@@ -192,7 +193,7 @@ impl Behaviour {
             chat: request_response(Protocol::Chat)?,
             sync: request_response(Protocol::Sync)?,
             circuits: Guest::new(circuits, Rule::Relay, guest.0.clone(), guest.1.clone()),
-            relay: relay::Behaviour::new(me, relay_settings(&trust)),
+            relay: Relaying::new(me, relay_settings(&trust)),
             punch: Guest::new(dcutr::Behaviour::new(me), Rule::Punch, guest.0, guest.1),
             asking: Asking::new(trust.clone()),
             dialing_back: DialingBack::new(permits, trust),

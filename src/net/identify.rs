@@ -7,8 +7,10 @@
 //!
 //! A candidate is an address outside of this network at which a friend sees this node. It is valid
 //! if its port is one that listens: on a connection that the peer dialed, or that left from a
-//! listening port. Most routers keep the port, so the address with the listening port is a
-//! candidate too. [`super::probe`] confirms candidates, and hole punching offers them.
+//! listening port. Most routers keep the port, so the same host with a listening port is a candidate
+//! too, over TCP and over QUIC. Without both, two friends who reach their relay over different
+//! transports have no address in common. [`super::probe`] confirms candidates, and hole punching
+//! offers them.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
@@ -91,7 +93,7 @@ impl Identify {
         if !is_friend || is_relayed(&address) || !is_transport(&address) || !is_far(&address) {
             return;
         }
-        let kept = with_listening_port(&address, &self.listening);
+        let kept = with_listening_ports(&address, &self.listening);
         let seen: Vec<_> = link.shows_port.then_some(address).into_iter().chain(kept).collect();
         let is_new = |address: &&Multiaddr| !link.seen.contains(address);
         self.candidates.extend(seen.iter().filter(is_new).cloned());
@@ -124,17 +126,25 @@ impl Identify {
     }
 }
 
-/// Returns the address with a TCP port at which this node listens, if its own port is not one. QUIC
-/// always leaves from the listening port.
-fn with_listening_port(address: &Multiaddr, listening: &BTreeSet<Multiaddr>) -> Option<Multiaddr> {
-    let (seen, false) = socket(address)? else { return None };
-    let of_tcp = |address| socket(address).filter(|(_, udp)| !udp).map(|(socket, _)| socket);
+/// Returns the same host with a port at which this node listens, once for each transport. Leaves out
+/// a transport over which the address has such a port already.
+fn with_listening_ports(address: &Multiaddr, listening: &BTreeSet<Multiaddr>) -> Vec<Multiaddr> {
+    let Some((seen, over_udp)) = socket(address) else { return Vec::new() };
     let is_alike = |own: &SocketAddr| own.is_ipv4() == seen.is_ipv4() && !own.ip().is_loopback();
-    let own = listening.iter().filter_map(of_tcp).filter(is_alike);
-    let ports: Vec<u16> = own.map(|own| own.port()).collect();
-    let port = *ports.first()?;
-    let kept = Multiaddr::from(seen.ip()).with(Protocol::Tcp(port));
-    (!ports.contains(&seen.port())).then_some(kept)
+    let kept = |udp: bool| {
+        let own =
+            listening.iter().filter_map(socket).filter(|(own, it)| *it == udp && is_alike(own));
+        let ports: Vec<u16> = own.map(|(own, _)| own.port()).collect();
+        let port = *ports.first()?;
+        let host = Multiaddr::from(seen.ip());
+        let address = if udp {
+            host.with(Protocol::Udp(port)).with(Protocol::QuicV1)
+        } else {
+            host.with(Protocol::Tcp(port))
+        };
+        (udp != over_udp || !ports.contains(&seen.port())).then_some(address)
+    };
+    [false, true].into_iter().filter_map(kept).collect()
 }
 
 impl NetworkBehaviour for Identify {
@@ -258,15 +268,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_candidate_over_tcp_has_the_listening_port_too() {
+    fn a_candidate_has_the_listening_port_of_each_transport_too() {
         let parsed = |text: &str| text.parse::<Multiaddr>().unwrap();
-        let listening = ["/ip4/127.0.0.1/tcp/1", "/ip4/192.168.1.2/tcp/8891", "/ip6/::1/tcp/2"];
-        let listening = listening.map(parsed).into();
-        let kept = |text| with_listening_port(&parsed(text), &listening);
-        assert_eq!(kept("/ip4/5.3.0.1/tcp/47264"), Some(parsed("/ip4/5.3.0.1/tcp/8891")));
-        for none in ["/ip4/5.3.0.1/tcp/8891", "/ip4/5.3.0.1/udp/9/quic-v1", "/ip6/2001::1/tcp/9"] {
-            assert_eq!(kept(none), None, "{none}");
-        }
-        assert_eq!(with_listening_port(&parsed("/ip4/5.3.0.1/tcp/9"), &BTreeSet::new()), None);
+        let own = [
+            "/ip4/127.0.0.1/tcp/1",
+            "/ip4/192.168.1.2/tcp/8891",
+            "/ip4/192.168.1.2/udp/8892/quic-v1",
+            "/ip6/::1/tcp/2",
+        ];
+        let listening = own.map(parsed).into();
+        let kept = |text| with_listening_ports(&parsed(text), &listening);
+        let tcp = parsed("/ip4/5.3.0.1/tcp/8891");
+        let quic = parsed("/ip4/5.3.0.1/udp/8892/quic-v1");
+        assert_eq!(kept("/ip4/5.3.0.1/tcp/47264"), [tcp.clone(), quic.clone()]);
+        assert_eq!(kept("/ip4/5.3.0.1/udp/9/quic-v1"), [tcp.clone(), quic.clone()]);
+        assert_eq!(kept("/ip4/5.3.0.1/tcp/8891"), [quic]);
+        assert_eq!(kept("/ip4/5.3.0.1/udp/8892/quic-v1"), [tcp]);
+        assert!(kept("/ip6/2001::1/tcp/9").is_empty());
+        assert!(with_listening_ports(&parsed("/ip4/5.3.0.1/tcp/9"), &BTreeSet::new()).is_empty());
     }
 }

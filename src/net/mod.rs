@@ -59,6 +59,7 @@ mod own_topics;
 mod peer;
 mod pool;
 mod probe;
+mod relaying;
 mod requests;
 mod swarm;
 #[cfg(test)]

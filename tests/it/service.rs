@@ -122,6 +122,20 @@ fn the_image_bears_the_programs_version() {
 }
 
 #[test]
+fn the_tour_across_routers_knows_the_addresses_of_the_compose_file() {
+    let compose = include_str!("../../deploy/docker-compose.yml");
+    let tour = include_str!("../../deploy/wan.py");
+    for (name, address) in
+        [("pub", "203.0.113.10"), ("gateway-a", "203.0.113.20"), ("gateway-b", "203.0.113.30")]
+    {
+        assert!(compose.contains(&format!("container_name: {name}\n")), "{name}");
+        assert!(compose.contains(&format!("internet: {{ipv4_address: {address}}}")), "{address}");
+        assert!(tour.contains(&format!("\"{name}\"")), "{name}");
+        assert!(tour.contains(&format!("\"{address}\"")), "{address}");
+    }
+}
+
+#[test]
 fn the_binary_says_that_its_signature_checks_have_avx_512() {
     let version = TestNet::new().folder("yzw").run(["--version"]).done().stdout;
     let (first, features) = version.trim_end().split_once("\nfeatures: ").expect("features");

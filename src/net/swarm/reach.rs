@@ -361,8 +361,7 @@ impl Network {
         let relaying = self.reach.relays && self.reach.is_public();
         if relaying != self.reach.relaying {
             self.reach.relaying = relaying;
-            let status = if relaying { relay::Status::Enable } else { relay::Status::Disable };
-            self.swarm.behaviour_mut().relay.set_status(Some(status));
+            self.swarm.behaviour_mut().relay.turn(relaying);
         }
         self.drop_reservations(now);
         self.reserve(now);
