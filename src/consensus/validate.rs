@@ -4,7 +4,7 @@
 //! The caller connects a block in four steps:
 //! 1. [`check_block`] checks the form.
 //! 2. [`check_coins`] checks each transaction in order, with the coins that its inputs name. A
-//! transaction can therefore spend only outputs of earlier ones.
+//!    transaction can therefore spend only outputs of earlier ones.
 //! 3. [`check_coinbase_value`] checks the coinbase against the fees.
 //! 4. [`verify_signatures`](super::verify_signatures) verifies the transactions whose signatures
 //!    were not verified before.

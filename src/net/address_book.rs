@@ -30,7 +30,10 @@ use libp2p::Multiaddr;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{
-    address::{Scope, is_dialable, is_relayed, may_be_told, network, peer_of, scope, without_peer},
+    address::{
+        Scope, is_dialable, is_relayed, may_be_told, network, peer_of, scope, split_relay,
+        without_peer,
+    },
     limits::{
         DIALS_PER_TICK, LASTING_CONNECTION, LONGEST_BACK_OFF, MAX_FAILURES_MET,
         MAX_KNOWN_ADDRESSES, MAX_KNOWN_PEERS, MAX_KNOWN_PER_NETWORK, MAX_SEEDS, PATIENT_FAILURES,
@@ -534,4 +537,20 @@ impl AddressBook {
         }
         self.hints.wake(now);
     }
+
+    /// Makes the addresses due that lead through this relay, which has just connected. Earlier dials
+    /// through it have failed, or still wait for the direct addresses to answer.
+    pub(super) fn relay_connected(&mut self, relay: &PeerId, now: Instant) {
+        for known in self.peers.values_mut() {
+            if known.addresses.iter().any(|(address, _)| is_through(address, relay)) {
+                (known.dialing, known.next) = (false, known.next.min(now));
+            }
+        }
+        self.hints.relay_connected(relay, now);
+    }
+}
+
+/// True if the address leads through this relay.
+fn is_through(address: &Multiaddr, relay: &PeerId) -> bool {
+    split_relay(address).is_some_and(|(_, through)| through == *relay)
 }

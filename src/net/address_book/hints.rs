@@ -25,6 +25,7 @@ use std::{
 
 use libp2p::Multiaddr;
 
+use super::is_through;
 use crate::{
     net::{
         address::{Target, target},
@@ -426,6 +427,16 @@ impl Hints {
         let near = |ledger: &&mut Ledger| matches!(ledger.class, Class::Friend | Class::Nearby);
         for hint in self.ledgers.iter_mut().filter(near).flat_map(|ledger| &mut ledger.hints) {
             hint.next = hint.next.min(now);
+        }
+    }
+
+    /// Makes the hints of friends due that lead through this relay.
+    pub(super) fn relay_connected(&mut self, relay: &PeerId, now: Instant) {
+        let friends = self.ledgers.iter_mut().filter(|ledger| ledger.class == Class::Friend);
+        for hint in friends.flat_map(|ledger| &mut ledger.hints) {
+            if is_through(&hint.address, relay) {
+                hint.next = hint.next.min(now);
+            }
         }
     }
 

@@ -345,6 +345,23 @@ fn a_thousand_fakes_do_not_keep_a_friends_new_address_out() {
 }
 
 #[test]
+fn a_friend_behind_a_relay_is_dialed_anew_once_the_relay_is_connected() {
+    let now = Instant::now();
+    let relay = "12D3KooWHfnDXw8PZCCj45KJHEEwrEuWFvdYKhGo2bPxAVVdxVkS";
+    let relayed = address(&format!("/ip4/5.0.1.1/tcp/1/p2p/{relay}/p2p-circuit"));
+    let (friend, (_, relay), other) = (peer(1), split_relay(&relayed).unwrap(), peer(3));
+    let mut book = book_with(&[friend]);
+    assert!(book.add_hint(friend, &relayed, &word(friend, "/ip4/5.0.1.2/tcp/1", true), now));
+    let dial = Dial::Hint(friend, relayed);
+    assert_eq!(due(&mut book, now).len(), 1);
+    book.failed(&dial, now);
+    book.relay_connected(&other, now);
+    assert!(due(&mut book, now).is_empty());
+    book.relay_connected(&relay, now);
+    assert_eq!(due(&mut book, now), [dial]);
+}
+
+#[test]
 fn near_addresses_and_names_are_dialed_only_by_the_rules() {
     let now = Instant::now();
     let mut book = book_with(&[peer(1)]);

@@ -105,10 +105,13 @@ fn address_of(endpoint: &ConnectedPoint) -> Multiaddr {
 fn local_of(endpoint: &ConnectedPoint, far: &Multiaddr) -> Option<IpAddr> {
     match endpoint {
         ConnectedPoint::Listener { .. } if is_relayed(far) => None,
-        ConnectedPoint::Listener { local_addr, .. } => socket(local_addr).map(|(it, _)| it.ip()),
-        ConnectedPoint::Dialer { .. } => {
-            socket(far).and_then(|(remote, _)| wake::source_of(remote))
+        // A listener over QUIC on all addresses does not tell to which of them a packet came.
+        ConnectedPoint::Listener { local_addr, .. }
+            if socket(local_addr).is_some_and(|(it, _)| !it.ip().is_unspecified()) =>
+        {
+            socket(local_addr).map(|(it, _)| it.ip())
         }
+        _ => socket(far).and_then(|(remote, _)| wake::source_of(remote)),
     }
 }
 
@@ -180,6 +183,9 @@ impl Network {
             },
         );
         self.liveness.connected(peer);
+        if !relayed && self.trust.is_friend(&peer) {
+            self.book.relay_connected(&peer, now);
+        }
         // Gossipsub remembers the score of a peer that was away for a moment.
         self.set_gossip_score(&peer, 0.0);
         self.emit(NetEvent::PeerConnected { peer, address: address.to_string(), inbound });
