@@ -7,10 +7,10 @@
 //!
 //! A candidate is an address outside of this network at which a friend sees this node. It is valid
 //! if its port is one that listens: on a connection that the peer dialed, or that left from a
-//! listening port. Most routers keep the port, so the same host with a listening port is a candidate
-//! too, over TCP and over QUIC. Without both, two friends who reach their relay over different
-//! transports have no address in common. [`super::probe`] confirms candidates, and hole punching
-//! offers them.
+//! listening port. Most routers keep the port, so the same host with a listening port is a
+//! candidate too, over TCP and over QUIC. Without both, two friends who reach their relay over
+//! different transports have no address in common. [`super::probe`] confirms candidates, and hole
+//! punching offers them.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
@@ -126,8 +126,8 @@ impl Identify {
     }
 }
 
-/// Returns the same host with a port at which this node listens, once for each transport. Leaves out
-/// a transport over which the address has such a port already.
+/// Returns the same host with a port at which this node listens, once for each transport. Leaves
+/// out a transport over which the address has such a port already.
 fn with_listening_ports(address: &Multiaddr, listening: &BTreeSet<Multiaddr>) -> Vec<Multiaddr> {
     let Some((seen, over_udp)) = socket(address) else { return Vec::new() };
     let is_alike = |own: &SocketAddr| own.is_ipv4() == seen.is_ipv4() && !own.ip().is_loopback();
