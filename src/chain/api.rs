@@ -394,8 +394,7 @@ pub enum ChainCommand {
         /// At most [`MAX_INV_HEADERS`](crate::wire::limits::MAX_INV_HEADERS) headers.
         headers: Vec<Header>,
         origin: Origin,
-        /// The cumulative work of the sender's branch that a walk has shown without storing
-        /// headers.
+        /// The cumulative work of the sender's branch that a presync has shown.
         shown: Option<Work>,
         reply: oneshot::Sender<Result<HeadersAccepted, AcceptHeadersError>>,
     },

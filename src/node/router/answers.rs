@@ -116,10 +116,11 @@ impl Router {
         }
     }
 
-    /// Returns our clock less the median of the connected peers' clocks, in ms.
+    /// Returns our clock less the median of the connected friends' clocks, in ms. Strangers have no
+    /// say, since many of them cost nothing.
     fn clock_offset(&self) -> Option<i64> {
-        let mut clocks: Vec<i64> =
-            self.connected.values().filter_map(|state| state.clock).collect();
+        let friends = self.connected.iter().filter(|(peer, _)| self.trust.is_friend(peer));
+        let mut clocks: Vec<i64> = friends.filter_map(|(_, state)| state.clock).collect();
         clocks.sort_unstable();
         let median = *clocks.get(clocks.len() / 2)?;
         let ours = i128::from(now()).saturating_sub(i128::from(moment()));
