@@ -162,7 +162,7 @@ pub(super) const MAX_RELAY_ADDRESSES: usize = 2;
 pub(super) const RESERVE_TIME: Duration = Duration::from_secs(10);
 /// Time for which a friend that granted no reservation, or ended one, is not asked again. It
 /// doubles with each failure, up to [`LONGEST_RELAY_PAUSE`].
-pub(super) const RELAY_PAUSE: Duration = Duration::from_secs(30);
+pub(super) const RELAY_PAUSE: Duration = Duration::from_secs(5);
 /// The maximum of [`RELAY_PAUSE`] after doubling.
 pub(super) const LONGEST_RELAY_PAUSE: Duration = Duration::from_hours(1);
 /// Friends whose pauses are remembered. The one that ends first is forgotten first.
@@ -209,6 +209,11 @@ pub(super) const MAX_GUEST_ADDRESSES: usize = 20;
 pub(super) const MAX_CANDIDATES: usize = 16;
 /// Interval of the search for untested addresses.
 pub(super) const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// Questions about addresses that leave at once between two network changes. Further ones leave one
+/// in each [`QUESTION_PAUSE`].
+pub(super) const QUICK_QUESTIONS: u32 = 2 * MAX_CANDIDATES as u32;
+/// Time between two questions about addresses, once the quick ones are used up.
+pub(super) const QUESTION_PAUSE: Duration = Duration::from_mins(1);
 /// Least time between two dials back to one friend.
 pub(super) const DIAL_BACK_PAUSE: Duration = Duration::from_millis(500);
 /// Time for which a confirmed address is kept after the last friend has seen it.

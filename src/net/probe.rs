@@ -13,7 +13,8 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     net::IpAddr,
-    task::{Context, Poll},
+    pin::Pin,
+    task::{Context, Poll, ready},
     time::Instant,
 };
 
@@ -28,10 +29,12 @@ use libp2p::{
     },
 };
 
+use tokio::time::{Sleep, sleep};
+
 use super::{
     address::{far_end, ip, is_relayed},
     guest::{Permits, Rule},
-    limits::{DIAL_BACK_PAUSE, MAX_CANDIDATES, PROBE_INTERVAL},
+    limits::{DIAL_BACK_PAUSE, MAX_CANDIDATES, PROBE_INTERVAL, QUESTION_PAUSE, QUICK_QUESTIONS},
     peer::from_libp2p,
 };
 use crate::peers::Trust;
@@ -49,6 +52,14 @@ pub(super) struct Asking {
     known: HashSet<ConnectionId>,
     /// The candidates so far, which the inner client never forgets.
     candidates: HashSet<Multiaddr>,
+    /// The last event of each connection whose peer is no friend: that it answers such questions.
+    strangers: HashMap<ConnectionId, (PeerId, THandlerOutEvent<Self>)>,
+    /// Questions that wait, at most one for each candidate.
+    waiting: VecDeque<ToSwarm<client::Event, THandlerInEvent<Self>>>,
+    /// The number of questions so far.
+    asked: u32,
+    /// The end of the wait for the next question.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Asking {
@@ -59,6 +70,10 @@ impl Asking {
             relayed: HashSet::new(),
             known: HashSet::new(),
             candidates: HashSet::new(),
+            strangers: HashMap::new(),
+            waiting: VecDeque::new(),
+            asked: 0,
+            pause: None,
         }
     }
 
@@ -75,6 +90,33 @@ impl Asking {
         self.inner = Self::client();
         self.known.clear();
         self.candidates.clear();
+        self.strangers.clear();
+        self.waiting.clear();
+        (self.asked, self.pause) = (0, None);
+    }
+
+    /// Asks peers that have become friends since they connected.
+    pub(super) fn look_for_friends(&mut self) {
+        let Self { strangers, trust, inner, .. } = self;
+        let is_friend = |peer: &PeerId| from_libp2p(peer).is_some_and(|it| trust.is_friend(&it));
+        for (id, (peer, event)) in strangers.extract_if(|_, (peer, _)| is_friend(peer)) {
+            let (Either::Left(event) | Either::Right(event)) = event;
+            inner.on_connection_handler_event(peer, id, event);
+        }
+    }
+
+    /// True if the next question may leave. The inner client repeats a question without an answer
+    /// for ever, so that an address behind a closed router would cost traffic without end.
+    fn may_ask(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.asked >= QUICK_QUESTIONS {
+            let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(QUESTION_PAUSE)));
+            if pause.as_mut().poll(cx).is_pending() {
+                return false;
+            }
+            self.pause = None;
+        }
+        self.asked = self.asked.saturating_add(1);
+        true
     }
 
     fn is_friend(&self, peer: &PeerId) -> bool {
@@ -141,6 +183,7 @@ impl NetworkBehaviour for Asking {
             }
             FromSwarm::ConnectionClosed(it) => {
                 self.relayed.remove(&it.connection_id);
+                self.strangers.remove(&it.connection_id);
                 if !self.known.remove(&it.connection_id) {
                     return;
                 }
@@ -162,7 +205,11 @@ impl NetworkBehaviour for Asking {
         id: ConnectionId,
         event: THandlerOutEvent<Self>,
     ) {
-        if !self.known.contains(&id) || self.relayed.contains(&id) || !self.is_friend(&peer) {
+        if !self.known.contains(&id) || self.relayed.contains(&id) {
+            return;
+        }
+        if !self.is_friend(&peer) {
+            self.strangers.insert(id, (peer, event));
             return;
         }
         let (Either::Left(event) | Either::Right(event)) = event;
@@ -173,7 +220,18 @@ impl NetworkBehaviour for Asking {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        self.inner.poll(cx).map(|event| event.map_in(Either::Left))
+        loop {
+            if !self.waiting.is_empty()
+                && self.may_ask(cx)
+                && let Some(question) = self.waiting.pop_front()
+            {
+                return Poll::Ready(question);
+            }
+            match ready!(self.inner.poll(cx)).map_in(Either::Left) {
+                question @ ToSwarm::NotifyHandler { .. } => self.waiting.push_back(question),
+                other => return Poll::Ready(other),
+            }
+        }
     }
 }
 
@@ -297,7 +355,7 @@ impl NetworkBehaviour for DialingBack {
             let connection = CloseConnection::One(id);
             return Poll::Ready(ToSwarm::CloseConnection { peer_id, connection });
         }
-        let event = std::task::ready!(self.inner.poll(cx));
+        let event = ready!(self.inner.poll(cx));
         match &event {
             ToSwarm::Dial { opts } => {
                 let id = opts.connection_id();
@@ -316,5 +374,28 @@ impl NetworkBehaviour for DialingBack {
             _ => {}
         }
         Poll::Ready(event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn questions_that_nobody_answers_become_rare() {
+        let mut asking = Asking::new(Trust::default());
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut asked =
+            |asking: &mut Asking| (0..100).filter(|_| asking.may_ask(&mut cx)).count() as u64;
+        assert_eq!(asked(&mut asking), u64::from(QUICK_QUESTIONS));
+        assert_eq!(asked(&mut asking), 0);
+        // The pause is over.
+        asking.pause = Some(Box::pin(sleep(std::time::Duration::ZERO)));
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        assert_eq!(asked(&mut asking), 1);
+        asking.start_anew();
+        assert_eq!(asked(&mut asking), u64::from(QUICK_QUESTIONS));
     }
 }

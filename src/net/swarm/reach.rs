@@ -363,6 +363,7 @@ impl Network {
             self.reach.relaying = relaying;
             self.swarm.behaviour_mut().relay.turn(relaying);
         }
+        self.swarm.behaviour_mut().asking.look_for_friends();
         self.drop_reservations(now);
         self.reserve(now);
         self.leave_relays(now);
