@@ -169,8 +169,8 @@ impl ChainHandle {
 
     /// Checks headers, parents first, and stores them.
     ///
-    /// `shown` is the cumulative work of the sender's branch that a presync has shown. A branch with
-    /// enough work further up may thereby have low headers stored.
+    /// `shown` is the cumulative work of the sender's branch that a presync has shown. A branch
+    /// with enough work further up may thereby have low headers stored.
     ///
     /// # Errors
     /// See [`AcceptHeadersError`].

@@ -538,8 +538,8 @@ impl AddressBook {
         self.hints.wake(now);
     }
 
-    /// Makes the addresses due that lead through this relay, which has just connected. Earlier dials
-    /// through it have failed, or still wait for the direct addresses to answer.
+    /// Makes the addresses due that lead through this relay, which has just connected. Earlier
+    /// dials through it have failed, or still wait for the direct addresses to answer.
     pub(super) fn relay_connected(&mut self, relay: &PeerId, now: Instant) {
         for known in self.peers.values_mut() {
             if known.addresses.iter().any(|(address, _)| is_through(address, relay)) {
