@@ -211,7 +211,7 @@ pub(super) const MAX_CANDIDATES: usize = 16;
 pub(super) const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// Questions about addresses that leave at once between two network changes. Further ones leave one
 /// in each [`QUESTION_PAUSE`].
-pub(super) const QUICK_QUESTIONS: u32 = 2 * MAX_CANDIDATES as u32;
+pub(super) const QUICK_QUESTIONS: usize = 2 * MAX_CANDIDATES;
 /// Time between two questions about addresses, once the quick ones are used up.
 pub(super) const QUESTION_PAUSE: Duration = Duration::from_mins(1);
 /// Least time between two dials back to one friend.

@@ -57,7 +57,7 @@ pub(super) struct Asking {
     /// Questions that wait, at most one for each candidate.
     waiting: VecDeque<ToSwarm<client::Event, THandlerInEvent<Self>>>,
     /// The number of questions so far.
-    asked: u32,
+    asked: usize,
     /// The end of the wait for the next question.
     pause: Option<Pin<Box<Sleep>>>,
 }
@@ -387,15 +387,14 @@ mod tests {
     async fn questions_that_nobody_answers_become_rare() {
         let mut asking = Asking::new(Trust::default());
         let mut cx = Context::from_waker(Waker::noop());
-        let mut asked =
-            |asking: &mut Asking| (0..100).filter(|_| asking.may_ask(&mut cx)).count() as u64;
-        assert_eq!(asked(&mut asking), u64::from(QUICK_QUESTIONS));
+        let mut asked = |asking: &mut Asking| (0..100).filter(|_| asking.may_ask(&mut cx)).count();
+        assert_eq!(asked(&mut asking), QUICK_QUESTIONS);
         assert_eq!(asked(&mut asking), 0);
         // The pause is over.
         asking.pause = Some(Box::pin(sleep(std::time::Duration::ZERO)));
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
         assert_eq!(asked(&mut asking), 1);
         asking.start_anew();
-        assert_eq!(asked(&mut asking), u64::from(QUICK_QUESTIONS));
+        assert_eq!(asked(&mut asking), QUICK_QUESTIONS);
     }
 }
