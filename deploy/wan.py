@@ -4,7 +4,7 @@ import json
 import os
 import time
 
-from lan import HERE, Compose, Failed, Refused, eventually, quietly, run
+from lan import HERE, Compose, Refused, eventually, quietly, run
 from tour import books, must, received, report, seconds_since, shown, step, stop_all
 
 PUB, ANN, BEN = THREE = ["pub", "ann", "ben"]

@@ -414,7 +414,10 @@ impl AddressBook {
     pub(super) fn failed(&mut self, dial: &Dial, now: Instant) {
         match dial {
             Dial::Peer(peer, _) => {
-                if let Some(known) = self.peers.get_mut(peer) {
+                // Another dial of the peer may have succeeded meanwhile.
+                if let Some(known) = self.peers.get_mut(peer)
+                    && !self.present.contains_key(peer)
+                {
                     known.dialing = false;
                     self.count_failure(peer, now);
                 }
@@ -538,12 +541,13 @@ impl AddressBook {
         self.hints.wake(now);
     }
 
-    /// Makes the addresses due that lead through this relay, which has just connected. Earlier
-    /// dials through it have failed, or still wait for the direct addresses to answer.
+    /// Makes the proven addresses and friends' hints due that lead through this relay, which has
+    /// just connected. Earlier dials through it have failed, or still wait for the direct addresses
+    /// to answer.
     pub(super) fn relay_connected(&mut self, relay: &PeerId, now: Instant) {
         for known in self.peers.values_mut() {
             if known.addresses.iter().any(|(address, _)| is_through(address, relay)) {
-                (known.dialing, known.next) = (false, known.next.min(now));
+                (known.dialing, known.failures, known.next) = (false, 0, known.next.min(now));
             }
         }
         self.hints.relay_connected(relay, now);

@@ -216,7 +216,8 @@ impl NetworkBehaviour for Identify {
             FromSwarm::ListenFailure(failed) => {
                 self.links.remove(&failed.connection_id);
             }
-            FromSwarm::NewListenAddr(new) => {
+            // The port of a circuit is the relay's.
+            FromSwarm::NewListenAddr(new) if !is_relayed(new.addr) => {
                 self.listening.insert(new.addr.clone());
             }
             FromSwarm::ExpiredListenAddr(old) => {

@@ -209,7 +209,7 @@ pub(super) const MAX_GUEST_ADDRESSES: usize = 20;
 pub(super) const MAX_CANDIDATES: usize = 16;
 /// Interval of the search for untested addresses.
 pub(super) const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// Questions about addresses that leave at once between two network changes. Further ones leave one
+/// Questions about addresses that leave quickly between two network changes. Further ones leave one
 /// in each [`QUESTION_PAUSE`].
 pub(super) const QUICK_QUESTIONS: usize = 2 * MAX_CANDIDATES;
 /// Time between two questions about addresses, once the quick ones are used up.

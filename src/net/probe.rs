@@ -24,8 +24,8 @@ use libp2p::{
     core::{Endpoint, transport::PortUse},
     swarm::{
         CloseConnection, ConnectionDenied, ConnectionHandler as _, ConnectionHandlerSelect,
-        ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
-        ToSwarm, derive_prelude::Either,
+        ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler, THandlerInEvent,
+        THandlerOutEvent, ToSwarm, derive_prelude::Either,
     },
 };
 
@@ -49,11 +49,11 @@ pub(super) struct Asking {
     inner: Client,
     trust: Trust,
     relayed: HashSet<ConnectionId>,
-    known: HashSet<ConnectionId>,
+    known: HashMap<ConnectionId, PeerId>,
     /// The candidates so far, which the inner client never forgets.
     candidates: HashSet<Multiaddr>,
     /// The last event of each connection whose peer is no friend: that it answers such questions.
-    strangers: HashMap<ConnectionId, (PeerId, THandlerOutEvent<Self>)>,
+    strangers: HashMap<ConnectionId, (PeerId, THandlerOutEvent<Client>)>,
     /// Questions that wait, at most one for each candidate.
     waiting: VecDeque<ToSwarm<client::Event, THandlerInEvent<Self>>>,
     /// The number of questions so far.
@@ -68,7 +68,7 @@ impl Asking {
             inner: Self::client(),
             trust,
             relayed: HashSet::new(),
-            known: HashSet::new(),
+            known: HashMap::new(),
             candidates: HashSet::new(),
             strangers: HashMap::new(),
             waiting: VecDeque::new(),
@@ -100,23 +100,52 @@ impl Asking {
         let Self { strangers, trust, inner, .. } = self;
         let is_friend = |peer: &PeerId| from_libp2p(peer).is_some_and(|it| trust.is_friend(&it));
         for (id, (peer, event)) in strangers.extract_if(|_, (peer, _)| is_friend(peer)) {
-            let (Either::Left(event) | Either::Right(event)) = event;
             inner.on_connection_handler_event(peer, id, event);
         }
     }
 
-    /// True if the next question may leave. The inner client repeats a question without an answer
-    /// for ever, so that an address behind a closed router would cost traffic without end.
+    /// True if the next question may leave. One question at a time leaves, since a friend dials
+    /// back once in [`DIAL_BACK_PAUSE`]. The inner client repeats a question without an answer for
+    /// ever, so that an address behind a closed router would cost traffic without end.
     fn may_ask(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.asked >= QUICK_QUESTIONS {
-            let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(QUESTION_PAUSE)));
-            if pause.as_mut().poll(cx).is_pending() {
-                return false;
-            }
-            self.pause = None;
+        if let Some(pause) = &mut self.pause
+            && pause.as_mut().poll(cx).is_pending()
+        {
+            return false;
         }
         self.asked = self.asked.saturating_add(1);
+        let pause = if self.asked < QUICK_QUESTIONS { 2 * DIAL_BACK_PAUSE } else { QUESTION_PAUSE };
+        self.pause = Some(Box::pin(sleep(pause)));
         true
+    }
+
+    /// Returns the connection for a question: the first choice, or any other friend's if that one
+    /// is closed by now, or its peer no friend. A peer that cannot answer says so, and the inner
+    /// client asks again.
+    fn server(&self, first: ConnectionId) -> Option<(PeerId, ConnectionId)> {
+        let chosen = self.known.get_key_value(&first).into_iter();
+        let mut all = chosen.chain(&self.known).map(|(id, peer)| (*peer, *id));
+        all.find(|(peer, id)| !self.relayed.contains(id) && self.is_friend(peer))
+    }
+
+    /// Returns the next question, if it may leave now.
+    fn next_question(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Option<ToSwarm<client::Event, THandlerInEvent<Self>>> {
+        let Some(ToSwarm::NotifyHandler { handler: NotifyHandler::One(first), .. }) =
+            self.waiting.front()
+        else {
+            return None;
+        };
+        let (peer_id, id) = self.server(*first)?;
+        if !self.may_ask(cx) {
+            return None;
+        }
+        let Some(ToSwarm::NotifyHandler { event, .. }) = self.waiting.pop_front() else {
+            return None;
+        };
+        Some(ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::One(id), event })
     }
 
     fn is_friend(&self, peer: &PeerId) -> bool {
@@ -179,12 +208,12 @@ impl NetworkBehaviour for Asking {
                 self.candidates.insert(candidate.addr.clone());
             }
             FromSwarm::ConnectionEstablished(it) => {
-                self.known.insert(it.connection_id);
+                self.known.insert(it.connection_id, it.peer_id);
             }
             FromSwarm::ConnectionClosed(it) => {
                 self.relayed.remove(&it.connection_id);
                 self.strangers.remove(&it.connection_id);
-                if !self.known.remove(&it.connection_id) {
+                if self.known.remove(&it.connection_id).is_none() {
                     return;
                 }
             }
@@ -205,15 +234,19 @@ impl NetworkBehaviour for Asking {
         id: ConnectionId,
         event: THandlerOutEvent<Self>,
     ) {
-        if !self.known.contains(&id) || self.relayed.contains(&id) {
+        if !self.known.contains_key(&id) || self.relayed.contains(&id) {
             return;
         }
-        if !self.is_friend(&peer) {
-            self.strangers.insert(id, (peer, event));
-            return;
+        match event {
+            Either::Left(event) | Either::Right(event) if self.is_friend(&peer) => {
+                self.inner.on_connection_handler_event(peer, id, event);
+            }
+            Either::Left(event) => {
+                self.strangers.insert(id, (peer, event));
+            }
+            // A stranger dials back, unasked.
+            Either::Right(_) => {}
         }
-        let (Either::Left(event) | Either::Right(event)) = event;
-        self.inner.on_connection_handler_event(peer, id, event);
     }
 
     fn poll(
@@ -221,16 +254,14 @@ impl NetworkBehaviour for Asking {
         cx: &mut Context<'_>,
     ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         loop {
-            if !self.waiting.is_empty()
-                && self.may_ask(cx)
-                && let Some(question) = self.waiting.pop_front()
-            {
+            if let Some(question) = self.next_question(cx) {
                 return Poll::Ready(question);
             }
-            match ready!(self.inner.poll(cx)).map_in(Either::Left) {
-                question @ ToSwarm::NotifyHandler { .. } => self.waiting.push_back(question),
-                other => return Poll::Ready(other),
+            let event = ready!(self.inner.poll(cx)).map_in(Either::Left);
+            if !matches!(event, ToSwarm::NotifyHandler { .. }) {
+                return Poll::Ready(event);
             }
+            self.waiting.push_back(event);
         }
     }
 }
@@ -387,14 +418,14 @@ mod tests {
     async fn questions_that_nobody_answers_become_rare() {
         let mut asking = Asking::new(Trust::default());
         let mut cx = Context::from_waker(Waker::noop());
-        let mut asked = |asking: &mut Asking| (0..100).filter(|_| asking.may_ask(&mut cx)).count();
-        assert_eq!(asked(&mut asking), QUICK_QUESTIONS);
-        assert_eq!(asked(&mut asking), 0);
-        // The pause is over.
-        asking.pause = Some(Box::pin(sleep(std::time::Duration::ZERO)));
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-        assert_eq!(asked(&mut asking), 1);
-        asking.start_anew();
-        assert_eq!(asked(&mut asking), QUICK_QUESTIONS);
+        let mut pauses = Vec::new();
+        for _ in 0..QUICK_QUESTIONS + 2 {
+            assert!(asking.may_ask(&mut cx));
+            assert!(!asking.may_ask(&mut cx), "one at a time");
+            let pause = asking.pause.take().expect("a pause");
+            pauses.push(pause.deadline().duration_since(tokio::time::Instant::now()));
+        }
+        let long = |pause: &&std::time::Duration| **pause > QUESTION_PAUSE / 2;
+        assert_eq!(pauses.iter().filter(long).count(), 3, "those after the quick ones");
     }
 }

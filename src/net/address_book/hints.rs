@@ -435,7 +435,7 @@ impl Hints {
         let friends = self.ledgers.iter_mut().filter(|ledger| ledger.class == Class::Friend);
         for hint in friends.flat_map(|ledger| &mut ledger.hints) {
             if is_through(&hint.address, relay) {
-                hint.next = hint.next.min(now);
+                (hint.failures, hint.next) = (0, hint.next.min(now));
             }
         }
     }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     net::{
-        address::{ip, is_dialable, scope, split_relay, without_peer},
+        address::{ip, is_dialable, scope, without_peer},
         address_book::Word,
         behaviour::BehaviourEvent,
         copies::End,
@@ -272,19 +272,15 @@ impl Network {
         let is_there = |entry: &Peer| {
             entry.connections.iter().any(|connection| !connection.relayed && !is_cut(connection))
         };
-        let there: BTreeSet<_> =
-            self.peers.iter().filter(|(_, entry)| is_there(entry)).map(|(id, _)| *id).collect();
-        let mut dead = Vec::new();
+        // A relayed connection lasts no longer than the one to its relay.
+        let is_dead = |connection: &&Connection| {
+            let relay = || self.relay_at(&connection.address).and_then(|it| self.peers.get(&it));
+            is_cut(connection) || connection.relayed && relay().is_none_or(|it| !is_there(it))
+        };
+        let all = self.peers.values().flat_map(|entry| &entry.connections);
+        let dead: BTreeSet<_> = all.filter(is_dead).map(|connection| connection.id).collect();
         for entry in self.peers.values_mut() {
-            // A relayed connection lasts no longer than the one to its relay.
-            let is_dead = |connection: &&Connection| {
-                let relay = || split_relay(&connection.address).map(|(_, relay)| relay);
-                is_cut(connection)
-                    || connection.relayed && relay().is_none_or(|relay| !there.contains(&relay))
-            };
-            let before = dead.len();
-            dead.extend(entry.connections.iter().filter(is_dead).map(|connection| connection.id));
-            if dead.len().saturating_sub(before) == entry.connections.len() {
+            if entry.connections.iter().all(|connection| dead.contains(&connection.id)) {
                 entry.leaving.get_or_insert(Leaving::now("this machine slept or moved"));
             }
         }

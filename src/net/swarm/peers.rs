@@ -152,6 +152,9 @@ impl Network {
             self.trust.met_nearby(peer);
         }
         self.book.connected(peer, (!inbound).then_some(&address), now);
+        if !relayed && self.trust.is_friend(&peer) {
+            self.book.relay_connected(&peer, now);
+        }
         let local = local_of(endpoint, &address);
         let connection = Connection {
             id,
@@ -183,9 +186,6 @@ impl Network {
             },
         );
         self.liveness.connected(peer);
-        if !relayed && self.trust.is_friend(&peer) {
-            self.book.relay_connected(&peer, now);
-        }
         // Gossipsub remembers the score of a peer that was away for a moment.
         self.set_gossip_score(&peer, 0.0);
         self.emit(NetEvent::PeerConnected { peer, address: address.to_string(), inbound });

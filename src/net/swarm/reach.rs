@@ -77,7 +77,7 @@ struct Reservation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
     Mapped,
-    /// A friend has dialed it. Holds the last time at which a friend saw this node there.
+    /// A friend has dialed it. Holds the last time at which a friend saw this machine there.
     Tested(Instant),
 }
 
@@ -488,7 +488,7 @@ impl Network {
     }
 
     /// Returns the peer behind a relay's address: the id in it, or the peer connected from there.
-    fn relay_at(&self, address: &Multiaddr) -> Option<PeerId> {
+    pub(super) fn relay_at(&self, address: &Multiaddr) -> Option<PeerId> {
         if let Some((_, relay)) = split_relay(address) {
             return Some(relay);
         }
