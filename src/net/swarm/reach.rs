@@ -397,25 +397,20 @@ impl Network {
     ///
     /// # Security
     /// libp2p panics if a relay grants a reservation whose listener was removed meanwhile. The
-    /// listener of a connected relay is therefore not removed: its connection is closed, which ends
-    /// both.
+    /// listener of a relay is therefore never removed: the connection to the relay is closed, which
+    /// ends both. The listener of a relay that is not connected ends by itself.
     fn drop_reservations(&mut self, now: Instant) {
         let mut ended = Vec::new();
         for (relay, it) in &self.reach.reservations {
             let stalls =
                 it.addresses.is_empty() && now.saturating_duration_since(it.asked) >= RESERVE_TIME;
-            let is_friend = self.trust.is_friend(relay);
-            if stalls || !is_friend || !self.peers.contains_key(relay) {
-                ended.push((*relay, it.listener, stalls));
+            if self.peers.contains_key(relay) && (stalls || !self.trust.is_friend(relay)) {
+                ended.push((*relay, stalls));
             }
         }
-        for (relay, listener, stalls) in ended {
+        for (relay, stalls) in ended {
             self.reach.reservations.remove(&relay);
-            if self.peers.contains_key(&relay) {
-                self.disconnect(&relay, "it does not answer as a relay; connecting anew");
-            } else {
-                self.swarm.remove_listener(listener);
-            }
+            self.disconnect(&relay, "it does not answer as a relay; connecting anew");
             if stalls {
                 self.reach.pause(relay, now);
             }
