@@ -41,8 +41,8 @@ const KNOWN_NODES: usize = 4;
 /// The time for which the lines are watched before that block, and after its mining began.
 const BEFORE: Duration = Duration::from_secs(10);
 const AFTER: Duration = Duration::from_secs(1);
-/// The bytes a second of all nodes below which they count as idle.
-const IDLE_RATE: f64 = 20_000.0;
+/// The bytes a second of all nodes below which they count as idle: they repeat waiting trades.
+const IDLE_RATE: f64 = 50_000.0;
 
 /// The number of nodes in the bar `idle`, and the seconds for which they are watched.
 const IDLE_NODES: usize = 8;
