@@ -11,16 +11,16 @@ use std::{
 
 use libp2p::{
     Multiaddr, PeerId,
-    core::{Endpoint, transport::PortUse},
+    core::Endpoint,
     swarm::{
-        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
-        THandlerOutEvent, ToSwarm,
+        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandlerInEvent, ToSwarm,
     },
 };
 
 use super::{
     address::{ip, is_dialable, is_far, is_relayed},
     limits::{MAX_GUEST_ADDRESSES, MAX_GUEST_DIALS},
+    pass_on::{pass_on_connections, pass_on_handler_events},
     peer::from_libp2p,
 };
 use crate::peers::{Level, Trust};
@@ -124,15 +124,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Guest<B> {
         self.inner.handle_pending_inbound_connection(id, local, remote)
     }
 
-    fn handle_established_inbound_connection(
-        &mut self,
-        id: ConnectionId,
-        peer: PeerId,
-        local: &Multiaddr,
-        remote: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.inner.handle_established_inbound_connection(id, peer, local, remote)
-    }
+    pass_on_connections!();
 
     fn handle_pending_outbound_connection(
         &mut self,
@@ -144,29 +136,11 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Guest<B> {
         self.inner.handle_pending_outbound_connection(id, peer, addresses, role)
     }
 
-    fn handle_established_outbound_connection(
-        &mut self,
-        id: ConnectionId,
-        peer: PeerId,
-        address: &Multiaddr,
-        role: Endpoint,
-        port: PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.inner.handle_established_outbound_connection(id, peer, address, role, port)
-    }
-
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         self.inner.on_swarm_event(event);
     }
 
-    fn on_connection_handler_event(
-        &mut self,
-        peer: PeerId,
-        id: ConnectionId,
-        event: THandlerOutEvent<Self>,
-    ) {
-        self.inner.on_connection_handler_event(peer, id, event);
-    }
+    pass_on_handler_events!();
 
     fn poll(
         &mut self,

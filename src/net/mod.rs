@@ -56,6 +56,7 @@ mod metrics;
 mod mux;
 mod nearby;
 mod own_topics;
+mod pass_on;
 mod peer;
 mod pool;
 mod probe;

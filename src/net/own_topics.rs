@@ -16,15 +16,14 @@ use std::{
 };
 
 use libp2p::{
-    Multiaddr, PeerId,
-    core::{Endpoint, transport::PortUse},
+    PeerId,
     gossipsub::{self, DataTransform, Message, RawMessage, TopicHash, WhitelistSubscriptionFilter},
     swarm::{
-        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
-        THandlerOutEvent, ToSwarm,
+        ConnectionId, FromSwarm, NetworkBehaviour, THandlerInEvent, THandlerOutEvent, ToSwarm,
     },
 };
 
+use super::pass_on::pass_on_connections;
 /// Gossipsub with this network's topics, ids and filter.
 pub(super) type Gossipsub = gossipsub::Behaviour<OwnTopics, WhitelistSubscriptionFilter>;
 
@@ -105,26 +104,7 @@ impl NetworkBehaviour for Gossip {
     type ConnectionHandler = <Gossipsub as NetworkBehaviour>::ConnectionHandler;
     type ToSwarm = GossipEvent;
 
-    fn handle_established_inbound_connection(
-        &mut self,
-        id: ConnectionId,
-        peer: PeerId,
-        local: &Multiaddr,
-        remote: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.inner.handle_established_inbound_connection(id, peer, local, remote)
-    }
-
-    fn handle_established_outbound_connection(
-        &mut self,
-        id: ConnectionId,
-        peer: PeerId,
-        address: &Multiaddr,
-        role: Endpoint,
-        port: PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.inner.handle_established_outbound_connection(id, peer, address, role, port)
-    }
+    pass_on_connections!();
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         self.inner.on_swarm_event(event);

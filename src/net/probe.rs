@@ -49,13 +49,14 @@ pub(super) struct Asking {
     inner: Client,
     trust: Trust,
     relayed: HashSet<ConnectionId>,
+    /// The connections since the last change of networks.
     known: HashMap<ConnectionId, PeerId>,
     /// The candidates so far, which the inner client never forgets.
     candidates: HashSet<Multiaddr>,
     /// The last event of each connection whose peer is no friend: that it answers such questions.
     strangers: HashMap<ConnectionId, (PeerId, THandlerOutEvent<Client>)>,
-    /// Questions that wait, at most one for each candidate.
-    waiting: VecDeque<ToSwarm<client::Event, THandlerInEvent<Self>>>,
+    /// Questions that wait, at most one for each candidate, and the connections chosen for them.
+    waiting: VecDeque<(ConnectionId, THandlerInEvent<Self>)>,
     /// The number of questions so far.
     asked: usize,
     /// The end of the wait for the next question.
@@ -133,18 +134,12 @@ impl Asking {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Option<ToSwarm<client::Event, THandlerInEvent<Self>>> {
-        let Some(ToSwarm::NotifyHandler { handler: NotifyHandler::One(first), .. }) =
-            self.waiting.front()
-        else {
-            return None;
-        };
+        let (first, _) = self.waiting.front()?;
         let (peer_id, id) = self.server(*first)?;
         if !self.may_ask(cx) {
             return None;
         }
-        let Some(ToSwarm::NotifyHandler { event, .. }) = self.waiting.pop_front() else {
-            return None;
-        };
+        let (_, event) = self.waiting.pop_front()?;
         Some(ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::One(id), event })
     }
 
@@ -257,11 +252,12 @@ impl NetworkBehaviour for Asking {
             if let Some(question) = self.next_question(cx) {
                 return Poll::Ready(question);
             }
-            let event = ready!(self.inner.poll(cx)).map_in(Either::Left);
-            if !matches!(event, ToSwarm::NotifyHandler { .. }) {
-                return Poll::Ready(event);
+            match ready!(self.inner.poll(cx)).map_in(Either::Left) {
+                ToSwarm::NotifyHandler { handler: NotifyHandler::One(id), event, .. } => {
+                    self.waiting.push_back((id, event));
+                }
+                other => return Poll::Ready(other),
             }
-            self.waiting.push_back(event);
         }
     }
 }

@@ -7,14 +7,11 @@
 use std::task::{Context, Poll};
 
 use libp2p::{
-    Multiaddr, PeerId,
-    core::{Endpoint, transport::PortUse},
-    relay,
-    swarm::{
-        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
-        THandlerOutEvent, ToSwarm,
-    },
+    PeerId, relay,
+    swarm::{FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, ToSwarm},
 };
+
+use super::pass_on::{pass_on_connections, pass_on_handler_events};
 
 /// libp2p's relay, which is off until the node turns it on.
 pub(super) struct Relaying {
@@ -40,26 +37,7 @@ impl NetworkBehaviour for Relaying {
     type ConnectionHandler = THandler<relay::Behaviour>;
     type ToSwarm = relay::Event;
 
-    fn handle_established_inbound_connection(
-        &mut self,
-        id: ConnectionId,
-        peer: PeerId,
-        local: &Multiaddr,
-        remote: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.inner.handle_established_inbound_connection(id, peer, local, remote)
-    }
-
-    fn handle_established_outbound_connection(
-        &mut self,
-        id: ConnectionId,
-        peer: PeerId,
-        address: &Multiaddr,
-        role: Endpoint,
-        port: PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.inner.handle_established_outbound_connection(id, peer, address, role, port)
-    }
+    pass_on_connections!();
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         let endpoint = match &event {
@@ -72,14 +50,7 @@ impl NetworkBehaviour for Relaying {
         }
     }
 
-    fn on_connection_handler_event(
-        &mut self,
-        peer: PeerId,
-        id: ConnectionId,
-        event: THandlerOutEvent<Self>,
-    ) {
-        self.inner.on_connection_handler_event(peer, id, event);
-    }
+    pass_on_handler_events!();
 
     fn poll(
         &mut self,
@@ -94,9 +65,10 @@ mod tests {
     use std::task::Waker;
 
     use libp2p::{
-        core::ConnectedPoint,
+        Multiaddr,
+        core::{ConnectedPoint, Endpoint, transport::PortUse},
         swarm::{
-            NotifyHandler,
+            ConnectionId, NotifyHandler,
             behaviour::{ConnectionEstablished, ExternalAddrConfirmed},
         },
     };

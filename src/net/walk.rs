@@ -13,17 +13,18 @@ use std::{
 
 use libp2p::{
     Multiaddr, PeerId,
-    core::{Endpoint, transport::PortUse},
+    core::Endpoint,
     kad,
     swarm::{
         ConnectionDenied, ConnectionId, DialError, DialFailure, FromSwarm, NetworkBehaviour,
-        THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+        THandlerInEvent, ToSwarm,
     },
 };
 
 use super::{
     address::without_peer,
     limits::{MAX_FOUND_WAITING, MAX_KNOWN_ADDRESSES},
+    pass_on::{pass_on_connections, pass_on_handler_events},
 };
 
 type Inner = kad::Behaviour<kad::store::MemoryStore>;
@@ -124,15 +125,7 @@ impl NetworkBehaviour for Walk {
         self.inner.handle_pending_inbound_connection(id, local, remote)
     }
 
-    fn handle_established_inbound_connection(
-        &mut self,
-        id: ConnectionId,
-        peer: PeerId,
-        local: &Multiaddr,
-        remote: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.inner.handle_established_inbound_connection(id, peer, local, remote)
-    }
+    pass_on_connections!();
 
     /// Adds no addresses to a dial: those that Kademlia holds are only reported.
     fn handle_pending_outbound_connection(
@@ -145,29 +138,11 @@ impl NetworkBehaviour for Walk {
         Ok(Vec::new())
     }
 
-    fn handle_established_outbound_connection(
-        &mut self,
-        id: ConnectionId,
-        peer: PeerId,
-        address: &Multiaddr,
-        role: Endpoint,
-        port: PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.inner.handle_established_outbound_connection(id, peer, address, role, port)
-    }
-
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         self.inner.on_swarm_event(event);
     }
 
-    fn on_connection_handler_event(
-        &mut self,
-        peer: PeerId,
-        connection: ConnectionId,
-        event: THandlerOutEvent<Self>,
-    ) {
-        self.inner.on_connection_handler_event(peer, connection, event);
-    }
+    pass_on_handler_events!();
 
     fn poll(
         &mut self,
