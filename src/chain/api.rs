@@ -13,8 +13,8 @@ use super::{
 use crate::{
     consensus::{Blame, BlockError, Coin, HeaderWindow, Network, TransactionError, Work},
     primitives::{
-        Amount, Block, BlockHash, Header, Height, OutPoint, Owner, PeerId, Transaction, TxId,
-        UnixMillis,
+        Amount, Block, BlockHash, Header, Height, OutPoint, Owner, PeerId, SHORT_ID_BYTES,
+        Transaction, TxId, UnixMillis,
     },
 };
 
@@ -475,7 +475,7 @@ pub enum ChainCommand {
         header: Box<Header>,
         coinbase: Box<Transaction>,
         /// Short ids of all transactions except the coinbase, in block order.
-        short_ids: Vec<[u8; 6]>,
+        short_ids: Vec<[u8; SHORT_ID_BYTES]>,
         reply: oneshot::Sender<Rebuilt>,
     },
     /// Lists all mempool entries, parents first.

@@ -3,15 +3,20 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{api::Rebuilt, state::Chain};
-use crate::primitives::{Block, Header, Transaction, short_id};
+use crate::primitives::{Block, Header, SHORT_ID_BYTES, Transaction, short_id};
 
 impl Chain {
     /// Rebuilds a compact block from mempool entries. A short id that matches two entries counts as
     /// missing.
     #[must_use]
-    pub fn rebuild(&self, header: Header, coinbase: Transaction, short_ids: &[[u8; 6]]) -> Rebuilt {
+    pub fn rebuild(
+        &self,
+        header: Header,
+        coinbase: Transaction,
+        short_ids: &[[u8; SHORT_ID_BYTES]],
+    ) -> Rebuilt {
         let hash = header.hash();
-        let mut names: HashMap<[u8; 6], Option<&Arc<Transaction>>> =
+        let mut names: HashMap<[u8; SHORT_ID_BYTES], Option<&Arc<Transaction>>> =
             HashMap::with_capacity(self.mempool.len());
         for (leaf, transaction) in self.mempool.leaves() {
             let same = names.entry(short_id(&hash, leaf));

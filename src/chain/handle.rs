@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     consensus::{Checkpoint, Work},
-    primitives::{Block, BlockHash, Header, Height, Owner, Transaction, TxId},
+    primitives::{Block, BlockHash, Header, Height, Owner, SHORT_ID_BYTES, Transaction, TxId},
 };
 
 /// Capacity of the command queue: two download windows of block bodies. From half of it on,
@@ -270,7 +270,7 @@ impl ChainHandle {
         &self,
         header: Header,
         coinbase: Transaction,
-        short_ids: Vec<[u8; 6]>,
+        short_ids: Vec<[u8; SHORT_ID_BYTES]>,
     ) -> Result<Rebuilt, ChainFault> {
         let (header, coinbase) = (Box::new(header), Box::new(coinbase));
         self.ask(|reply| ChainCommand::Rebuild { header, coinbase, short_ids, reply }).await

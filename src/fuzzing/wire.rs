@@ -8,7 +8,7 @@ use serde_bytes::ByteBuf;
 
 use super::choices::Choices;
 use crate::{
-    primitives::{BlockHash, NetworkId, Owner, PeerId, PublicKey, Signature, TxId},
+    primitives::{BlockHash, NetworkId, Owner, PeerId, PublicKey, SHORT_ID_BYTES, Signature, TxId},
     wire::{
         BlockGossip, Bounded, ChatGossip, ChatRequest, ChatResponse, CompactBlock, FriendsRequest,
         FriendsResponse, GetBlockTrades, GetBlocks, Gossip, HelloRequest, HelloResponse, Item,
@@ -410,7 +410,8 @@ fn gossip(choices: &mut Choices<'_>) -> Gossip {
             Gossip::Block(BlockGossip::Solved(bytes(choices, length)))
         }
         _ => {
-            let (header, ids) = (count(choices, 92), choices.below(256) * 6 + choices.below(2));
+            let (header, ids) =
+                (count(choices, 92), choices.below(256) * SHORT_ID_BYTES + choices.below(2));
             let coinbase = usize::from(choices.byte());
             Gossip::Block(BlockGossip::Compact(CompactBlock {
                 header: bytes(choices, header),

@@ -128,6 +128,9 @@ pub(super) const STUCK_TIME: Duration = Duration::from_secs(20);
 /// Time that a connection has to send what waits when it closes. A peer that reads nothing, or is
 /// no longer there, must not keep it.
 pub(super) const CLOSE_TIME: Duration = Duration::from_secs(2);
+/// Time for which several connections of one kind to a peer stand beside each other. A dead one has
+/// failed to answer a ping by then.
+pub(super) const SPARE_TIME: Duration = Duration::from_secs(30);
 /// Streams that a peer may open on one connection over QUIC.
 pub(super) const QUIC_STREAMS: u32 = 48;
 /// Unread bytes of one QUIC connection: 512 KiB, for any level. QUIC fixes this window before it

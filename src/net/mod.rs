@@ -124,6 +124,8 @@ struct Tuning {
     ping_interval: Duration,
     max_ping_failures: u32,
     hello_time: Duration,
+    /// The time for which several connections to one peer stand beside each other.
+    spare_time: Duration,
     probe_interval: Duration,
     liveness: gossip::LivenessTimes,
     back_off: address_book::BackOff,
@@ -142,6 +144,7 @@ impl Default for Tuning {
             ping_interval: Duration::from_secs(10),
             max_ping_failures: limits::MAX_PING_FAILURES,
             hello_time: Duration::from_millis(limits::HELLO_MS),
+            spare_time: limits::SPARE_TIME,
             probe_interval,
             liveness: gossip::LivenessTimes {
                 // Four probes, since one may be lost in a full queue.

@@ -142,6 +142,11 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
         self.flying.insert(key, (ticket, now));
     }
 
+    /// True if requests to the peer are in flight.
+    pub(super) fn is_busy(&self, peer: &PeerId) -> bool {
+        self.lanes.get(peer).is_some_and(|lane| lane.in_flight > 0)
+    }
+
     /// Returns the answers that have grown since the last call: id of the request, and bytes so
     /// far.
     pub(super) fn growing(&mut self) -> Vec<(u64, usize)> {

@@ -1,4 +1,4 @@
-//! The 6-byte ids that a compact block uses for its transactions.
+//! The short ids that a compact block uses for its transactions.
 
 use std::hash::Hasher;
 
@@ -6,12 +6,13 @@ use siphasher::sip::SipHasher24;
 
 use super::{BlockHash, LeafHash};
 
-/// Length of a short id, in bytes.
-pub(crate) const SHORT_ID_BYTES: usize = 6;
+/// Length of a short id, in bytes. Of 2,000 transactions in a block, one meets another transaction's
+/// id in a mempool of 10,000 once in 50,000 blocks. It is then requested, as a missing one is.
+pub(crate) const SHORT_ID_BYTES: usize = 5;
 
 /// Returns the short id of a transaction in the compact form of one block.
 ///
-/// It is the first 6 bytes of the little-endian SipHash-2-4 of the leaf hash, keyed by the first 16
+/// It is the first 5 bytes of the little-endian SipHash-2-4 of the leaf hash, keyed by the first 16
 /// bytes of the block's hash.
 ///
 /// # Security

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::{
     chain::api::{BlockAccepted, HeadersAccepted, Rebuilt, Refused, Tip},
     peers::{Offence, Trust},
-    primitives::{Block, BlockHash, Header, Height, Moment, PeerId, Transaction, TxId},
+    primitives::{
+        Block, BlockHash, Header, Height, Moment, PeerId, SHORT_ID_BYTES, Transaction, TxId,
+    },
     wire::{BlockGossip, RequestFailure, SyncRequest, SyncResponse, TradeGossip, Verdict},
 };
 
@@ -128,7 +130,7 @@ pub(crate) enum RelayAction<M> {
         header: Box<Header>,
         coinbase: Box<Transaction>,
         /// The short ids of the other transactions, in order.
-        short_ids: Vec<[u8; 6]>,
+        short_ids: Vec<[u8; SHORT_ID_BYTES]>,
     },
     /// Send a request to a peer. Exactly one [`RelayEvent::Response`] answers it.
     Request {

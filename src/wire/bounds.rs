@@ -16,12 +16,10 @@ use super::{
         TradeAnnouncement, TradeGossip,
     },
 };
-use crate::primitives::HEADER_BYTES;
+use crate::primitives::{HEADER_BYTES, SHORT_ID_BYTES};
 
 /// The size of the cumulative work in a Status, in bytes.
 const WORK_BYTES: usize = 32;
-/// The size of one short id in bytes.
-const SHORT_ID_BYTES: usize = 6;
 
 /// A message type with limits on its counts and lengths, beyond the limit on its bytes.
 pub(crate) trait Bounded {

@@ -332,13 +332,13 @@ pub enum Topic {
 impl Topic {
     pub const ALL: [Self; 3] = [Self::Chat, Self::Trades, Self::Blocks];
 
-    /// Returns the name of gossipsub's topic, such as `/friendchain/topic/blocks/1/` and the
+    /// Returns the name of gossipsub's topic, such as `/friendchain/topic/blocks/2/` and the
     /// network's tag.
     #[must_use]
     pub fn name(self, network: &NetworkId) -> String {
         let version = match self {
-            Self::Chat | Self::Blocks => 1,
-            Self::Trades => 2,
+            Self::Chat => 1,
+            Self::Trades | Self::Blocks => 2,
         };
         format!("/friendchain/topic/{}/{version}/{}", self.code(), network_tag(network))
     }

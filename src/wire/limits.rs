@@ -3,7 +3,7 @@
 
 use crate::{
     consensus::{MAX_INVITE_ADDRESS_BYTES, MAX_INVITE_ADDRESSES},
-    primitives::HEADER_BYTES,
+    primitives::{HEADER_BYTES, SHORT_ID_BYTES},
 };
 
 pub(crate) use crate::consensus::{MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES};
@@ -87,7 +87,7 @@ const _: () = {
     assert!(MAX_GET_DATA * 36 + 1_024 <= MAX_SYNC_REQUEST_BYTES);
     assert!(MAX_BLOCK_TRADES * 5 + 1_024 <= MAX_SYNC_REQUEST_BYTES);
     assert!(MAX_LOCATOR * 34 + 1_024 <= MAX_SYNC_REQUEST_BYTES);
-    assert!(MAX_SHORT_IDS * 6 + MAX_TRANSACTION_BYTES + 1_024 <= MAX_GOSSIP_BYTES);
+    assert!(MAX_SHORT_IDS * SHORT_ID_BYTES + MAX_TRANSACTION_BYTES + 1_024 <= MAX_GOSSIP_BYTES);
     assert!(
         MAX_NAME_BYTES + MAX_ADDRESSES * (MAX_ADDRESS_BYTES + 3) + 256 <= MAX_FRIENDS_REQUEST_BYTES
     );

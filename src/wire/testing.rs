@@ -4,7 +4,9 @@ use proptest::{collection::vec, option, prelude::*};
 use serde_bytes::ByteBuf;
 
 use super::messages::*;
-use crate::primitives::{BlockHash, NetworkId, Owner, PeerId, PublicKey, Signature, TxId};
+use crate::primitives::{
+    BlockHash, NetworkId, Owner, PeerId, PublicKey, SHORT_ID_BYTES, Signature, TxId,
+};
 
 pub(super) fn network() -> NetworkId {
     BlockHash([0xab; 32])
@@ -163,10 +165,13 @@ pub(super) fn gossip() -> impl Strategy<Value = Gossip> {
             TradeGossip::Trades(TradeAnnouncement { transactions, round })
         )),
         bytes(92).prop_map(|header| Gossip::Block(BlockGossip::Solved(header))),
-        (bytes(92), bytes(0..300), (0..40_usize).prop_flat_map(|count| bytes(count * 6))).prop_map(
-            |(header, coinbase, short_ids)| {
+        (
+            bytes(92),
+            bytes(0..300),
+            (0..40_usize).prop_flat_map(|count| bytes(count * SHORT_ID_BYTES))
+        )
+            .prop_map(|(header, coinbase, short_ids)| {
                 Gossip::Block(BlockGossip::Compact(CompactBlock { header, coinbase, short_ids }))
-            }
-        ),
+            }),
     ]
 }

@@ -32,7 +32,7 @@ use crate::{
     consensus::testing::GENESIS_TIME,
     friends::{Friends, FriendsConfig, ReceiveError},
     peers::{Offence, Trust},
-    primitives::{Encode, NetworkId, leaf_hash, sha256, short_id},
+    primitives::{Encode, NetworkId, SHORT_ID_BYTES, leaf_hash, sha256, short_id},
 };
 
 fn hex(bytes: impl AsRef<[u8]>) -> String {
@@ -382,8 +382,9 @@ fn limits_of_the_cddl_are_the_codecs() {
     let (asked, told) = (Channel::Request(Protocol::Chat), Channel::Response(Protocol::Chat));
     let (trades, block) = (super::limits::MAX_BLOCK_TRADES, super::limits::MAX_BLOCK_BYTES);
     let item = |kind: u8, length| [&[0x81, 0x82, kind][..], &string(2, length)].concat();
-    let compact =
-        |ids: usize| [&[0x83][..], &string(2, 92), &string(2, 0), &string(2, ids * 6)].concat();
+    let compact = |ids: usize| {
+        [&[0x83][..], &string(2, 92), &string(2, 0), &string(2, ids * SHORT_ID_BYTES)].concat()
+    };
     let line = |length| {
         let (author, signature) = (string(2, 32), string(2, 64));
         [&[0x86][..], &author, &[0xf6, 0, 0], &string(3, length), &signature].concat()

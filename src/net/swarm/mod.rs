@@ -436,6 +436,7 @@ impl Network {
         }
         self.keep_reachable(now);
         self.leave_those_due(now);
+        self.close_spare_connections(now);
         self.unmute(now);
         if self.next_probe <= now {
             self.next_probe = now + self.tuning.probe_interval;

@@ -281,6 +281,36 @@ impl Network {
         }
     }
 
+    /// Closes all but one of several connections of one kind to a peer. Both ends may have dialed at
+    /// once, or one end over two transports. Each connection costs pings and probes, and a circuit
+    /// costs them at its relay too.
+    ///
+    /// Only the end with the larger id closes, so that the ends cannot close different ones. The
+    /// oldest stays, since it carries reservations and circuits. A connection that tests an address
+    /// is gone before the time, and a dead one has failed to answer a ping by then.
+    pub(super) fn close_spare_connections(&mut self, now: Instant) {
+        let spare_time = self.tuning.spare_time;
+        let mut spare = Vec::new();
+        for (peer, entry) in &self.peers {
+            let busy = self.outbound.is_busy(peer) || self.sending.is_sending(peer);
+            if entry.connections.len() < 2 || self.me < *peer || busy {
+                continue;
+            }
+            let direct = entry.connections.iter().any(|connection| !connection.relayed);
+            let is_kept = |connection: &&Connection| {
+                connection.relayed != direct
+                    && connection.ping_failures == 0
+                    && connection.round_trip.is_some()
+                    && now.saturating_duration_since(connection.since) >= spare_time
+            };
+            let alike = entry.connections.iter().filter(is_kept);
+            spare.extend(alike.skip(1).map(|connection| connection.id));
+        }
+        for id in spare {
+            self.swarm.close_connection(id);
+        }
+    }
+
     /// Returns the IP address of a connected peer.
     pub(super) fn ip_of_peer(&self, peer: &PeerId) -> Option<IpAddr> {
         let connection = self.peers.get(peer)?.connections.first()?;

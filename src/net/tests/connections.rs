@@ -219,6 +219,37 @@ async fn peers_and_addresses_are_told() {
     assert_eq!(b.handle.addresses().await.unwrap(), std::slice::from_ref(&b.address));
 }
 
+/// Waits until the node has this number of connections to its only peer.
+async fn has_connections(node: &Node, count: usize) {
+    let counted = async {
+        while node.handle.peers().await.unwrap()[0].connections.len() != count {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(super::DEADLINE, counted).await.expect("the connections");
+}
+
+#[tokio::test]
+async fn one_of_two_connections_to_a_peer_stays() {
+    let with_short_times = || {
+        let mut config = config();
+        config.tuning.ping_interval = Duration::from_millis(100);
+        config.tuning.spare_time = Duration::from_secs(1);
+        config
+    };
+    let mut a = Node::with(with_short_times()).await;
+    let mut b = Node::with(with_short_times()).await;
+    let address = b.full_address();
+    let (first, second) = tokio::join!(a.handle.dial(&address), a.handle.dial(&address));
+    assert_eq!((first.unwrap(), second.unwrap()), (b.id(), b.id()));
+    has_connections(&a, 2).await;
+    has_connections(&a, 1).await;
+    has_connections(&b, 1).await;
+    while let Ok(event) = a.events.try_recv().or_else(|_| b.events.try_recv()) {
+        assert!(!matches!(event, NetEvent::PeerDisconnected { .. }), "{event:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_peer_that_goes_in_silence_is_noticed_by_its_pings() {
     let mut impatient = config();

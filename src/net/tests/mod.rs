@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use super::{Identity, NetConfig, NetEvent, NetHandle, address_book::BackOff, spawn};
 use crate::{
     peers::Trust,
-    primitives::{BlockHash, NetworkId, PeerId, Signature},
+    primitives::{BlockHash, NetworkId, PeerId, SHORT_ID_BYTES, Signature},
     wire::{ChatGossip, CompactBlock, Gossip, HelloRequest, HelloResponse, SignedLine, Status},
 };
 
@@ -170,6 +170,6 @@ fn big_block(number: u8) -> Gossip {
     Gossip::Block(crate::wire::BlockGossip::Compact(CompactBlock {
         header: ByteBuf::from(vec![number; crate::primitives::HEADER_BYTES]),
         coinbase: ByteBuf::from(vec![number; 99_000]),
-        short_ids: ByteBuf::from(vec![number; 6 * crate::wire::limits::MAX_SHORT_IDS]),
+        short_ids: ByteBuf::from(vec![number; SHORT_ID_BYTES * crate::wire::limits::MAX_SHORT_IDS]),
     }))
 }

@@ -161,5 +161,5 @@ fn many_tiny_items_are_counted_before_anything_is_allocated() {
 fn ids_name_version_and_network_and_hello_names_no_network() {
     assert_eq!(Protocol::Hello.id(&network()), "/friendchain/hello/1");
     assert_eq!(Protocol::Sync.id(&network()), "/friendchain/sync/2/abababab");
-    assert_eq!(Topic::Blocks.name(&network()), "/friendchain/topic/blocks/1/abababab");
+    assert_eq!(Topic::Blocks.name(&network()), "/friendchain/topic/blocks/2/abababab");
 }

@@ -70,7 +70,7 @@ fn solved_gossip(header: &Header) -> Vec<u8> {
 
 fn compact_gossip(header: &Header, coinbase: Vec<u8>, ids: usize) -> Vec<u8> {
     let salt = header.nonce.to_le_bytes()[0];
-    let short_ids: Vec<u8> = (0..=250).cycle().take(ids * 6).map(|at: u8| at ^ salt).collect();
+    let short_ids: Vec<u8> = (0..=250).cycle().take(ids * 5).map(|at: u8| at ^ salt).collect();
     let compact = CompactBlock {
         header: ByteBuf::from(header_bytes(header)),
         coinbase: ByteBuf::from(coinbase),
