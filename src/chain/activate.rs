@@ -8,7 +8,7 @@ use super::{
     header_tree::NodeId,
     mempool::Mempool,
     state::Chain,
-    store::overlay::Overlay,
+    store::{overlay::Overlay, tables::TxLocation},
 };
 use crate::{
     consensus::{BlockError, Coin, CoinKey},
@@ -211,7 +211,7 @@ impl Chain {
         coins::disconnect(&mut self.overlay, &body, &undo)?;
         self.overlay.remove_undo(key);
         for txid in &body.txids {
-            self.overlay.put_place(*txid, None);
+            self.overlay.put_location(*txid, None);
         }
         Ok(body)
     }
@@ -234,7 +234,8 @@ impl Chain {
         let node = tree.node(id);
         overlay.put_undo(node.key(), &undo);
         for (position, txid) in (0u32..).zip(&body.txids) {
-            overlay.put_place(*txid, Some((node.height, position)));
+            let location = TxLocation { height: node.height, position };
+            overlay.put_location(*txid, Some(location));
         }
         Ok(())
     }

@@ -11,8 +11,8 @@ use super::{
     api::{InputFate, MempoolEntry, OwnedCoin},
     errors::ChainFault,
     store::tables::{
-        HeaderRecord, META_TIP, OwnRecord, ReadTables, Status, block_key, coin_from_bytes,
-        place_from_bytes, split_block_key, stored, tx_key,
+        HeaderRecord, META_TIP, OwnRecord, ReadTables, Status, TxLocation, block_key,
+        coin_from_bytes, split_block_key, stored, tx_key,
     },
 };
 use crate::{
@@ -49,9 +49,9 @@ pub(super) fn input_fates(
         let coin = stored.map(|value| coin_from_bytes(value.value())).transpose()?;
         if let Some(coin) = coin.or_else(|| waiting_output(waiting, &key)) {
             free.insert(outpoint, OwnedCoin { owner: key.owner, outpoint, coin });
-        } else if let Some(place) = tables.tx_index.get(tx_key(&outpoint.txid))? {
+        } else if let Some(location) = tables.tx_index.get(tx_key(&outpoint.txid))? {
             open.insert(outpoint);
-            since = since.min(place_from_bytes(*place.value()).0);
+            since = since.min(TxLocation::from_bytes(*location.value()).height);
         }
     }
     find_spenders(tables, open, since, &mut spenders)?;

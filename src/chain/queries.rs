@@ -11,6 +11,7 @@ use super::{
     errors::ChainFault,
     purse,
     state::Chain,
+    store::tables::TxLocation,
 };
 use crate::primitives::{Amount, BlockHash, Height, Owner, Transaction, TxId};
 
@@ -69,8 +70,8 @@ impl Chain {
             fault.is_none()
                 && self.mempool.get(txid).is_none()
                 && !self.own.is_void(txid)
-                && match self.overlay.place(txid) {
-                    Ok(place) => place.is_none(),
+                && match self.overlay.location(txid) {
+                    Ok(location) => location.is_none(),
                     Err(error) => {
                         fault = Some(error);
                         false
@@ -94,8 +95,8 @@ impl Chain {
                 state: TxState::Mempool,
             }));
         }
-        if let Some((height, position)) = self.overlay.place(&txid)? {
-            return self.mined_transaction(txid, height, position).map(Some);
+        if let Some(location) = self.overlay.location(&txid)? {
+            return self.mined_transaction(txid, location).map(Some);
         }
         if self.own.is_void(&txid)
             && let Some(record) = self.overlay.own(&txid)?
@@ -114,11 +115,12 @@ impl Chain {
     pub(super) fn mined_transaction(
         &mut self,
         txid: TxId,
-        height: Height,
-        position: u32,
+        TxLocation { height, position }: TxLocation,
     ) -> Result<TxInfo, ChainFault> {
-        let corrupt =
-            || ChainFault::Corrupt(format!("the index says a wrong place for transaction {txid}"));
+        let corrupt = || {
+            let reason = format!("the index has a wrong location of transaction {txid}");
+            ChainFault::Corrupt(reason)
+        };
         let node = *self.tree.node(self.tree.connected_at(height).ok_or_else(corrupt)?);
         let mut block = self.overlay.block(&node.key())?;
         let fees = self.overlay.undo(&node.key())?.fees(&block.transactions);

@@ -15,7 +15,7 @@ use super::{
     errors::{AcceptTradeError, ChainFault},
     mempool::{Candidate, Entry, FeeRate, Rules},
     state::Chain,
-    store::tables::{MempoolRecord, OwnRecord},
+    store::tables::{MempoolRecord, OwnRecord, TxLocation},
 };
 use crate::{
     consensus::{CoinKey, TransactionError as TxError, verify_signatures},
@@ -75,8 +75,8 @@ impl Chain {
                 error: error @ (TxError::MissingCoin { .. } | TxError::StampUsed { .. }),
                 ..
             }) => {
-                return Err(match self.overlay.place(&txid)? {
-                    Some((height, _)) => AcceptTradeError::Mined { txid, height },
+                return Err(match self.overlay.location(&txid)? {
+                    Some(TxLocation { height, .. }) => AcceptTradeError::Mined { txid, height },
                     None => AcceptTradeError::Transaction { txid, error },
                 });
             }
@@ -121,8 +121,8 @@ impl Chain {
         if origin == Origin::Local || !self.own.is_void(&txid) {
             return Ok(());
         }
-        Err(match self.overlay.place(&txid)? {
-            Some((height, _)) => AcceptTradeError::Mined { txid, height },
+        Err(match self.overlay.location(&txid)? {
+            Some(TxLocation { height, .. }) => AcceptTradeError::Mined { txid, height },
             None => AcceptTradeError::Void { txid },
         })
     }
@@ -379,7 +379,7 @@ impl Chain {
         let waited = self.mempool.take_all();
         for body in left {
             for (_, transaction, txid, leaf) in body.trades() {
-                if self.overlay.place(&txid)?.is_some() {
+                if self.overlay.location(&txid)?.is_some() {
                     continue;
                 }
                 if let Some(record) = self.void_record(&txid)? {
@@ -416,7 +416,7 @@ impl Chain {
     fn readmit_all(&mut self, waited: Vec<Entry>) -> Result<(), ChainFault> {
         for waiting in waited {
             let MempoolEntry { transaction, txid, added, .. } = &waiting.entry;
-            if self.overlay.place(txid)?.is_some() {
+            if self.overlay.location(txid)?.is_some() {
                 self.overlay.remove_waiting(*txid);
                 continue;
             }
@@ -448,7 +448,7 @@ impl Chain {
         for (txid, record) in records {
             let MempoolRecord { sequence, added, local, transaction } = record;
             self.mempool.continue_from(sequence);
-            if self.overlay.place(&txid)?.is_some() || self.own.is_void(&txid) {
+            if self.overlay.location(&txid)?.is_some() || self.own.is_void(&txid) {
                 self.overlay.remove_waiting(txid);
                 continue;
             }

@@ -41,7 +41,7 @@ use super::{
     walk::Walk,
 };
 use crate::{
-    peers::Trust,
+    peers::{MAX_CONNECTED, Trust},
     primitives::NetworkId,
     telemetry::metrics::NetMetrics,
     wire::{Protocol, Topic, alive_topic, gossip_id},
@@ -80,6 +80,7 @@ pub(super) struct BehaviourConfig {
     pub(super) network: NetworkId,
     pub(super) mdns: bool,
     pub(super) ping_interval: Duration,
+    pub(super) ping_time: Duration,
     pub(super) max_gossip_frame: usize,
     pub(super) trust: Trust,
     /// True to ask the router for a mapped port.
@@ -183,7 +184,7 @@ impl Behaviour {
             ping: ping::Behaviour::new(
                 ping::Config::new()
                     .with_interval(config.ping_interval)
-                    .with_timeout(config.ping_interval),
+                    .with_timeout(config.ping_time),
             ),
             mdns: Toggle::from(config.mdns.then(|| local_discovery(me)).flatten()),
             kad: Walk::new(kademlia(me, names)),
@@ -311,6 +312,11 @@ fn gossip(
         .mesh_n_low(2)
         .mesh_n_high(8)
         .mesh_outbound_min(1)
+        // All peers are in the mesh of `alive`. The ids of probes would be offered to others three
+        // times, though no probe is forwarded.
+        .mesh_n_low_for_topic(MAX_CONNECTED, names.alive.clone())
+        .mesh_n_for_topic(MAX_CONNECTED, names.alive.clone())
+        .mesh_n_high_for_topic(MAX_CONNECTED, names.alive.clone())
         .heartbeat_interval(Duration::from_secs(1))
         .heartbeat_initial_delay(Duration::from_secs(1))
         .connection_handler_queue_len(GOSSIP_SEND_QUEUE)

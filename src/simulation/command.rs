@@ -45,6 +45,10 @@ struct Arguments {
     /// Mean seconds between two payments; 0 for none
     #[arg(long, default_value_t = 20)]
     pay_every: u64,
+    /// Connect each node with each other over links of this delay one way, in ms, as the bench
+    /// `spread` does with real nodes
+    #[arg(long, value_name = "MS")]
+    delay: Option<u64>,
     /// Let a newcomer fetch this many blocks from peers that are killed, cut off and slowed
     #[arg(long, value_name = "BLOCKS")]
     sync: Option<usize>,
@@ -79,6 +83,7 @@ impl Arguments {
             withhold: self.withhold.clamp(0.0, 0.9),
             pay_every_s: self.pay_every,
             without_liars: false,
+            delay_ms: self.delay,
         }
     }
 

@@ -48,6 +48,9 @@ pub(crate) struct Options {
     pub(crate) pay_every_s: u64,
     /// True if the withholding miner's power is missing instead of lying.
     pub(crate) without_liars: bool,
+    /// The delay of all links one way, in ms. The nodes are then all connected with each other and
+    /// lose no packet, as those of the bench `spread`.
+    pub(crate) delay_ms: Option<u64>,
 }
 
 impl Options {
@@ -62,6 +65,7 @@ impl Options {
             (self.liars > 0, format!(" --liars {}", self.liars)),
             (self.withhold > 0.0, format!(" --withhold {}", self.withhold)),
             (self.pay_every_s > 0, format!(" --pay-every {}", self.pay_every_s)),
+            (self.delay_ms.is_some(), format!(" --delay {}", self.delay_ms.unwrap_or_default())),
         ] {
             if is_on {
                 text.push_str(&flag);
@@ -157,6 +161,18 @@ fn connect_all(world: &mut World, nodes: usize, rng: &mut StdRng) {
     }
 }
 
+/// Connects each node with each other over links of one delay.
+fn mesh(world: &mut World, nodes: usize, delay_ms: u64) {
+    for a in 0..nodes {
+        for b in 0..a {
+            let line = Line { delay_us: 1_000 * delay_ms, bytes_per_ms: 5_000.0, loss: 0.0 };
+            world.connect(a, b, line);
+            world.befriend(a, b);
+            world.befriend(b, a);
+        }
+    }
+}
+
 /// Returns the chain of all nodes at the start, which is mined once.
 fn start(wallets: usize) -> History {
     static MADE: Mutex<BTreeMap<usize, History>> = Mutex::new(BTreeMap::new());
@@ -212,7 +228,10 @@ pub(crate) fn network(options: &Options) -> Outcome {
         let is_new = node % NEWCOMERS == NEWCOMERS - 1;
         world.add(if is_new { &empty } else { &history }, Manner::Honest);
     }
-    connect_all(&mut world, options.nodes, &mut rng);
+    match options.delay_ms {
+        Some(delay) => mesh(&mut world, options.nodes, delay),
+        None => connect_all(&mut world, options.nodes, &mut rng),
+    }
     let share = (1.0 - options.withhold) / options.nodes as f64;
     for node in 0..options.nodes {
         world.set_power(node, share);

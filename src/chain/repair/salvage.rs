@@ -316,7 +316,7 @@ impl Chain {
         for (txid, record) in records {
             self.own.load(txid, !record.void.is_empty());
             self.overlay.put_own(txid, &record);
-            if record.void.is_empty() && self.overlay.place(&txid)?.is_none() {
+            if record.void.is_empty() && self.overlay.location(&txid)?.is_none() {
                 open.push((txid, record));
             }
         }

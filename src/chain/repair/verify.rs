@@ -17,8 +17,8 @@ use crate::{
             Status,
             reader::stored_block,
             tables::{
-                MempoolRecord, OwnRecord, ReadTables, Undo, block_key, coin_from_bytes,
-                coin_to_bytes, place_from_bytes, split_block_key, stored, tx_key,
+                MempoolRecord, OwnRecord, ReadTables, TxLocation, Undo, block_key, coin_from_bytes,
+                coin_to_bytes, split_block_key, stored, tx_key,
             },
         },
     },
@@ -163,11 +163,11 @@ impl Chain {
             }
             transactions = transactions.saturating_add(body.txids.len() as u64);
             for (position, txid) in (0u32..).zip(&body.txids) {
-                let place = tables
+                let location = tables
                     .tx_index
                     .get(tx_key(txid))?
-                    .map(|place| place_from_bytes(*place.value()));
-                if place != Some((height, position)) {
+                    .map(|bytes| TxLocation::from_bytes(*bytes.value()));
+                if location != Some(TxLocation { height, position }) {
                     return Err(problem(&format!(
                         "has transaction {txid}, which the index does not know"
                     )));
@@ -383,7 +383,7 @@ impl Chain {
             };
             let is_astray = record.void.is_empty()
                 && self.mempool.get(&txid).is_none()
-                && self.overlay.place(&txid)?.is_none();
+                && self.overlay.location(&txid)?.is_none();
             self.own.load(txid, !record.void.is_empty());
             if is_astray {
                 astray.push((txid, record));
@@ -403,10 +403,9 @@ impl Chain {
             let transaction = Transaction::clone(&waiting.entry.transaction);
             return Ok(Some(OwnRecord { added: waiting.entry.added, void, transaction }));
         }
-        let Some((height, position)) = self.overlay.place(&txid)? else { return Ok(None) };
-        let transaction =
-            Transaction::clone(&self.mined_transaction(txid, height, position)?.transaction);
-        let added = self.tree.connected_at(height).map_or(0, |id| self.tree.node(id).time);
+        let Some(location) = self.overlay.location(&txid)? else { return Ok(None) };
+        let transaction = Transaction::clone(&self.mined_transaction(txid, location)?.transaction);
+        let added = self.tree.connected_at(location.height).map_or(0, |id| self.tree.node(id).time);
         Ok(Some(OwnRecord { added, void, transaction }))
     }
 }

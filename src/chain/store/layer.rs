@@ -14,14 +14,14 @@ use super::{
     Store,
     header_changes::HeaderChanges,
     tables::{
-        BlockKey, CoinTable, META_ATTENDED, META_BEST_HEADER, META_TIP, coin_to_bytes,
-        place_to_bytes, tx_key,
+        BlockKey, CoinTable, META_ATTENDED, META_BEST_HEADER, META_TIP, TxLocation, coin_to_bytes,
+        tx_key,
     },
 };
 use crate::{
     chain::{errors::ChainFault, key_map::KeyMap},
     consensus::{Coin, CoinKey},
-    primitives::{Height, TxId},
+    primitives::TxId,
     storage::contain,
 };
 
@@ -40,7 +40,7 @@ pub(in crate::chain) struct Layer {
     pub(in crate::chain) blocks: Bodies,
     pub(in crate::chain) undo: BTreeMap<BlockKey, Option<Vec<u8>>>,
     pub(in crate::chain) coins: KeyMap<CoinKey, Option<Coin>>,
-    pub(in crate::chain) tx_index: KeyMap<TxId, Option<(Height, u32)>>,
+    pub(in crate::chain) tx_index: KeyMap<TxId, Option<TxLocation>>,
     pub(in crate::chain) waiting: KeyMap<TxId, Option<Vec<u8>>>,
     pub(in crate::chain) own: KeyMap<TxId, Option<Vec<u8>>>,
     pub(in crate::chain) tip: Option<BlockKey>,
@@ -184,13 +184,11 @@ fn write_bytes(
 /// Writes the changed positions of transactions in the order of their ids.
 fn write_index(
     table: &mut Table<'_, &'static [u8; 32], &'static [u8; 8]>,
-    changes: &KeyMap<TxId, Option<(Height, u32)>>,
+    changes: &KeyMap<TxId, Option<TxLocation>>,
 ) -> Result<(), ChainFault> {
-    for (_, txid, place) in sorted(changes, id_prefix) {
-        match place {
-            Some((height, position)) => {
-                drop(table.insert(tx_key(txid), &place_to_bytes(*height, *position))?);
-            }
+    for (_, txid, location) in sorted(changes, id_prefix) {
+        match location {
+            Some(location) => drop(table.insert(tx_key(txid), &location.to_bytes())?),
             None => drop(table.remove(tx_key(txid))?),
         }
     }
@@ -315,7 +313,9 @@ mod tests {
         for number in numbers() {
             let key = key(number as usize);
             layer.coins.insert(key, Some(coin(number)));
-            layer.tx_index.insert(key.outpoint.txid, Some((number, 0)));
+            layer
+                .tx_index
+                .insert(key.outpoint.txid, Some(TxLocation { height: number, position: 0 }));
         }
         layer.write(Bodies::new(), &store).expect("written");
         let tables = store.read().expect("tables");

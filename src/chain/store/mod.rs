@@ -26,8 +26,8 @@ use redb::{
 pub use self::tables::Status;
 use self::tables::{
     HeaderRecord, META_BEST_HEADER, META_CHECKPOINT, META_GENESIS, META_MIN_WORK, META_NETWORK,
-    META_SCHEMA, META_TIP, ReadTables, SCHEMA, Undo, WriteTables, block_key, coin_to_bytes,
-    place_to_bytes, stored, tx_key,
+    META_SCHEMA, META_TIP, ReadTables, SCHEMA, TxLocation, Undo, WriteTables, block_key,
+    coin_to_bytes, stored, tx_key,
 };
 use super::errors::{ChainFault, OpenError};
 use crate::{
@@ -234,7 +234,8 @@ fn connect_genesis(tables: &mut WriteTables<'_>, network: &Network) -> Result<()
     tables.undo.insert(&key, undo.to_bytes().as_slice())?;
     for (position, transaction) in (0u32..).zip(&genesis.transactions) {
         let txid = transaction.txid();
-        tables.tx_index.insert(tx_key(&txid), &place_to_bytes(0, position))?;
+        let location = TxLocation { height: 0, position };
+        tables.tx_index.insert(tx_key(&txid), &location.to_bytes())?;
         for (key, coin) in created_coins(transaction, txid, 0) {
             tables.coins.insert(&key.to_bytes(), &coin_to_bytes(&coin))?;
         }

@@ -23,14 +23,14 @@ use super::{
     Store,
     layer::{Bodies, Layer},
     tables::{
-        BlockKey, HeaderRecord, MempoolRecord, OwnRecord, ReadTables, Undo, coin_from_bytes,
-        place_from_bytes, stored, tx_key,
+        BlockKey, HeaderRecord, MempoolRecord, OwnRecord, ReadTables, TxLocation, Undo,
+        coin_from_bytes, stored, tx_key,
     },
 };
 use crate::{
     chain::{coins::Coins, errors::ChainFault},
     consensus::{Coin, CoinKey},
-    primitives::{Block, Encode, Height, TxId},
+    primitives::{Block, Encode, TxId},
     storage::contain,
 };
 
@@ -364,7 +364,7 @@ impl Overlay {
     // Transactions
 
     /// Returns height and position of a mined transaction.
-    pub(crate) fn place(&mut self, txid: &TxId) -> Result<Option<(Height, u32)>, ChainFault> {
+    pub(crate) fn location(&mut self, txid: &TxId) -> Result<Option<TxLocation>, ChainFault> {
         let changed = self.layers().find_map(|layer| layer.tx_index.get(txid)).copied();
         match changed {
             Some(known) => Ok(known),
@@ -372,12 +372,12 @@ impl Overlay {
                 .tables()?
                 .tx_index
                 .get(tx_key(txid))?
-                .map(|bytes| place_from_bytes(*bytes.value()))),
+                .map(|bytes| TxLocation::from_bytes(*bytes.value()))),
         }
     }
 
-    pub(crate) fn put_place(&mut self, txid: TxId, place: Option<(Height, u32)>) {
-        self.top().tx_index.insert(txid, place);
+    pub(crate) fn put_location(&mut self, txid: TxId, location: Option<TxLocation>) {
+        self.top().tx_index.insert(txid, location);
     }
 
     /// Stores a mempool entry. A crash may lose a peer's entry, since no reply promises that it is

@@ -406,20 +406,28 @@ pub(crate) fn stored<T: Decode>(what: &str, bytes: &[u8]) -> Result<T, StorageEr
         .map_err(|error| StorageError::Corrupted(format!("{what} does not read back: {error}")))
 }
 
-/// Encodes height and position of a mined transaction.
-pub(crate) fn place_to_bytes(height: Height, position: u32) -> [u8; 8] {
-    let mut bytes = [0; 8];
-    bytes[..4].copy_from_slice(&height.to_le_bytes());
-    bytes[4..].copy_from_slice(&position.to_le_bytes());
-    bytes
+/// The location of a transaction on the best chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TxLocation {
+    pub(crate) height: Height,
+    /// The position in the block; 0 is the coinbase.
+    pub(crate) position: u32,
 }
 
-/// Decodes height and position of a mined transaction.
-pub(crate) fn place_from_bytes(bytes: [u8; 8]) -> (Height, u32) {
-    let (mut height, mut position) = ([0; 4], [0; 4]);
-    height.copy_from_slice(&bytes[..4]);
-    position.copy_from_slice(&bytes[4..]);
-    (Height::from_le_bytes(height), u32::from_le_bytes(position))
+impl TxLocation {
+    pub(crate) fn to_bytes(self) -> [u8; 8] {
+        let mut bytes = [0; 8];
+        bytes[..4].copy_from_slice(&self.height.to_le_bytes());
+        bytes[4..].copy_from_slice(&self.position.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn from_bytes(bytes: [u8; 8]) -> Self {
+        let (mut height, mut position) = ([0; 4], [0; 4]);
+        height.copy_from_slice(&bytes[..4]);
+        position.copy_from_slice(&bytes[4..]);
+        Self { height: Height::from_le_bytes(height), position: u32::from_le_bytes(position) }
+    }
 }
 
 /// The transaction's key in the tables.

@@ -365,8 +365,8 @@ fn crash_everywhere(seed: u64, length: usize, powers: u64) -> usize {
 fn a_power_cut_after_any_write_leaves_a_valid_earlier_state_that_goes_on() {
     match long_run() {
         None => {
-            let crashes: usize = (1..=3).map(|seed| crash_everywhere(seed, 60, 3)).sum();
-            assert!(crashes > 1_000, "{crashes} crashes");
+            let crashes: usize = (1..=2).map(|seed| crash_everywhere(seed, 60, 2)).sum();
+            assert!(crashes > 500, "{crashes} crashes");
         }
         Some(seeds) => {
             let crashes: usize = (0..seeds).map(|seed| crash_everywhere(seed, 80, 8)).sum();

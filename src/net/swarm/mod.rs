@@ -157,6 +157,7 @@ impl Network {
             network: config.network,
             mdns: config.mdns,
             ping_interval: config.tuning.ping_interval,
+            ping_time: config.tuning.ping_time,
             max_gossip_frame: config.tuning.max_gossip_frame,
             trust: trust.clone(),
             port_mapping: config.port_mapping,

@@ -254,6 +254,7 @@ async fn one_of_two_connections_to_a_peer_stays() {
 async fn a_peer_that_goes_in_silence_is_noticed_by_its_pings() {
     let mut impatient = config();
     impatient.tuning.ping_interval = Duration::from_millis(200);
+    impatient.tuning.ping_time = Duration::from_millis(200);
     // Each further failure takes the 10 s that libp2p waits for a new stream.
     impatient.tuning.max_ping_failures = 1;
     let mut a = Node::with(impatient).await;

@@ -1,7 +1,7 @@
 //! Asks peers for lines to all that this node missed, and serves lines that they missed.
 //!
 //! The router asks each friend and introduced peer after its hello, after this machine has slept,
-//! and every minute. Each round continues at the place in the peer's list where the last one ended.
+//! and again after a while. Each round continues at the place in the peer's list where the last one ended.
 //! During the first round, gossiped lines are held, so that an author's older lines come before
 //! newer ones.
 
@@ -23,8 +23,11 @@ use crate::{
     },
 };
 
-/// Time from the end of one round of requests to the next.
+/// Time from the end of one round of requests to the next. It doubles with each round that finds
+/// nothing new, up to [`MAX_REPEAT`].
 const REPEAT: Duration = Duration::from_mins(1);
+/// The longest time from one round to the next.
+const MAX_REPEAT: Duration = Duration::from_mins(5);
 /// The first pause after a failed round. It doubles up to [`MAX_RETRY`].
 const RETRY: Duration = Duration::from_secs(15);
 /// The longest pause after a failed round.
@@ -52,6 +55,8 @@ pub(super) struct Asked {
     /// Time of the next round.
     due: Option<Instant>,
     failures: u32,
+    /// The number of rounds in a row that found nothing new.
+    quiet: u32,
 }
 
 impl Asked {
@@ -65,6 +70,7 @@ impl Asked {
             awaited: Some(Instant::now()),
             due: None,
             failures: 0,
+            quiet: 0,
         }
     }
 
@@ -163,6 +169,7 @@ impl Router {
         if !asked.is_empty() {
             let ids: Vec<u8> = asked.iter().flat_map(|id| id.0).collect();
             let request = Request::Chat(ChatRequest::GetLines(ByteBuf::from(ids)));
+            lines.quiet = 0;
             return self.request(peer, Purpose::Lines { asked }, &request);
         }
         let goes_on = lines.next > lines.place && lines.pages < MAX_PAGES;
@@ -215,7 +222,9 @@ impl Router {
             lines.wanted.clear();
             let pause = if is_complete {
                 lines.failures = 0;
-                REPEAT
+                let doubled = REPEAT.saturating_mul(1 << lines.quiet.min(8));
+                lines.quiet = lines.quiet.saturating_add(1);
+                doubled.min(MAX_REPEAT)
             } else {
                 let doubled = RETRY.saturating_mul(1 << lines.failures.min(8));
                 lines.failures = lines.failures.saturating_add(1);

@@ -27,6 +27,7 @@ fn options(nodes: usize, seed: u64) -> Options {
         withhold: 0.0,
         pay_every_s: 10,
         without_liars: false,
+        delay_ms: None,
     }
 }
 
