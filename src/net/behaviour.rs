@@ -12,7 +12,6 @@ use libp2p::{
     gossipsub::{self, IdentTopic, TopicHash},
     identify, identity, kad, memory_connection_limits, ping, relay, request_response,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
-    upnp,
 };
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
@@ -33,6 +32,7 @@ use super::{
         MAX_RESERVATIONS_PER_PEER, MAX_STREAMS, RELAY_REFILL, RESERVATION_TIME,
         RESERVATIONS_AT_ONCE,
     },
+    mapping::Mapping,
     nearby::Nearby,
     own_topics::{Gossip, Gossipsub, OwnTopics},
     peer::from_libp2p,
@@ -72,7 +72,7 @@ pub(super) struct Behaviour {
     pub(super) punch: Guest<dcutr::Behaviour>,
     pub(super) asking: Asking,
     pub(super) dialing_back: DialingBack,
-    pub(super) mapping: Toggle<upnp::tokio::Behaviour>,
+    pub(super) mapping: Toggle<Mapping>,
 }
 
 /// The settings that differ between nodes and between tests.
@@ -198,7 +198,7 @@ impl Behaviour {
             punch: Guest::new(dcutr::Behaviour::new(me), Rule::Punch, guest.0, guest.1),
             asking: Asking::new(trust.clone()),
             dialing_back: DialingBack::new(permits, trust),
-            mapping: Toggle::from(config.port_mapping.then(upnp::tokio::Behaviour::default)),
+            mapping: Toggle::from(config.port_mapping.then(|| Mapping::new(keypair))),
         })
     }
 

@@ -108,6 +108,29 @@ pub(crate) enum ReachWay {
     Public,
 }
 
+/// The router's answer to a request for a mapped port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RouterState {
+    /// No answer yet.
+    Asking,
+    /// The router maps at least one port.
+    Mapped(MappedBy),
+    /// No router answers.
+    Silent,
+    /// The router answers, and maps no port.
+    Refused,
+    /// The router has no public address itself, so a port that it maps reaches nobody.
+    NotPublic,
+}
+
+/// The protocol by which a router maps a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MappedBy {
+    Pcp,
+    NatPmp,
+    Upnp,
+}
+
 /// The ways in which others reach this node, and its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ReachSnapshot {
@@ -120,9 +143,8 @@ pub(crate) struct ReachSnapshot {
     pub(crate) relays: Vec<PeerId>,
     /// True if this node relays for friends.
     pub(crate) relaying: bool,
-    /// The state of a request for a mapped port: `asking`, `mapped`, `expired`, `none` if no router
-    /// answers, or `not_public`. `None` if ports are not mapped.
-    pub(crate) router: Option<&'static str>,
+    /// The router's answer to the request for a mapped port. `None` if this node does not ask.
+    pub(crate) router: Option<RouterState>,
     /// True if the node dials only private addresses.
     pub(crate) private_only: bool,
 }

@@ -204,6 +204,20 @@ pub(super) const CIRCUITS_AT_ONCE: u32 = 32;
 /// Time after which one more reservation and one more circuit may be requested.
 pub(super) const RELAY_REFILL: Duration = Duration::from_secs(10);
 
+/// Ports that the router is asked to map: TCP and QUIC of two addresses to listen on.
+pub(super) const MAX_MAPPED_PORTS: usize = 4;
+/// Time for which the router maps a port. A node that dies leaves the mapping behind for so long.
+pub(super) const MAPPING_TIME: Duration = Duration::from_hours(1);
+/// Shortest time of a mapped port that is of use. A router that grants less counts as refusing.
+pub(super) const SHORTEST_MAPPING: Duration = Duration::from_mins(2);
+/// Longest time between two renewals. A renewal also shows a new address of the router.
+pub(super) const MAPPING_RENEWAL: Duration = Duration::from_mins(15);
+/// Wait after a renewal without an answer, and first wait after a round in which no router mapped a
+/// port. The latter doubles with each further one, up to [`LONGEST_MAPPING_PAUSE`].
+pub(super) const MAPPING_PAUSE: Duration = Duration::from_mins(1);
+/// The maximum of [`MAPPING_PAUSE`] after doubling.
+pub(super) const LONGEST_MAPPING_PAUSE: Duration = Duration::from_hours(1);
+
 /// Simultaneous dials that a peer causes: to relays, for hole punching, and back.
 pub(super) const MAX_GUEST_DIALS: usize = 32;
 /// Addresses that a peer may name for one hole punching. libp2p keeps 20 candidates.
@@ -345,6 +359,9 @@ const _: () = {
     // Each connected peer has its connection, and room to close another.
     assert!(MAX_CONNECTIONS as usize >= 2 * (MAX_CONNECTED + MAX_SECOND_CONNECTIONS));
     assert!(MAX_INBOUND_STRANGERS < MAX_INBOUND && MAX_SENDING_STRANGERS < MAX_SENDING);
+    // A mapped port outlives a few renewals without an answer.
+    assert!(MAPPING_RENEWAL.as_secs() * 2 <= MAPPING_TIME.as_secs());
+    assert!(SHORTEST_MAPPING.as_secs() >= 2 * MAPPING_PAUSE.as_secs());
 };
 
 #[cfg(test)]
@@ -368,6 +385,8 @@ mod tests {
             ("MAX_RELAYS", count(MAX_RELAYS)),
             ("RELAYED_SYNC_RATE", RELAYED_SYNC_RATE),
             ("MAX_GUEST_DIALS", count(MAX_GUEST_DIALS)),
+            ("MAX_MAPPED_PORTS", count(MAX_MAPPED_PORTS)),
+            ("MAPPING_TIME", MAPPING_TIME.as_secs()),
         ] {
             assert!(document.contains(&format!("| `{name}` | {value} |")), "{name} is {value}");
         }

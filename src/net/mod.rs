@@ -51,6 +51,7 @@ mod identity;
 mod limits;
 mod lingering;
 mod listen;
+mod mapping;
 mod meter;
 mod metrics;
 mod mux;
@@ -73,8 +74,8 @@ use std::{sync::Arc, time::Duration};
 pub(crate) use address::AddressError;
 pub(crate) use dial_cause::DialCause;
 pub(crate) use event::{
-    CommandError, ConnectionSnapshot, GossipId, NetError, NetEvent, NetOffence, PeerSnapshot,
-    ReachSnapshot, ReachWay, ReplyId, RequestError,
+    CommandError, ConnectionSnapshot, GossipId, MappedBy, NetError, NetEvent, NetOffence,
+    PeerSnapshot, ReachSnapshot, ReachWay, ReplyId, RequestError, RouterState,
 };
 pub(crate) use handle::{NetHandle, Told};
 pub(crate) use identity::{Identity, IdentityError};

@@ -23,6 +23,8 @@ mod hostile_messages;
 mod joining;
 mod logs;
 mod looking;
+#[cfg(target_os = "linux")]
+mod mapping;
 mod metrics;
 mod names;
 mod observe;

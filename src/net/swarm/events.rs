@@ -114,7 +114,7 @@ impl Network {
             BehaviourEvent::Circuits(event) => self.on_circuits(&event),
             BehaviourEvent::Relay(event) => Self::on_relay(&event),
             BehaviourEvent::Punch(event) => Self::on_punch(&event),
-            BehaviourEvent::Mapping(event) => self.on_mapping(&event),
+            BehaviourEvent::Mapping(event) => self.on_mapping(event),
             BehaviourEvent::Asking(event) => {
                 tracing::debug!(address = %event.tested_addr, result = ?event.result, "tested");
                 None

@@ -27,7 +27,10 @@ use std::{
 };
 
 use dial::Dialing;
-use futures::StreamExt;
+use futures::{
+    StreamExt,
+    future::{self, OptionFuture},
+};
 use libp2p::{
     Multiaddr, Swarm,
     request_response::InboundRequestId,
@@ -53,6 +56,7 @@ use super::{
     handle::{NetAnswer, NetCommand, Told},
     limits::{LINGER, MAX_KNOWN_ADDRESSES},
     listen::{build_swarm, listen},
+    mapping::Mapping,
     metrics::Libp2pMetrics,
     peer::to_libp2p,
     requests::{Inbound, Job, Outbound, Sending},
@@ -273,10 +277,12 @@ impl Network {
         }
         let linger =
             tokio::time::sleep(if self.peers.is_empty() { Duration::ZERO } else { LINGER });
+        let mapping = self.swarm.behaviour_mut().mapping.as_mut();
+        let linger = future::join(linger, OptionFuture::from(mapping.map(Mapping::release)));
         tokio::pin!(linger);
         loop {
             tokio::select! {
-                () = &mut linger => break,
+                _ = &mut linger => break,
                 _ = self.swarm.select_next_some() => {}
             }
         }

@@ -23,7 +23,6 @@ use libp2p::{
     core::transport::ListenerId,
     dcutr, relay,
     swarm::{ConnectionId, SwarmEvent},
-    upnp,
 };
 
 use super::Network;
@@ -33,12 +32,13 @@ use crate::{
             is_dialable, is_far, is_nearby, is_relayed, offered, split_relay, through, without_peer,
         },
         behaviour::BehaviourEvent,
-        event::{NetEvent, ReachSnapshot, ReachWay},
+        event::{NetEvent, ReachSnapshot, ReachWay, RouterState},
         limits::{
             DIRECT_WAIT, LONGEST_DIRECT_WAIT, LONGEST_RELAY_PAUSE, MAX_KNOWN_ADDRESSES,
             MAX_RELAY_ADDRESSES, MAX_RELAY_PAUSES, MAX_RELAYS, RELAY_PAUSE, RELAYED_GRACE,
             RESERVE_TIME, UNSEEN_TIME,
         },
+        mapping,
         peer::from_libp2p,
     },
     primitives::PeerId,
@@ -95,7 +95,7 @@ pub(super) struct Reach {
     reservations: BTreeMap<PeerId, Reservation>,
     /// Friends that are not asked before a time, with the number of failures.
     pauses: HashMap<PeerId, (Instant, u32)>,
-    router: Option<&'static str>,
+    router: Option<RouterState>,
     relaying: bool,
     told: Option<ReachSnapshot>,
 }
@@ -115,7 +115,7 @@ impl Reach {
             offers: HashMap::new(),
             reservations: BTreeMap::new(),
             pauses: HashMap::new(),
-            router: port_mapping.then_some("asking"),
+            router: port_mapping.then_some(RouterState::Asking),
             relaying: false,
             told: None,
         }
@@ -282,19 +282,14 @@ impl Network {
         self.tell_reach();
     }
 
-    pub(super) fn on_mapping(&mut self, event: &upnp::Event) -> Option<NetEvent> {
-        self.reach.router = Some(match event {
-            upnp::Event::NewExternalAddr { external_addr, .. } => {
-                self.reach.confirmed.insert(without_peer(external_addr), Origin::Mapped);
-                "mapped"
-            }
-            upnp::Event::ExpiredExternalAddr { external_addr, .. } => {
-                self.reach.confirmed.remove(&without_peer(external_addr));
-                "expired"
-            }
-            upnp::Event::GatewayNotFound => "none",
-            upnp::Event::NonRoutableGateway => "not_public",
-        });
+    /// Records the ports that the router maps. Ports that it no longer maps are dropped.
+    pub(super) fn on_mapping(&mut self, event: mapping::Event) -> Option<NetEvent> {
+        tracing::debug!(router = ?event.router, addresses = ?event.addresses, "mapped ports");
+        let is_mapped = |origin: &Origin| *origin == Origin::Mapped;
+        self.reach.confirmed.retain(|at, it| !is_mapped(it) || event.addresses.contains(at));
+        let mapped = event.addresses.into_iter().map(|address| (address, Origin::Mapped));
+        self.reach.confirmed.extend(mapped);
+        self.reach.router = Some(event.router);
         self.tell_reach();
         None
     }
@@ -331,9 +326,12 @@ impl Network {
         Some(NetEvent::Punched { peer, direct: event.result.is_ok() })
     }
 
-    /// Forgets results of the network that the machine was in before.
+    /// Forgets results of the network that the machine was in before, and asks the router anew.
     pub(super) fn moved(&mut self, to_other_network: bool) {
         self.reach.pauses.clear();
+        if let Some(mapping) = self.swarm.behaviour_mut().mapping.as_mut() {
+            mapping.look_again();
+        }
         if !to_other_network {
             return;
         }

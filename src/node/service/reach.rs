@@ -11,14 +11,14 @@ use tokio::time::{Instant, sleep};
 use super::Service;
 use crate::{
     consensus::{Invite, Network},
-    net::{DialCause, ReachSnapshot, ReachWay},
+    net::{DialCause, MappedBy, ReachSnapshot, ReachWay, RouterState},
     node::router::{Attempt, Failure, LiveStatus, RouterHandle},
     primitives::{MiningMode, PeerId, printable},
     rpc::{
         RpcError,
         types::{
-            FriendView, InviteText, PathName, Reach, ReachName, ReachView, Submitted, TryFailure,
-            TryView, TxStateName,
+            FriendView, InviteText, PathName, Reach, ReachName, ReachView, RouterName, Submitted,
+            TryFailure, TryView, TxStateName,
         },
     },
 };
@@ -86,8 +86,18 @@ impl Service {
             ReachWay::Nowhere if reach.private_only => ReachName::Lan,
             ReachWay::Nowhere => ReachName::Nowhere,
         };
-        let advice = match (way, reach.router) {
-            (ReachName::Nowhere, Some("asking")) => None,
+        let router = reach.router.map(router_name);
+        let advice = match (way, router) {
+            (ReachName::Nowhere, Some(RouterName::Asking)) => None,
+            (ReachName::Nowhere, Some(RouterName::NotPublic)) => Some(
+                "your router has no public address, so a port forwarded on it reaches nobody: ask \
+                 your provider for one, or make a friend of somebody whom others can reach: his \
+                 node relays for friends",
+            ),
+            (ReachName::Relayed, Some(RouterName::NotPublic)) => Some(
+                "for direct connections in any case, ask your provider for a public address: your \
+                 router has none, so a port forwarded on it reaches nobody",
+            ),
             (ReachName::Nowhere, _) => Some(
                 "forward this node's port on the router and start with --external HOST:PORT, or \
                  make a friend of somebody whom others can reach: his node relays for friends",
@@ -103,9 +113,22 @@ impl Service {
             through,
             addresses: reach.addresses.clone(),
             relays: reach.relaying,
-            router: reach.router.map(str::to_owned),
+            router,
             advice: advice.map(str::to_owned),
         }
+    }
+}
+
+/// Returns the router's answer in the form of the RPC.
+const fn router_name(router: RouterState) -> RouterName {
+    match router {
+        RouterState::Asking => RouterName::Asking,
+        RouterState::Mapped(MappedBy::Pcp) => RouterName::Pcp,
+        RouterState::Mapped(MappedBy::NatPmp) => RouterName::NatPmp,
+        RouterState::Mapped(MappedBy::Upnp) => RouterName::Upnp,
+        RouterState::Silent => RouterName::None,
+        RouterState::Refused => RouterName::Refused,
+        RouterState::NotPublic => RouterName::NotPublic,
     }
 }
 

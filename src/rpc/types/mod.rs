@@ -41,7 +41,7 @@ pub(crate) use payments::{
 };
 pub(crate) use people::{FriendBlocked, FriendForgotten, Payee, Renamed};
 pub(crate) use reach::{
-    BackupFile, BackupMade, PathName, Reach, ReachName, ReachView, TryFailure, TryView,
+    BackupFile, BackupMade, PathName, Reach, ReachName, ReachView, RouterName, TryFailure, TryView,
 };
 pub(crate) use settings::{Origin, SettingList, SettingView};
 pub(crate) use undo::{Cancel, Resend};

@@ -99,6 +99,23 @@ pub(crate) enum ReachName {
     Nowhere,
 }
 
+/// The protocol by which the router maps a port, or the reason why it maps none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RouterName {
+    /// No answer yet.
+    Asking,
+    Pcp,
+    NatPmp,
+    Upnp,
+    /// No router answers.
+    None,
+    /// The router maps no port.
+    Refused,
+    /// The router has no public address itself.
+    NotPublic,
+}
+
 /// The way in which others reach a running node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ReachView {
@@ -111,10 +128,9 @@ pub(crate) struct ReachView {
     /// True if it relays for friends.
     #[serde(default)]
     pub relays: bool,
-    /// The state of the router's mapped port: `asking`, `mapped`, `expired`, `none` or
-    /// `not_public`; left out if none is asked for.
+    /// The router's answer to the request for a mapped port; left out if the node does not ask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub router: Option<String>,
+    pub router: Option<RouterName>,
     /// A sentence on what to do, if there is anything to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
@@ -126,7 +142,15 @@ impl ReachView {
         match self.way {
             ReachName::Public if self.relays => "anybody; this node relays for friends".to_owned(),
             ReachName::Public => "anybody".to_owned(),
-            ReachName::Mapped => "anybody, by a port that the router maps".to_owned(),
+            ReachName::Mapped => {
+                let by = match self.router {
+                    Some(RouterName::Pcp) => " (PCP)",
+                    Some(RouterName::NatPmp) => " (NAT-PMP)",
+                    Some(RouterName::Upnp) => " (UPnP)",
+                    _ => "",
+                };
+                format!("anybody, by a port that the router maps{by}")
+            }
             ReachName::Relayed => format!("friends, through {}", self.through.join(" and ")),
             ReachName::Lan => "nodes of the local network".to_owned(),
             ReachName::Nowhere => "nobody outside of this network".to_owned(),
