@@ -47,7 +47,8 @@ use libp2p::{
     identity::Keypair,
     swarm::{
         ConnectionDenied, ConnectionId, ExpiredListenAddr, FromSwarm, NetworkBehaviour,
-        NewListenAddr, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm, dummy,
+        NewListenAddr, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+        behaviour::toggle::Toggle, dummy,
     },
     upnp,
 };
@@ -59,8 +60,9 @@ use super::{
     limits::{LINGER, LONGEST_MAPPING_PAUSE, MAPPING_PAUSE, MAX_MAPPED_PORTS},
 };
 
-/// Wait after a new address of the machine, since several come at once.
-const SETTLING: Duration = Duration::from_millis(300);
+/// Wait after a new address of the machine: several come at once, and the route to the gateway comes
+/// last.
+const SETTLING: Duration = Duration::from_millis(500);
 /// Time in which UPnP has to map a port: the search takes 10 s, and a second try comes after 30 s.
 const UPNP_PATIENCE: Duration = Duration::from_mins(1);
 
@@ -72,6 +74,9 @@ pub(super) struct Event {
     pub(super) addresses: BTreeSet<Multiaddr>,
 }
 
+/// libp2p's UPnP, which searches from its creation on.
+type Upnp = Toggle<upnp::tokio::Behaviour>;
+
 /// The step of a round.
 enum Stage {
     /// Waits for the next round. True if it only renews.
@@ -79,7 +84,7 @@ enum Stage {
     /// Asks the gateway. True for a renewal.
     Asking(BoxFuture<'static, Result<Vec<Lease>, Refusal>>, bool),
     /// Runs UPnP. The timer ends a round without any outcome.
-    Upnp(Box<upnp::tokio::Behaviour>, Option<Pin<Box<Sleep>>>),
+    Upnp(Box<Upnp>, Option<Pin<Box<Sleep>>>),
     /// Maps nothing more.
     Ended,
 }
@@ -87,6 +92,8 @@ enum Stage {
 /// Keeps ports mapped.
 pub(super) struct Mapping {
     find: fn() -> Option<Place>,
+    /// Starts UPnP; tests do not.
+    search: fn() -> Upnp,
     /// The owner's mark on its mappings for PCP. A gateway refuses to change those of another mark.
     nonce: [u32; 3],
     /// The gateway of the last round.
@@ -112,13 +119,14 @@ impl Mapping {
         let secret = keypair.derive_secret(b"friendchain port mapping").unwrap_or_default();
         let mut parts = secret.chunks_exact(4).map(|part| part.try_into().unwrap_or_default());
         let nonce = std::array::from_fn(|_| parts.next().map_or(0, u32::from_be_bytes));
-        Self::with(Place::find, nonce)
+        Self::with(Place::find, || Toggle::from(Some(upnp::tokio::Behaviour::default())), nonce)
     }
 
-    fn with(find: fn() -> Option<Place>, nonce: [u32; 3]) -> Self {
+    fn with(find: fn() -> Option<Place>, search: fn() -> Upnp, nonce: [u32; 3]) -> Self {
         let router = RouterState::Asking;
         Self {
             find,
+            search,
             nonce,
             place: None,
             listening: BTreeMap::new(),
@@ -214,7 +222,7 @@ impl Mapping {
     }
 
     fn ask_upnp(&mut self) {
-        let mut inner = Box::<upnp::tokio::Behaviour>::default();
+        let mut inner = Box::new((self.search)());
         for (addr, listener) in &self.listening {
             if self.may_upnp(addr) {
                 let event = NewListenAddr { listener_id: *listener, addr };

@@ -63,7 +63,8 @@ fn a_router_maps_the_ports_and_the_next_network_s_router_does_by_its_own_protoco
     let node = folder.spawn(&["start-node", "--no-mdns", "--listen", "8891"]);
     node.await_event("node_started", |_| true);
     await_mapped(&node, "pcp", "5.1.0.1");
-    assert_eq!(home.asked().len(), 2, "one request for each port: {:?}", home.asked());
+    let is_pcp = |request: &Vec<u8>| request.first() == Some(&2);
+    assert!(home.asked().iter().all(is_pcp), "PCP suffices: {:?}", home.asked());
     assert!(cafe.asked().is_empty(), "only the default gateway is asked");
 
     // The machine gets an address and a gateway of another network.

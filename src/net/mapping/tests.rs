@@ -57,6 +57,11 @@ async fn next(mapping: &mut Mapping) -> Event {
     }
 }
 
+/// Returns a behaviour that starts no UPnP, since that would search the network.
+fn mapping_at(find: fn() -> Option<Place>) -> Mapping {
+    Mapping::with(find, || Toggle::from(None), NONCE)
+}
+
 fn listen(mapping: &mut Mapping) {
     let listener_id = ListenerId::next();
     for addr in [&address(TCP), &address(QUIC)] {
@@ -123,7 +128,7 @@ async fn hostile_and_useless_answers_map_nothing() {
 #[tokio::test]
 async fn a_mapped_port_is_reported_once_and_ends_with_its_listener_or_its_node() {
     let router = Router::at(socket_of(place(20)), pcp(PUBLIC, HOUR));
-    let mut mapping = Mapping::with(|| Some(place(20)), NONCE);
+    let mut mapping = mapping_at(|| Some(place(20)));
     listen(&mut mapping);
     let event = next(&mut mapping).await;
     assert_eq!(event.router, RouterState::Mapped(MappedBy::Pcp));
@@ -153,7 +158,7 @@ async fn a_mapped_port_is_reported_once_and_ends_with_its_listener_or_its_node()
 #[tokio::test]
 async fn a_renewal_without_an_answer_is_repeated_until_the_mapping_ends() {
     let router = Router::at(socket_of(place(21)), pcp(PUBLIC, HOUR));
-    let mut mapping = Mapping::with(|| Some(place(21)), NONCE);
+    let mut mapping = mapping_at(|| Some(place(21)));
     listen(&mut mapping);
     let mapped = next(&mut mapping).await;
     router.be_silent(true);
@@ -171,7 +176,7 @@ async fn a_renewal_without_an_answer_is_repeated_until_the_mapping_ends() {
 #[tokio::test]
 async fn a_refusal_or_another_gateway_ends_the_old_addresses_at_once() {
     let _router = Router::at(socket_of(place(22)), pcp(PUBLIC, HOUR));
-    let mut mapping = Mapping::with(|| Some(place(22)), NONCE);
+    let mut mapping = mapping_at(|| Some(place(22)));
     listen(&mut mapping);
     assert_eq!(next(&mut mapping).await.addresses.len(), 2);
     let held = mapping.leases.clone();
@@ -188,7 +193,7 @@ async fn a_refusal_or_another_gateway_ends_the_old_addresses_at_once() {
 
 #[tokio::test]
 async fn upnp_is_asked_only_after_the_gateway_and_its_addresses_are_reported_alike() {
-    let mut mapping = Mapping::with(|| Some(place(24)), NONCE);
+    let mut mapping = mapping_at(|| Some(place(24)));
     listen(&mut mapping);
     mapping.begin(false);
     assert!(matches!(mapping.stage, Stage::Asking(..)));
