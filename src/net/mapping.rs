@@ -1,13 +1,13 @@
 //! Ports that the router maps to this node.
 //!
 //! The node asks in rounds. A round first asks the default gateway, by PCP and then by NAT-PMP
-//! (`gateway.rs`). If the gateway answers neither, or refuses, libp2p's UPnP searches for a router.
-//! Only one protocol maps ports at a time, so no address is offered twice.
+//! (`gateway.rs`). If the gateway answers neither, or refuses, libp2p's `UPnP` searches for a
+//! router. Only one protocol maps ports at a time, so no address is offered twice.
 //!
 //! | outcome of a round | next |
 //! |---|---|
 //! | mapped by PCP or NAT-PMP | a round renews before the mapping ends |
-//! | mapped by UPnP | libp2p renews; a round begins when it fails to |
+//! | mapped by `UPnP` | libp2p renews; a round begins when it fails to |
 //! | the gateway is silent at a renewal | a round after `MAPPING_PAUSE`, until the mapping ends |
 //! | nothing mapped | a round after a pause, which doubles up to `LONGEST_MAPPING_PAUSE` |
 //!
@@ -16,8 +16,8 @@
 //!
 //! # Security
 //! A gateway can name any address as its own, and peers then dial that address. The address must at
-//! least be public. UPnP takes the first router that answers on the local network; its protocol has
-//! no better. PCP and NAT-PMP ask only the default gateway, and only at a private address.
+//! least be public. `UPnP` takes the first router that answers on the local network; its protocol
+//! has no better. PCP and NAT-PMP ask only the default gateway, and only at a private address.
 
 mod gateway;
 #[cfg(test)]
@@ -60,10 +60,11 @@ use super::{
     limits::{LINGER, LONGEST_MAPPING_PAUSE, MAPPING_PAUSE, MAX_MAPPED_PORTS},
 };
 
-/// Wait after a new address of the machine: several come at once, and the route to the gateway comes
-/// last.
+/// Wait after a new address of the machine. Several come at once, and the route to the gateway
+/// comes last.
 const SETTLING: Duration = Duration::from_millis(500);
-/// Time in which UPnP has to map a port: the search takes 10 s, and a second try comes after 30 s.
+/// Time in which `UPnP` has to map a port. The search takes 10 s, and a second try comes after
+/// 30 s.
 const UPNP_PATIENCE: Duration = Duration::from_mins(1);
 
 /// The ports that the router maps now, after each change.
@@ -74,7 +75,7 @@ pub(super) struct Event {
     pub(super) addresses: BTreeSet<Multiaddr>,
 }
 
-/// libp2p's UPnP, which searches from its creation on.
+/// libp2p's `UPnP`, which searches from its creation on.
 type Upnp = Toggle<upnp::tokio::Behaviour>;
 
 /// The step of a round.
@@ -83,7 +84,7 @@ enum Stage {
     Waiting(Pin<Box<Sleep>>, bool),
     /// Asks the gateway. True for a renewal.
     Asking(BoxFuture<'static, Result<Vec<Lease>, Refusal>>, bool),
-    /// Runs UPnP. The timer ends a round without any outcome.
+    /// Runs `UPnP`. The timer ends a round without any outcome.
     Upnp(Box<Upnp>, Option<Pin<Box<Sleep>>>),
     /// Maps nothing more.
     Ended,
@@ -92,7 +93,7 @@ enum Stage {
 /// Keeps ports mapped.
 pub(super) struct Mapping {
     find: fn() -> Option<Place>,
-    /// Starts UPnP; tests do not.
+    /// Starts `UPnP`; tests do not.
     search: fn() -> Upnp,
     /// The owner's mark on its mappings for PCP. A gateway refuses to change those of another mark.
     nonce: [u32; 3],
@@ -105,7 +106,7 @@ pub(super) struct Mapping {
     /// The gateway's answer in this round.
     refusal: Refusal,
     leases: Vec<Lease>,
-    /// The addresses that UPnP has mapped, by the address that this node listens on.
+    /// The addresses that `UPnP` has mapped, by the address that this node listens on.
     by_upnp: BTreeMap<Multiaddr, Multiaddr>,
     router: RouterState,
     told: Event,
@@ -212,9 +213,9 @@ impl Mapping {
                 self.leases.retain(|it| renews && refusal == Refusal::Silent && it.is_valid(now));
                 self.refusal = refusal;
                 if self.leases.is_empty() {
-                    self.ask_upnp()
+                    self.ask_upnp();
                 } else {
-                    self.wait(MAPPING_PAUSE, true)
+                    self.wait(MAPPING_PAUSE, true);
                 }
             }
         }
@@ -232,7 +233,7 @@ impl Mapping {
         self.stage = Stage::Upnp(inner, Some(Box::pin(sleep(UPNP_PATIENCE))));
     }
 
-    /// True if UPnP may map the port of the address. A router has one mapping for a port, so only
+    /// True if `UPnP` may map the port of the address. A router has one mapping for a port, so only
     /// the address that the gateway knows may have it.
     fn may_upnp(&self, local: &Multiaddr) -> bool {
         self.place.is_none_or(|place| is_at(local, place))

@@ -57,7 +57,7 @@ async fn next(mapping: &mut Mapping) -> Event {
     }
 }
 
-/// Returns a behaviour that starts no UPnP, since that would search the network.
+/// Returns a behaviour that starts no `UPnP`, since that would search the network.
 fn mapping_at(find: fn() -> Option<Place>) -> Mapping {
     Mapping::with(find, || Toggle::from(None), NONCE)
 }
