@@ -139,7 +139,7 @@ impl Network {
         let from = || entry.connections.iter().map(|connection| &connection.address);
         self.book.announced(&peer, &info.listen_addrs, Word::of(peer, from(), true));
         let relays = info.protocols.contains(&relay::HOP_PROTOCOL_NAME);
-        self.reach.offers(peer, relays, &info.listen_addrs);
+        self.reach.relays.offers(peer, relays, &info.listen_addrs);
         if walks {
             // Peers are told only addresses of the machine that the peer is connected from. This
             // node thus passes on no false addresses of other machines.
@@ -151,7 +151,7 @@ impl Network {
                 .map(without_peer)
                 .filter(|address| {
                     ip(address).is_some()
-                        && (there.contains(&ip(address)) || self.reach.is_relay_of(address))
+                        && (there.contains(&ip(address)) || self.reach.relays.is_relay_of(address))
                 })
                 .chain(proven.map(|connection| connection.address.clone()))
                 .filter(|address| is_dialable(address, false))

@@ -12,6 +12,7 @@
 //! | `dial` | dials and their failures |
 //! | `gossip` | publishing, receiving, verdicts, probes |
 //! | `reach` | how others reach this node: relays, confirmed addresses, and the way to each peer |
+//! | `relays` | reservations with friends who relay for this node |
 //! | `requests` | requests and responses |
 
 mod dial;
@@ -19,6 +20,7 @@ mod events;
 mod gossip;
 mod peers;
 mod reach;
+mod relays;
 mod requests;
 
 use std::{

@@ -245,7 +245,7 @@ impl Network {
             self.book.wake(now);
         }
         self.outbound.disconnected(peer);
-        self.reach.gone(peer);
+        self.reach.relays.gone(peer);
         let reason = match (reason.or(entry.leaving.map(|leaving| leaving.reason)), cause) {
             (Some(reason), _) => reason.to_owned(),
             (None, None) => "closed".to_owned(),

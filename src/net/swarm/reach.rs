@@ -1,9 +1,9 @@
 //! Paths from others to this node, and from this node to each peer.
 //!
-//! A node that no peer outside can dial keeps a reservation with up to [`MAX_RELAYS`] friends who
-//! relay, and offers the relayed addresses as its own. Once an address of its own is confirmed, it
-//! asks for no further reservation. These addresses are confirmed: those from the user, ports that
-//! the router maps, and addresses at which a friend has dialed back.
+//! A node that no peer outside can dial keeps reservations with friends who relay (see
+//! [`super::relays`]), and offers the relayed addresses as its own. Once an address of its own is
+//! confirmed, it asks for no further reservation. These addresses are confirmed: those from the
+//! user, ports that the router maps, and addresses at which a friend has dialed back.
 //!
 //! A peer behind a relay is also dialed at its own addresses. Once a direct connection is up, the
 //! relayed one is closed.
@@ -14,30 +14,22 @@
 //! other, and no friend.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
 use libp2p::{
-    Multiaddr,
-    core::transport::ListenerId,
-    dcutr, relay,
+    Multiaddr, dcutr, relay,
     swarm::{ConnectionId, SwarmEvent},
 };
 
-use super::Network;
+use super::{Network, relays::Relays};
 use crate::{
     net::{
-        address::{
-            is_dialable, is_far, is_nearby, is_relayed, offered, split_relay, through, without_peer,
-        },
+        address::{is_far, is_relayed, offered, split_relay, without_peer},
         behaviour::BehaviourEvent,
         event::{NetEvent, ReachSnapshot, ReachWay, RouterState},
-        limits::{
-            DIRECT_WAIT, LONGEST_DIRECT_WAIT, LONGEST_RELAY_PAUSE, MAX_KNOWN_ADDRESSES,
-            MAX_RELAY_ADDRESSES, MAX_RELAY_PAUSES, MAX_RELAYS, RELAY_PAUSE, RELAYED_GRACE,
-            RESERVE_TIME, UNSEEN_TIME,
-        },
+        limits::{DIRECT_WAIT, LONGEST_DIRECT_WAIT, RELAYED_GRACE, UNSEEN_TIME},
         mapping,
         peer::from_libp2p,
     },
@@ -64,15 +56,6 @@ impl Path {
     }
 }
 
-/// A reservation, granted or requested.
-#[derive(Debug)]
-struct Reservation {
-    listener: ListenerId,
-    asked: Instant,
-    /// The addresses at which the friend relays, without this node's id. Empty until granted.
-    addresses: Vec<Multiaddr>,
-}
-
 /// The reason why an address counts as confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
@@ -88,13 +71,9 @@ pub(super) struct Reach {
     users: Vec<Multiaddr>,
     confirmed: BTreeMap<Multiaddr, Origin>,
     /// True to relay for friends.
-    relays: bool,
+    serves: bool,
     private_only: bool,
-    /// Peers that offer to relay, and the addresses that they announce.
-    offers: HashMap<PeerId, Vec<Multiaddr>>,
-    reservations: BTreeMap<PeerId, Reservation>,
-    /// Friends that are not asked before a time, with the number of failures.
-    pauses: HashMap<PeerId, (Instant, u32)>,
+    pub(super) relays: Relays,
     router: Option<RouterState>,
     relaying: bool,
     told: Option<ReachSnapshot>,
@@ -103,47 +82,30 @@ pub(super) struct Reach {
 impl Reach {
     pub(super) fn new(
         users: Vec<Multiaddr>,
-        relays: bool,
+        serves: bool,
         private_only: bool,
         port_mapping: bool,
     ) -> Self {
         Self {
             users,
             confirmed: BTreeMap::new(),
-            relays,
+            serves,
             private_only,
-            offers: HashMap::new(),
-            reservations: BTreeMap::new(),
-            pauses: HashMap::new(),
+            relays: Relays::default(),
             router: port_mapping.then_some(RouterState::Asking),
             relaying: false,
             told: None,
         }
     }
 
-    /// Records whether a connected peer offers to relay.
-    pub(super) fn offers(&mut self, peer: PeerId, relays: bool, addresses: &[Multiaddr]) {
-        if relays {
-            let own = addresses.iter().map(without_peer).filter(|it| !is_relayed(it));
-            self.offers.insert(peer, own.take(MAX_KNOWN_ADDRESSES).collect());
-        } else {
-            self.offers.remove(&peer);
-        }
-    }
-
-    /// Forgets a peer that is gone.
-    pub(super) fn gone(&mut self, peer: &PeerId) {
-        self.offers.remove(peer);
-    }
-
-    /// True if the address goes through a relay that this node knows.
-    pub(super) fn is_relay_of(&self, address: &Multiaddr) -> bool {
-        split_relay(address).is_some_and(|(_, relay)| self.offers.contains_key(&relay))
-    }
-
     /// True if others reach the node at an address of its own.
     fn is_public(&self) -> bool {
         !self.users.is_empty() || !self.confirmed.is_empty()
+    }
+
+    /// True if friends have to relay for this node.
+    fn needs_relays(&self) -> bool {
+        !self.private_only && !self.is_public()
     }
 
     fn way(&self) -> ReachWay {
@@ -152,7 +114,7 @@ impl Reach {
             ReachWay::Public
         } else if !self.confirmed.is_empty() {
             ReachWay::Mapped
-        } else if self.reservations.values().any(|it| !it.addresses.is_empty()) {
+        } else if self.relays.granted().next().is_some() {
             ReachWay::Relayed
         } else {
             ReachWay::Nowhere
@@ -161,7 +123,7 @@ impl Reach {
 
     /// Returns the addresses beyond those of the machine's interfaces, the best first.
     fn external(&self) -> Vec<Multiaddr> {
-        let relayed = self.reservations.values().flat_map(|it| it.addresses.iter());
+        let relayed = self.relays.granted().flat_map(|(_, addresses)| addresses);
         let mut all: Vec<Multiaddr> = Vec::new();
         for address in self.users.iter().chain(self.confirmed.keys()).chain(relayed) {
             if !all.contains(address) {
@@ -169,42 +131,6 @@ impl Reach {
             }
         }
         all
-    }
-
-    /// Pauses requests to a friend that granted no reservation, or ended one.
-    fn pause(&mut self, peer: PeerId, now: Instant) {
-        let failures = self.pauses.get(&peer).map_or(0, |(_, failures)| *failures);
-        let factor = 1_u32.checked_shl(failures.min(16)).unwrap_or(u32::MAX);
-        let pause = RELAY_PAUSE.saturating_mul(factor).min(LONGEST_RELAY_PAUSE);
-        if self.pauses.len() >= MAX_RELAY_PAUSES && !self.pauses.contains_key(&peer) {
-            let first = self.pauses.iter().min_by_key(|(_, (until, _))| *until);
-            if let Some(first) = first.map(|(peer, _)| *peer) {
-                self.pauses.remove(&first);
-            }
-        }
-        self.pauses.insert(peer, (now + pause, failures.saturating_add(1)));
-    }
-
-    /// Returns the friends to ask for a reservation now, the best first.
-    fn wanted(&self, friends: &[PeerId], now: Instant) -> Vec<PeerId> {
-        if self.private_only || self.is_public() {
-            return Vec::new();
-        }
-        let room = MAX_RELAYS.saturating_sub(self.reservations.len());
-        let is_free = |peer: &&PeerId| {
-            self.offers.contains_key(*peer)
-                && !self.reservations.contains_key(*peer)
-                && self.pauses.get(*peer).is_none_or(|(until, _)| *until <= now)
-        };
-        friends.iter().filter(is_free).take(room).copied().collect()
-    }
-
-    /// Returns an address of a granted reservation, if it is the relay's own and others may dial
-    /// it.
-    fn checked(relay: &PeerId, address: &Multiaddr) -> Option<Multiaddr> {
-        let (at, named) = split_relay(address)?;
-        let usable = named == *relay && is_dialable(&at, false) && (is_far(&at) || is_nearby(&at));
-        usable.then(|| through(&at, relay))
     }
 }
 
@@ -237,36 +163,6 @@ impl Network {
         true
     }
 
-    /// Records the addresses at which a friend relays for this node.
-    fn relay_granted(&mut self, listener: ListenerId, address: &Multiaddr) {
-        let found = self.reach.reservations.iter().find(|(_, it)| it.listener == listener);
-        let Some(relay) = found.map(|(relay, _)| *relay) else { return };
-        let Some(address) = Reach::checked(&relay, address) else {
-            tracing::debug!(%relay, %address, "a relay named an address that is not its own");
-            return;
-        };
-        if let Some(reservation) = self.reach.reservations.get_mut(&relay)
-            && !reservation.addresses.contains(&address)
-            && reservation.addresses.len() < MAX_RELAY_ADDRESSES
-        {
-            reservation.addresses.push(address);
-        }
-        self.tell_reach();
-    }
-
-    /// Ends a reservation. Returns false if the listener was none.
-    fn relay_ended(&mut self, listener: ListenerId) -> bool {
-        let found = self.reach.reservations.iter().find(|(_, it)| it.listener == listener);
-        let Some(relay) = found.map(|(relay, _)| *relay) else { return false };
-        self.reach.reservations.remove(&relay);
-        if self.peers.contains_key(&relay) {
-            // The relay is still connected, and no longer relays.
-            self.reach.pause(relay, Instant::now());
-        }
-        self.tell_reach();
-        true
-    }
-
     /// Records an address that libp2p's protocols have confirmed.
     fn confirmed(&mut self, address: &Multiaddr) {
         let address = without_peer(address);
@@ -294,16 +190,6 @@ impl Network {
         None
     }
 
-    pub(super) fn on_circuits(&mut self, event: &relay::client::Event) -> Option<NetEvent> {
-        if let relay::client::Event::ReservationReqAccepted { relay_peer_id, renewal, .. } = event {
-            tracing::debug!(relay = %relay_peer_id, renewal, "a friend relays for this node");
-            if let Some(relay) = from_libp2p(relay_peer_id) {
-                self.reach.pauses.remove(&relay);
-            }
-        }
-        None
-    }
-
     pub(super) fn on_relay(event: &relay::Event) -> Option<NetEvent> {
         let (peer, what) = match event {
             relay::Event::ReservationReqAccepted { src_peer_id, renewed: false } => {
@@ -328,7 +214,7 @@ impl Network {
 
     /// Forgets results of the network that the machine was in before, and asks the router anew.
     pub(super) fn moved(&mut self, to_other_network: bool) {
-        self.reach.pauses.clear();
+        self.reach.relays.forget_pauses();
         if let Some(mapping) = self.swarm.behaviour_mut().mapping.as_mut() {
             mapping.look_again();
         }
@@ -356,14 +242,16 @@ impl Network {
     /// Keeps reservations, drops lost addresses, and moves peers from relays to direct connections.
     pub(super) fn keep_reachable(&mut self, now: Instant) {
         self.drop_unseen(now);
-        let relaying = self.reach.relays && self.reach.is_public();
+        let relaying = self.reach.serves && self.reach.is_public();
         if relaying != self.reach.relaying {
             self.reach.relaying = relaying;
             self.swarm.behaviour_mut().relay.turn(relaying);
         }
         self.swarm.behaviour_mut().asking.look_for_friends();
         self.drop_reservations(now);
-        self.reserve(now);
+        if self.reach.needs_relays() {
+            self.reserve(now);
+        }
         self.leave_relays(now);
         self.tell_reach();
         let is_relayed = |entry: &&super::Peer| entry.path.told.is_some();
@@ -388,63 +276,6 @@ impl Network {
             }
         }
         self.forget_addresses(old);
-    }
-
-    /// Ends reservations at former friends, and requests without an answer. A node that has become
-    /// public keeps the granted ones.
-    ///
-    /// # Security
-    /// libp2p panics if a relay grants a reservation whose listener was removed meanwhile. The
-    /// listener of a relay is therefore never removed: the connection to the relay is closed, which
-    /// ends both. The listener of a relay that is not connected ends by itself.
-    fn drop_reservations(&mut self, now: Instant) {
-        let mut ended = Vec::new();
-        for (relay, it) in &self.reach.reservations {
-            let stalls =
-                it.addresses.is_empty() && now.saturating_duration_since(it.asked) >= RESERVE_TIME;
-            if self.peers.contains_key(relay) && (stalls || !self.trust.is_friend(relay)) {
-                ended.push((*relay, stalls));
-            }
-        }
-        for (relay, stalls) in ended {
-            self.reach.reservations.remove(&relay);
-            self.disconnect(&relay, "it does not answer as a relay; connecting anew");
-            if stalls {
-                self.reach.pause(relay, now);
-            }
-        }
-    }
-
-    /// Asks friends for reservations.
-    fn reserve(&mut self, now: Instant) {
-        let direct = |peer: &PeerId| {
-            let entry = self.peers.get(peer)?;
-            entry.connections.iter().find(|connection| !connection.relayed)
-        };
-        let mut friends: Vec<PeerId> =
-            self.peers.keys().filter(|peer| self.trust.is_friend(peer)).copied().collect();
-        friends.retain(|peer| direct(peer).is_some());
-        // The longest connected friends come first.
-        friends.sort_by_key(|peer| self.peers.get(peer).map(|entry| entry.since));
-        for relay in self.reach.wanted(&friends, now) {
-            let proven = direct(&relay).filter(|connection| !connection.inbound);
-            let announced = self.reach.offers.get(&relay).and_then(|own| own.first());
-            let at = proven.map(|connection| &connection.address).or(announced);
-            let Some(address) = at.map(|at| through(at, &relay)) else {
-                self.reach.pause(relay, now);
-                continue;
-            };
-            match self.swarm.listen_on(address) {
-                Ok(listener) => {
-                    let it = Reservation { listener, asked: now, addresses: Vec::new() };
-                    self.reach.reservations.insert(relay, it);
-                }
-                Err(error) => {
-                    tracing::debug!(%relay, %error, "a friend cannot be asked to relay");
-                    self.reach.pause(relay, now);
-                }
-            }
-        }
     }
 
     /// Dials peers behind relays directly, and closes relayed connections beside direct ones.
@@ -522,14 +353,8 @@ impl Network {
             all.map(ToString::to_string).collect()
         };
         let addresses = self.own_addresses();
-        let granted = |it: &&Reservation| !it.addresses.is_empty();
-        let relays: BTreeSet<PeerId> = self
-            .reach
-            .reservations
-            .iter()
-            .filter(|(_, it)| granted(it))
-            .map(|(relay, _)| *relay)
-            .collect();
+        let relays: BTreeSet<PeerId> =
+            self.reach.relays.granted().map(|(relay, _)| *relay).collect();
         let snapshot = ReachSnapshot {
             way: self.reach.way(),
             addresses: texts(&mut addresses.iter()),
@@ -566,67 +391,18 @@ impl Network {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::primitives::PublicKey;
-
-    fn peer(number: u8) -> PeerId {
-        PeerId(PublicKey([number; 32]))
-    }
-
-    fn reach(friends: u8) -> (Reach, Vec<PeerId>) {
-        let mut reach = Reach::new(Vec::new(), false, false, false);
-        let friends: Vec<_> = (1..=friends).map(peer).collect();
-        for friend in &friends {
-            reach.offers(*friend, true, &[]);
-        }
-        (reach, friends)
-    }
-
-    #[test]
-    fn a_node_that_nobody_reaches_asks_few_friends_and_others_instead_of_those_that_fail() {
-        let now = Instant::now();
-        let (mut reach, friends) = reach(5);
-        assert_eq!(reach.wanted(&friends, now), friends[..MAX_RELAYS]);
-        reach.pause(friends[0], now);
-        assert_eq!(reach.wanted(&friends, now), friends[1..=MAX_RELAYS]);
-        assert_eq!(reach.wanted(&friends, now + RELAY_PAUSE), friends[..MAX_RELAYS]);
-        reach.pause(friends[0], now);
-        assert!(!reach.wanted(&friends, now + RELAY_PAUSE).contains(&friends[0]), "it doubles");
-        assert!(reach.wanted(&[peer(9)], now).is_empty(), "it does not offer to relay");
-    }
 
     #[test]
     fn a_node_that_others_reach_asks_nobody_and_neither_does_one_of_a_private_network() {
         let now = Instant::now();
         let address: Multiaddr = "/ip4/8.8.8.8/tcp/1".parse().unwrap();
-        let (mut public, friends) = reach(3);
+        let mut public = Reach::new(Vec::new(), false, false, false);
+        assert!(public.needs_relays() && public.way() == ReachWay::Nowhere);
         public.confirmed.insert(address.clone(), Origin::Mapped);
-        assert!(public.wanted(&friends, now).is_empty() && public.way() == ReachWay::Mapped);
+        assert!(!public.needs_relays() && public.way() == ReachWay::Mapped);
         public.confirmed.insert(address, Origin::Tested(now));
         assert_eq!(public.way(), ReachWay::Public);
-        let (mut private, friends) = reach(3);
-        private.private_only = true;
-        assert!(private.wanted(&friends, now).is_empty());
-        assert_eq!(private.way(), ReachWay::Nowhere);
-    }
-
-    #[test]
-    fn a_relay_names_no_address_but_its_own() {
-        let (_, friends) = reach(1);
-        let relay = friends[0];
-        let good = through(&"/ip4/8.8.8.8/tcp/1".parse().unwrap(), &relay);
-        assert_eq!(Reach::checked(&relay, &good), Some(good.clone()));
-        assert_eq!(Reach::checked(&peer(2), &good), None, "another relay's");
-        let nowhere = through(&"/ip4/0.0.0.0/tcp/1".parse().unwrap(), &relay);
-        assert_eq!(Reach::checked(&relay, &nowhere), None);
-        assert_eq!(Reach::checked(&relay, &"/ip4/8.8.8.8/tcp/1".parse().unwrap()), None);
-    }
-
-    #[test]
-    fn pauses_are_bounded() {
-        let (mut reach, _) = reach(0);
-        for number in 0..=u8::MAX {
-            reach.pause(peer(number), Instant::now());
-        }
-        assert_eq!(reach.pauses.len(), MAX_RELAY_PAUSES);
+        let private = Reach::new(Vec::new(), false, true, false);
+        assert!(!private.needs_relays() && private.way() == ReachWay::Nowhere);
     }
 }
