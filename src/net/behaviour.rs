@@ -237,6 +237,8 @@ fn identify_settings(keypair: &identity::Keypair) -> identify::Config {
 
 /// Returns the limits of the relay. It serves only friends: both the reserving peer and the calling
 /// peer must be friends at the time of the request.
+///
+/// libp2p allows each peer one reservation and one circuit more than its settings say.
 fn relay_settings(trust: &Trust) -> relay::Config {
     let friends = || {
         let trust = trust.clone();
@@ -247,11 +249,11 @@ fn relay_settings(trust: &Trust) -> relay::Config {
     };
     let none = relay::Config {
         max_reservations: MAX_RESERVATIONS,
-        max_reservations_per_peer: MAX_RESERVATIONS_PER_PEER,
+        max_reservations_per_peer: MAX_RESERVATIONS_PER_PEER.saturating_sub(1),
         reservation_duration: RESERVATION_TIME,
         reservation_rate_limiters: vec![friends()],
         max_circuits: MAX_CIRCUITS,
-        max_circuits_per_peer: MAX_CIRCUITS_PER_PEER,
+        max_circuits_per_peer: MAX_CIRCUITS_PER_PEER.saturating_sub(1),
         max_circuit_duration: MAX_CIRCUIT_TIME,
         max_circuit_bytes: MAX_CIRCUIT_BYTES,
         circuit_src_rate_limiters: vec![friends()],

@@ -192,7 +192,8 @@ pub(super) const RESERVATION_TIME: Duration = Duration::from_hours(1);
 pub(super) const MAX_CIRCUITS: usize = 64;
 /// Circuits that one friend opens at once.
 pub(super) const MAX_CIRCUITS_PER_PEER: usize = 8;
-/// Bytes of one circuit, in each direction: 32 MiB. Then it ends, and its ends open another.
+/// Bytes of one circuit, of both directions together: 32 MiB. Then it ends, and its ends open
+/// another.
 pub(super) const MAX_CIRCUIT_BYTES: u64 = 32 << 20;
 /// Time for which one circuit lasts.
 pub(super) const MAX_CIRCUIT_TIME: Duration = Duration::from_hours(2);
