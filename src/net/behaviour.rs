@@ -34,6 +34,7 @@ use super::{
     },
     mapping::Mapping,
     nearby::Nearby,
+    own_circuit::{OwnCircuits, own_circuits},
     own_topics::{Gossip, Gossipsub, OwnTopics},
     peer::from_libp2p,
     probe::{Asking, DialingBack},
@@ -67,6 +68,8 @@ pub(super) struct Behaviour {
     pub(super) sync: request_response::Behaviour<WireCodec>,
     /// Circuits through friends.
     pub(super) circuits: Guest<relay::client::Behaviour>,
+    /// Tests of the relays.
+    pub(super) own_circuits: OwnCircuits,
     /// Circuits of friends through this node.
     pub(super) relay: Relaying,
     pub(super) punch: Guest<dcutr::Behaviour>,
@@ -82,6 +85,8 @@ pub(super) struct BehaviourConfig {
     pub(super) ping_interval: Duration,
     pub(super) ping_time: Duration,
     pub(super) max_gossip_frame: usize,
+    /// The time in which a relay has to open a circuit.
+    pub(super) circuit_time: Duration,
     pub(super) trust: Trust,
     /// True to ask the router for a mapped port.
     pub(super) port_mapping: bool,
@@ -194,6 +199,7 @@ impl Behaviour {
             chat: request_response(Protocol::Chat)?,
             sync: request_response(Protocol::Sync)?,
             circuits: Guest::new(circuits, Rule::Relay, guest.0.clone(), guest.1.clone()),
+            own_circuits: own_circuits(config.circuit_time),
             relay: Relaying::new(me, relay_settings(&trust)),
             punch: Guest::new(dcutr::Behaviour::new(me), Rule::Punch, guest.0, guest.1),
             asking: Asking::new(trust.clone()),

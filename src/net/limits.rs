@@ -156,8 +156,8 @@ pub(super) const MAX_PROCESS_BYTES: usize = 1 << 30;
 /// Connections to one peer: one through a relay, one for each end that dials at once, and one that
 /// tests an address of a friend.
 pub(super) const MAX_CONNECTIONS_PER_PEER: u32 = 4;
-/// Friends with whom this node has a reservation at once. If one stops relaying, the other still
-/// does. Each costs a stream an hour.
+/// Friends who relay for this node at once. If one stops relaying, the other still does. Each costs
+/// a stream an hour, and a test every [`TEST_INTERVAL`].
 pub(super) const MAX_RELAYS: usize = 2;
 /// Addresses of one relay that this node offers as its own.
 pub(super) const MAX_RELAY_ADDRESSES: usize = 2;
@@ -170,6 +170,18 @@ pub(super) const RELAY_PAUSE: Duration = Duration::from_secs(5);
 pub(super) const LONGEST_RELAY_PAUSE: Duration = Duration::from_hours(1);
 /// Friends whose pauses are remembered. The one that ends first is forgotten first.
 pub(super) const MAX_RELAY_PAUSES: usize = 64;
+/// Distinct addresses that a relay may name on one reservation. An honest one has a few.
+pub(super) const MAX_NAMED_ADDRESSES: usize = 32;
+/// Least time between two grants of one reservation. A node renews after three quarters of the
+/// granted time: 45 minutes, or less if the relay's clock is behind.
+pub(super) const LEAST_RENEWAL: Duration = Duration::from_secs(30);
+/// Time between two tests of a relay that opens circuits. A test costs about 1 kB.
+pub(super) const TEST_INTERVAL: Duration = Duration::from_mins(10);
+/// Time from a failed test of a relay to the next.
+pub(super) const RETEST_TIME: Duration = Duration::from_secs(20);
+/// Failed tests in a row after which another friend is asked to relay. One may fail because the
+/// relay is busy.
+pub(super) const MAX_FAILED_TESTS: u32 = 2;
 /// Time for which a relayed connection stays beside a direct one, so that its answers arrive.
 pub(super) const RELAYED_GRACE: Duration = Duration::from_secs(2);
 /// First wait before a friend behind a relay is dialed directly again. It doubles up to
@@ -384,6 +396,13 @@ mod tests {
             ("MAX_CIRCUIT_BYTES", MAX_CIRCUIT_BYTES),
             ("MAX_CIRCUIT_TIME", MAX_CIRCUIT_TIME.as_secs()),
             ("MAX_RELAYS", count(MAX_RELAYS)),
+            ("MAX_NAMED_ADDRESSES", count(MAX_NAMED_ADDRESSES)),
+            ("LEAST_RENEWAL", LEAST_RENEWAL.as_secs()),
+            ("TEST_INTERVAL", TEST_INTERVAL.as_secs()),
+            ("MAX_FAILED_TESTS", u64::from(MAX_FAILED_TESTS)),
+            ("RESERVATIONS_AT_ONCE", u64::from(RESERVATIONS_AT_ONCE)),
+            ("CIRCUITS_AT_ONCE", u64::from(CIRCUITS_AT_ONCE)),
+            ("RELAY_REFILL", RELAY_REFILL.as_secs()),
             ("RELAYED_SYNC_RATE", RELAYED_SYNC_RATE),
             ("MAX_GUEST_DIALS", count(MAX_GUEST_DIALS)),
             ("MAX_MAPPED_PORTS", count(MAX_MAPPED_PORTS)),

@@ -56,6 +56,7 @@ mod meter;
 mod metrics;
 mod mux;
 mod nearby;
+mod own_circuit;
 mod own_topics;
 mod pass_on;
 mod peer;
@@ -137,6 +138,10 @@ struct Tuning {
     walk_interval: Duration,
     max_gossip_frame: usize,
     event_queue: usize,
+    /// The time in which a relay has to grant a reservation or a circuit.
+    reserve_time: Duration,
+    /// The time from a failed test of a relay to the next.
+    retest_time: Duration,
 }
 
 impl Default for Tuning {
@@ -165,6 +170,8 @@ impl Default for Tuning {
             walk_interval: Duration::from_mins(5),
             max_gossip_frame: limits::MAX_GOSSIP_FRAME,
             event_queue: limits::EVENT_QUEUE,
+            reserve_time: limits::RESERVE_TIME,
+            retest_time: limits::RETEST_TIME,
         }
     }
 }

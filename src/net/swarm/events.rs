@@ -112,7 +112,14 @@ impl Network {
             BehaviourEvent::Chat(event) => self.on_request_response(Protocol::Chat, event),
             BehaviourEvent::Sync(event) => self.on_request_response(Protocol::Sync, event),
             BehaviourEvent::Circuits(event) => self.on_circuits(&event),
-            BehaviourEvent::Relay(event) => Self::on_relay(&event),
+            BehaviourEvent::OwnCircuits(event) => self.on_own_circuit(&event),
+            BehaviourEvent::Relay(event) => {
+                // A stranger may cause any number.
+                if let Some(event) = Self::on_relay(&event) {
+                    self.emit_if_room(event);
+                }
+                None
+            }
             BehaviourEvent::Punch(event) => Self::on_punch(&event),
             BehaviourEvent::Mapping(event) => self.on_mapping(event),
             BehaviourEvent::Asking(event) => {

@@ -165,6 +165,7 @@ impl Network {
             ping_interval: config.tuning.ping_interval,
             ping_time: config.tuning.ping_time,
             max_gossip_frame: config.tuning.max_gossip_frame,
+            circuit_time: config.tuning.reserve_time,
             trust: trust.clone(),
             port_mapping: config.port_mapping,
         };

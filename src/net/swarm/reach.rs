@@ -192,6 +192,13 @@ impl Network {
 
     pub(super) fn on_relay(event: &relay::Event) -> Option<NetEvent> {
         let (peer, what) = match event {
+            // A friend tests this relay with a circuit to itself.
+            relay::Event::CircuitReqAccepted { src_peer_id, dst_peer_id }
+            | relay::Event::CircuitClosed { src_peer_id, dst_peer_id, .. }
+                if src_peer_id == dst_peer_id =>
+            {
+                return None;
+            }
             relay::Event::ReservationReqAccepted { src_peer_id, renewed: false } => {
                 (src_peer_id, "reserved")
             }
@@ -251,6 +258,7 @@ impl Network {
         self.drop_reservations(now);
         if self.reach.needs_relays() {
             self.reserve(now);
+            self.test_relays(now);
         }
         self.leave_relays(now);
         self.tell_reach();

@@ -4,6 +4,7 @@
 mod connections;
 mod gossip;
 mod hints;
+mod liar;
 mod places;
 mod relay;
 mod requests;
