@@ -92,6 +92,15 @@ impl Ground {
     }
 }
 
+/// Roles that only some attacks need.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Needs {
+    /// The number of peers of the test that are the victim's friends.
+    pub(crate) pals: usize,
+    /// True if the victim relays for its friends.
+    pub(crate) relays: bool,
+}
+
 /// The nodes of one attack.
 pub(crate) struct Arena {
     pub(crate) scale: Scale,
@@ -110,8 +119,8 @@ pub(crate) struct Arena {
     mines: bool,
     /// True once victim and friend have exchanged lines.
     met: bool,
-    /// A port at which the victim accepts any peer as its friend, if the attack needs one.
-    pub(crate) pal_port: Option<u16>,
+    /// Ports at which the victim accepts any peer as its friend, as many as the attack needs.
+    pub(crate) pal_ports: Vec<u16>,
     _net: TestNet,
 }
 
@@ -134,10 +143,9 @@ fn id_of(folder: &Folder) -> String {
 }
 
 impl Arena {
-    /// Starts the nodes, and waits until they are connected. With `pal`, the victim also dials a
-    /// port of the test as the address of a friend.
+    /// Starts the nodes, and waits until they are connected.
     #[track_caller]
-    pub(crate) fn new(scene: Scene, scale: Scale, pal: bool) -> Self {
+    pub(crate) fn new(scene: Scene, scale: Scale, needs: Needs) -> Self {
         let ground = Ground::of(scene);
         let net = TestNet::new();
         let [victim, friend, miner] = ["victim", "honest", "digger"].map(|id| net.folder(id));
@@ -151,7 +159,7 @@ impl Arena {
             write_chain(&folder.path(), &ground.network, held);
         }
         let friend_port = free_port();
-        let pal_port = pal.then(free_port);
+        let pal_ports: Vec<u16> = (0..needs.pals).map(|_| free_port()).collect();
         let at = |port: u16| format!("/ip4/127.0.0.1/tcp/{port}");
         let friend_at = at(friend_port);
         let miner_node = miner.start(&["--threads", "1", "--peer", &friend_at]);
@@ -159,14 +167,16 @@ impl Arena {
         let mode = if mines { "always" } else { "off" };
         let mut flags: Vec<String> = vec!["--peer".to_owned(), friend_at];
         flags.extend(["--mine", mode, "--threads", "1"].map(str::to_owned));
-        flags.extend(pal_port.into_iter().flat_map(|port| ["--peer".to_owned(), at(port)]));
+        flags.extend(pal_ports.iter().flat_map(|port| ["--peer".to_owned(), at(*port)]));
         if scene != Scene::Syncing {
             flags.extend(["--peer".to_owned(), miner_node.address.clone()]);
         }
+        let port = free_port();
+        if needs.relays {
+            flags.extend(["--external".to_owned(), at(port)]);
+        }
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let victim_node = victim.start(&flags);
-        let port: u16 =
-            victim_node.address.rsplit('/').next().and_then(|port| port.parse().ok()).expect("TCP");
+        let victim_node = victim.start_at(port, &flags);
         let target = Target {
             address: SocketAddr::from(([127, 0, 0, 1], port)),
             network: ground.network.id,
@@ -190,7 +200,7 @@ impl Arena {
             miner: miner_node,
             mines,
             met: false,
-            pal_port,
+            pal_ports,
             _net: net,
         };
         if scene != Scene::Syncing {

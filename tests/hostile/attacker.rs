@@ -39,8 +39,10 @@ use tokio::{
 };
 
 use crate::{
-    bytes::{agree, framed, identify, publications, read_frame, select, subscriptions},
-    script::Script,
+    bytes::{
+        STOP, accept, agree, framed, identify, publications, read_frame, select, subscriptions,
+    },
+    script::{FarEnd, Script},
 };
 
 pub(crate) type Secure = noise::Output<TcpStream>;
@@ -75,6 +77,8 @@ impl Target {
 /// The address that an identity connects from. All of 127/8 belongs to this machine.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Source {
+    /// The address at which the victim dials.
+    Home,
     /// All identities share an address.
     One,
     /// Each identity has an address in a /24 of its own.
@@ -85,6 +89,7 @@ impl Source {
     fn next(self) -> Ipv4Addr {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         match self {
+            Self::Home => Ipv4Addr::LOCALHOST,
             Self::One => Ipv4Addr::new(127, 66, 6, 6),
             Self::Many => {
                 let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -355,7 +360,9 @@ impl Host {
         let ours = Protocol::ALL.iter().map(|protocol| protocol.id(&self.target.network));
         let base = ["/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0", "/meshsub/1.1.0"];
         let kad = self.script.kad.is_some().then(|| self.target.kad());
-        base.iter().map(|name| (*name).to_owned()).chain(ours).chain(kad).collect()
+        let stop = self.script.far.is_some().then(|| STOP.to_owned());
+        let base = base.iter().map(|name| (*name).to_owned());
+        base.chain(ours).chain(kad).chain(stop).collect()
     }
 
     async fn serve(&self, mut stream: Substream) -> io::Result<()> {
@@ -384,6 +391,7 @@ impl Host {
                 }
                 Ok(())
             }
+            STOP => self.end_circuit(stream).await,
             other => {
                 let ours = |protocol: &&Protocol| protocol.id(&self.target.network) == other;
                 let Some(protocol) = Protocol::ALL.iter().find(ours) else {
@@ -392,6 +400,23 @@ impl Host {
                 self.answer(*protocol, stream).await
             }
         }
+    }
+
+    /// Accepts a circuit, and serves as its far end.
+    async fn end_circuit(&self, mut stream: Substream) -> io::Result<()> {
+        read_frame(&mut stream).await?;
+        stream.write_all(&accept()).await?;
+        stream.flush().await?;
+        let Some(FarEnd::Reads(ended)) = &self.script.far else {
+            tokio::time::sleep(Duration::from_hours(1)).await;
+            return Ok(());
+        };
+        let (mut bytes, mut chunk) = (0, vec![0; 64 * 1024]);
+        while let Ok(read @ 1..) = stream.read(&mut chunk).await {
+            bytes += read as u64;
+        }
+        let _ = ended.send(bytes);
+        Ok(())
     }
 
     async fn answer(&self, protocol: Protocol, mut stream: Substream) -> io::Result<()> {

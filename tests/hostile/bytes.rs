@@ -1,5 +1,5 @@
 //! Encodes the few foreign formats that the attacker implements by hand: varints, the protobuf
-//! messages of identify, Kademlia and gossipsub, and multistream-select.
+//! messages of identify, Kademlia, gossipsub and the circuit relay, and multistream-select.
 
 use std::io;
 
@@ -88,6 +88,59 @@ pub(crate) fn publications(topic: &str, payloads: &[&[u8]]) -> Vec<u8> {
     let message = |data: &[u8]| Proto::default().bytes(2, data).bytes(4, topic.as_bytes());
     let rpc = payloads.iter().fold(Proto::default(), |rpc, data| rpc.bytes(2, &message(data).0));
     framed(&rpc.0)
+}
+
+/// Protocols of the circuit relay: from a peer to the relay, and from the relay to a peer.
+pub(crate) const HOP: &str = "/libp2p/circuit/relay/0.2.0/hop";
+pub(crate) const STOP: &str = "/libp2p/circuit/relay/0.2.0/stop";
+/// The status of a relay that grants a request.
+pub(crate) const GRANTED: u64 = 100;
+
+/// Returns the relay's message RESERVE, framed.
+pub(crate) fn reserve() -> Vec<u8> {
+    framed(&Proto::default().number(1, 0).0)
+}
+
+/// Returns the relay's message CONNECT to a peer of any bytes, framed.
+pub(crate) fn connect(peer: &[u8]) -> Vec<u8> {
+    let peer = Proto::default().bytes(1, peer);
+    framed(&Proto::default().number(1, 1).bytes(2, &peer.0).0)
+}
+
+/// Returns the message of `stop` that offers a circuit from a peer, framed.
+pub(crate) fn offer(peer: &[u8]) -> Vec<u8> {
+    let peer = Proto::default().bytes(1, peer);
+    framed(&Proto::default().number(1, 0).bytes(2, &peer.0).0)
+}
+
+/// Returns the message of `stop` that accepts a circuit, framed.
+pub(crate) fn accept() -> Vec<u8> {
+    framed(&Proto::default().number(1, 1).number(4, GRANTED).0)
+}
+
+/// Returns a field of a protobuf message that holds a number; `None` if it is not there.
+pub(crate) fn number_of(mut message: &[u8], wanted: u64) -> Option<u64> {
+    let next = |message: &mut &[u8]| {
+        let (mut number, mut shift) = (0, 0);
+        loop {
+            let (byte, rest) = message.split_first()?;
+            *message = rest;
+            number |= u64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 || shift > 56 {
+                return Some(number);
+            }
+        }
+    };
+    loop {
+        let key = next(&mut message)?;
+        let number = next(&mut message)?;
+        if key & 7 == 2 {
+            message = message.get(usize::try_from(number).ok()?..)?;
+        } else if key >> 3 == wanted {
+            return Some(number);
+        }
+    }
 }
 
 /// Reads a varint.

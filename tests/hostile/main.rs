@@ -19,8 +19,8 @@ mod support;
 
 use std::time::Duration;
 
-use arena::{Arena, Figures, Scale, Scene};
-use attacks::{Running, addresses, chat, doors, floods, memory, places, work};
+use arena::{Arena, Figures, Needs, Scale, Scene};
+use attacks::{Running, addresses, chat, doors, floods, memory, places, relays, work};
 
 /// The maximum memory of the victim, in MiB.
 const MEMORY_MIB: u64 = 200;
@@ -53,8 +53,13 @@ fn missed(figures: &Figures, scale: Scale) -> Vec<&'static str> {
 /// Runs an attack, prints its line, and checks its bars.
 #[track_caller]
 fn trial(name: &str, scene: Scene, scale: Scale, seconds: u64, attack: fn(&Arena) -> Running) {
-    let pal = name == "other_topics";
-    let mut arena = Arena::new(scene, scale, pal);
+    let needs = match name {
+        "other_topics" => Needs { pals: 1, relays: false },
+        "relay_strangers" => Needs { pals: 1, relays: true },
+        "relay_circuits" => Needs { pals: 4, relays: true },
+        _ => Needs::default(),
+    };
+    let mut arena = Arena::new(scene, scale, needs);
     let cap = std::env::var("FRIENDCHAIN_HOSTILE_SECONDS").ok();
     let cap = cap.and_then(|cap| cap.parse().ok()).unwrap_or(u64::MAX);
     let (figures, check) = arena.measure(Duration::from_secs(seconds.min(cap)), attack);
@@ -146,6 +151,7 @@ quick! {
     told_addresses: Cheap, addresses::told_addresses, 10;
     other_topics: Cheap, chat::other_topics, 6;
     banned_author: Cheap, chat::banned_author, 4;
+    relay_strangers: Cheap, relays::strangers, 5;
 }
 
 whole! {
@@ -179,4 +185,6 @@ whole! {
     stale_gossip: Mining, chat::stale_gossip, 60;
     request_flood: Deep, floods::request_flood, 60;
     free_transactions: Mining, floods::free_transactions, 60;
+    relay_strangers: Mining, relays::strangers, 60;
+    relay_circuits: Mining, relays::circuits, 60;
 }

@@ -101,6 +101,17 @@ pub(crate) struct Script {
     pub(crate) heard: Option<mpsc::UnboundedSender<Vec<u8>>>,
     /// True if gossip is left unread.
     pub(crate) deaf: bool,
+    /// The conduct as the far end of a relay's circuit. With it, identify lists the protocol.
+    pub(crate) far: Option<FarEnd>,
+}
+
+/// The far end of circuits. It accepts each.
+#[derive(Debug, Clone)]
+pub(crate) enum FarEnd {
+    /// It reads nothing.
+    Deaf,
+    /// It reads, and adds the bytes of each circuit that has ended.
+    Reads(mpsc::UnboundedSender<u64>),
 }
 
 impl Script {
@@ -119,6 +130,7 @@ impl Script {
             listen: Vec::new(),
             heard: None,
             deaf: false,
+            far: None,
         }
     }
 

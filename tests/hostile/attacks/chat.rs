@@ -156,7 +156,7 @@ const RACED: usize = 6;
 /// Sends a friend's lines first on another topic, so that they would count as seen.
 pub(crate) fn other_topics(arena: &Arena) -> Running {
     let target = arena.target;
-    let port = arena.pal_port.expect("an arena with a pal");
+    let port = *arena.pal_ports.first().expect("an arena with a pal");
     let story = async move {
         let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         let script = Arc::new(Script::plain(target.network));

@@ -6,6 +6,7 @@ pub(crate) mod doors;
 pub(crate) mod floods;
 pub(crate) mod memory;
 pub(crate) mod places;
+pub(crate) mod relays;
 pub(crate) mod work;
 
 use std::{io, sync::Arc, time::Duration};
