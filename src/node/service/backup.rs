@@ -169,7 +169,10 @@ pub(crate) async fn restore(lock: &FolderLock, file: PathBuf) -> Result<BackupFi
     let stage = folder.file(STAGE);
     let (from, to) = (file.clone(), stage.clone());
     let shown = file.display().to_string();
+    // The user does not know the folder in which the parts were unpacked.
+    let inside = format!("{}{}", stage.display(), std::path::MAIN_SEPARATOR);
     let refused = |reason: String| {
+        let reason = reason.replace(&inside, "");
         RpcError::new("bad_backup", format!("'{shown}' cannot be restored: {reason}"))
     };
     let read = blocking(move || read(&from, &to)).await?;
@@ -331,12 +334,17 @@ mod tests {
             (SETTINGS_FILE, b"\xff\xfe"),
             (RECOVERY_FILE, b"{}"),
             (WALLET_FILE, b"[]"),
+            (IDENTITY_FILE, b"x"),
+            (FRIENDS_FILE, b"not a database"),
+            (INVITE_PART, b"friendchain:"),
         ] {
             let temporary = tempfile::tempdir().expect("a folder");
             let (done, folder) = restored(&temporary, &[(name, bytes), (PHRASE_FILE, b"x")]).await;
             let error = done.expect_err("refused");
             assert_eq!(error.code, "bad_backup", "{error}");
-            assert!(error.message.contains(name), "{error}");
+            assert!(error.message.contains(name.trim_end_matches(".txt")), "{error}");
+            assert!(error.message.contains("me.backup"), "{error}");
+            assert!(!error.message.contains(STAGE), "{error}");
             assert!(OCCUPIED.iter().all(|name| !folder.file(name).exists()), "{name}");
             assert!(!folder.file(STAGE).exists());
         }
