@@ -17,7 +17,8 @@ use crate::rpc::{RpcError, types::Secret};
 /// Returns the first line of the flag's file, if the flag was given.
 pub(crate) fn passphrase(flag: &PassphraseFlag) -> Result<Option<Secret>, RpcError> {
     let Some(path) = flag.passphrase_file.as_deref() else { return Ok(None) };
-    read_passphrase_file(path).map(Some)
+    // The node refuses an empty passphrase where it needs one.
+    Ok(Some(read_optional(path)?.unwrap_or_else(|| Secret::new(String::new()))))
 }
 
 /// Asks for a secret on a terminal, or reads a pipe to its end.
@@ -44,14 +45,6 @@ pub(super) async fn ask_optional(
     let typed = asking.line(prompt, Echo::Hidden).await?;
     let typed = typed.trim_end_matches(['\n', '\r']);
     Ok((!typed.is_empty()).then(|| Secret::new(typed.to_owned())))
-}
-
-fn read_passphrase_file(path: &Path) -> Result<Secret, RpcError> {
-    read_optional(path)?.ok_or_else(|| {
-        let sentence = "the passphrase is empty: choose one of some length, or leave \
-             --passphrase-file out for none";
-        RpcError::new("bad_passphrase", sentence)
-    })
 }
 
 /// Returns the first line of a file; `None` if it is empty.
@@ -84,10 +77,11 @@ mod tests {
         let file = folder.path().join("passphrase");
         let read = |bytes: &[u8]| {
             fs::write(&file, bytes).expect("written");
-            read_passphrase_file(&file)
+            read_optional(&file)
         };
-        assert_eq!(read(b"open sesame\r\nnot this\n").expect("read").expose(), "open sesame");
-        assert_eq!(read(b"\n").expect_err("empty").code, "bad_passphrase");
+        let first = read(b"open sesame\r\nnot this\n").expect("read").expect("a passphrase");
+        assert_eq!(first.expose(), "open sesame");
+        assert_eq!(read(b"\n").expect("read"), None);
         for (bytes, reason) in [
             (vec![b'x'; MAX_SECRET_BYTES + 1], "it is longer than 4,096 bytes"),
             (vec![0xff], "it is not UTF-8 text"),

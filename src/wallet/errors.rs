@@ -44,7 +44,7 @@ pub enum WalletError {
     Locked(#[from] LockedError),
     #[error(transparent)]
     Phrase(#[from] PhraseError),
-    #[error("a wallet has a passphrase of some length, or none")]
+    #[error("the passphrase is empty: choose one of some length, or none")]
     EmptyPassphrase,
     /// The file holds the maximum number of addresses.
     #[error("the wallet has {0} addresses, and may not have more: use one of them")]

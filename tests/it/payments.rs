@@ -150,6 +150,8 @@ fn the_passphrase_is_set_changed_and_removed_of_a_running_node_too() {
     let address = folder.new_address();
     folder.create_chain(&address);
     let send = ["send", "1", &address];
+    let new = ["create-wallet", "--passphrase-file", &empty];
+    assert_eq!(net.folder("yjf").refused(&new).0, "bad_passphrase", "it is none");
     let nothing = folder.refused(&["change-passphrase"]);
     assert_eq!(nothing.0, "no_secret");
     assert_eq!(folder.json(["change-passphrase", "--new-file", &one])["locked"], true);
