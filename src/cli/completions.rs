@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_millis(700);
 const BASH: &str = r#"
 _friendchain_live() {
     local found
-    found="$("${COMP_WORDS[0]}" complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)"
+    found="$("${COMP_WORDS[0]/#\~/$HOME}" complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)"
     if [[ -n "$found" ]]; then
         mapfile -t COMPREPLY <<<"$found"
     else
@@ -42,7 +42,7 @@ _friendchain_live() {
 const ZSH: &str = r#"
 _friendchain() {
     local -a found
-    found=("${(@f)$("${words[1]}" complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+    found=("${(@f)$("${words[1]/#\~/$HOME}" complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
     if [[ -n "${found[1]}" ]]; then
         compadd -a found
     else
@@ -60,10 +60,20 @@ fi
 const FISH: &str = r"
 function __friendchain_live
     set -l typed (commandline -opc) (commandline -ct)
-    friendchain complete -- $typed[2..] 2>/dev/null
+    set -l program (string replace -r '^~' $HOME -- $typed[1])
+    set -l found ($program complete -- $typed[2..] 2>/dev/null)
+    if set -q found[1]
+        printf '%s\n' $found
+    else
+        __fish_complete_path (commandline -ct)
+    end
 end
-complete -c friendchain -a '(__friendchain_live)'
+complete -c friendchain -f -a '(__friendchain_live)'
 ";
+
+/// The end of fish's line for a flag whose values clap does not know, and the end that also asks
+/// the binary.
+const FISH_VALUE: (&str, &str) = (" -r\n", " -r -f -a '(__friendchain_live)'\n");
 
 /// Returns the completion script of a shell.
 pub(super) fn script(shell: Shell) -> String {
@@ -82,7 +92,7 @@ pub(super) fn script(shell: Shell) -> String {
             let words = words.split("\nif [ \"$funcstack[1]\"").next().unwrap_or(&words);
             format!("{words}{ZSH}")
         }
-        Shell::Fish => format!("{script}{FISH}"),
+        Shell::Fish => format!("{}{FISH}", script.replace(FISH_VALUE.0, FISH_VALUE.1)),
         _ => script,
     }
 }
@@ -139,6 +149,11 @@ mod tests {
             assert!(script.contains("create-blockchain") && script.contains("limit"), "{shell}");
         }
         assert!(script(Shell::Bash).contains("complete -F _friendchain_live -o"));
+        let fish = script(Shell::Fish);
+        let from = fish.lines().find(|line| line.contains("-l from ")).expect("send --from");
+        assert!(from.ends_with("-r -f -a '(__friendchain_live)'"), "{from}");
+        let file = fish.lines().find(|line| line.contains("-l passphrase-file ")).expect("a file");
+        assert!(file.ends_with("-r -F"), "{file}");
         let zsh = script(Shell::Zsh);
         assert!(zsh.starts_with("#compdef friendchain\n"), "{}", &zsh[..60]);
         assert_eq!(zsh.matches("funcstack").count(), 1);
