@@ -7,6 +7,8 @@
 //! The rule depends on Unicode's tables, which grow. Consensus must not use it, so the name of a
 //! network has a frozen rule of its own.
 
+use std::sync::LazyLock;
+
 use icu_properties::props::{
     BinaryProperty as _, CanonicalCombiningClass, DefaultIgnorableCodePoint,
     EnumeratedProperty as _, GeneralCategory, JoiningType,
@@ -25,6 +27,9 @@ const MAX_MARKS: usize = 4;
 
 /// The most characters of a text that are compared with names. A longer text is not a name.
 const MAX_SOUGHT: usize = 4 * MAX_NAME_CHARS;
+
+/// The words by which answers, lists and prompts mean the user, or all friends.
+const RESERVED: [&str; 4] = ["all", "everybody", "you", "yourself"];
 
 const ZWNJ: char = '\u{200c}';
 const ZWJ: char = '\u{200d}';
@@ -50,6 +55,12 @@ pub enum NameError {
     /// The name looks like an address or a peer id.
     #[error("'{0}' may not be a name: it reads as an address or a peer id")]
     Misleading(String),
+    /// The name looks like a word that means the user or all friends.
+    #[error(
+        "'{0}' may not be a name: chat and payments use such a word for yourself or for all \
+         friends; choose another one"
+    )]
+    Reserved(String),
     /// A peer signed a name that is not in Unicode's normalization form C.
     #[error("'{0}' may not be a name: it is not in Unicode's form NFC")]
     NotComposed(String),
@@ -61,7 +72,11 @@ impl NameError {
     pub(crate) const fn is_certain(&self) -> bool {
         match self {
             Self::Empty | Self::TooLong(_) | Self::Character(_) => true,
-            Self::Unseen(..) | Self::Marks(_) | Self::Misleading(_) | Self::NotComposed(_) => false,
+            Self::Unseen(..)
+            | Self::Marks(_)
+            | Self::Misleading(_)
+            | Self::Reserved(_)
+            | Self::NotComposed(_) => false,
         }
     }
 
@@ -75,6 +90,7 @@ impl NameError {
             Self::Unseen(..) => "unseen",
             Self::Marks(_) => "marks",
             Self::Misleading(_) => "misleading",
+            Self::Reserved(_) => "reserved",
             Self::NotComposed(_) => "not_composed",
         }
     }
@@ -181,6 +197,9 @@ fn check(text: &str) -> Result<(), NameError> {
     if misleads(text) {
         return Err(NameError::Misleading(shown(text)));
     }
+    if is_reserved(text) {
+        return Err(NameError::Reserved(shown(text)));
+    }
     let chars: Vec<char> = text.chars().collect();
     let is_unseen = |(at, c): (usize, &char)| match *c {
         ZWJ | ZWNJ => !is_joined(&chars, at),
@@ -284,6 +303,14 @@ fn misleads(text: &str) -> bool {
     let like_a_peer =
         name.written.starts_with(&peer_id.written) || name.folded.starts_with(&peer_id.folded);
     like_a_peer || begins_as_address(text)
+}
+
+/// True if a reader may take the text for one of the [`RESERVED`] words.
+fn is_reserved(text: &str) -> bool {
+    static WORDS: LazyLock<[FriendName; 4]> =
+        LazyLock::new(|| RESERVED.map(|word| FriendName::of(word.to_owned())));
+    let name = FriendName::of(text.to_owned());
+    WORDS.iter().any(|word| word.is_like(&name))
 }
 
 /// True if the text begins with something that looks like `fc1`. An `l` or `I` in place of the
@@ -401,6 +428,13 @@ mod tests {
         for text in ["fc1xyz", "FC1", "12D3KooWabc", "fс1x", "ｆｃ１x", "l2D3KooW", "fc\u{661}x"]
         {
             assert_eq!(refused(text), NameError::Misleading(shown(text)), "{text:?}");
+        }
+        for text in ["all", "ALL", "аll", "a11", "you", "уou", "Yourself", "ｅｖｅｒｙｂｏｄｙ"]
+        {
+            assert_eq!(refused(text), NameError::Reserved(shown(text)), "{text:?}");
+        }
+        for text in ["ally", "youth", "everybody2", "ai"] {
+            assert!(FriendName::typed(text).is_ok(), "{text}");
         }
         assert!(matches!(refused(&"x".repeat(33)), NameError::TooLong(_)));
         assert!(matches!(refused(&"x".repeat(100_000)), NameError::TooLong(_)));

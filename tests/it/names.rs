@@ -210,9 +210,11 @@ fn a_new_name_is_seen_by_friends_at_once_and_kept_for_the_next_start() {
     assert_eq!(node.status()["name"], "Zoë");
     await_entry(&ann.folder, &id, &[("name", "Zoë".into())]);
     ann.await_printed(0, "yzw is called Zoë now");
-    for (wrong, code) in [("a b", "bad_name"), ("yz\u{ad}w", "bad_name"), ("fc1x", "bad_name")] {
-        assert_eq!(folder.refused(&["rename", wrong]).0, code, "{wrong:?}");
+    for wrong in ["a b", "yz\u{ad}w", "fc1x", "all", "Everybody", "you", "yоu", "yourself"] {
+        assert_eq!(folder.refused(&["rename", wrong]).0, "bad_name", "{wrong:?}");
     }
+    let (_, sentence) = folder.refused(&["rename", "all"]);
+    assert!(sentence.contains("choose another"), "what to do next: {sentence}");
     node.stop();
     // Without a running node the command changes the folder.
     assert_eq!(folder.json(["rename", "Zora"])["name"], "Zora");

@@ -24,7 +24,7 @@ const NAMES: [&str; 14] = [
 ];
 
 /// Names that are refused.
-const REFUSED: [&str; 30] = [
+const REFUSED: [&str; 33] = [
     "",
     " ",
     "a b",
@@ -54,6 +54,9 @@ const REFUSED: [&str; 30] = [
     "a\u{316}\u{316}\u{316}\u{316}\u{316}",
     "FC1abc",
     "12D3KooWabc",
+    "all",
+    "You",
+    "\u{435}verybody",
     "Zoe\u{308}",
 ];
 
