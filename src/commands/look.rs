@@ -72,7 +72,8 @@ impl Look {
     }
 }
 
-fn width_of(size: Option<(Width, terminal_size::Height)>) -> usize {
+/// Returns the width to which text is fitted on a terminal of this size.
+pub(crate) fn width_of(size: Option<(Width, terminal_size::Height)>) -> usize {
     // Some terminals report 0 columns because they do not know the number.
     let columns = size.map(|(Width(columns), _)| usize::from(columns)).filter(|width| *width > 0);
     columns.unwrap_or(DEFAULT_WIDTH).max(MIN_WIDTH)
@@ -230,7 +231,8 @@ pub(crate) fn hanging(head: usize, text: &str) -> String {
     }
 }
 
-fn hanging_at_width(head: usize, text: &str, width: usize) -> String {
+/// Does the same as [`hanging`], for a screen of `width` columns.
+pub(crate) fn hanging_at_width(head: usize, text: &str, width: usize) -> String {
     let mut out = String::new();
     let mut column = head;
     for (at, line) in text.split('\n').enumerate() {
@@ -259,13 +261,21 @@ fn hanging_at_width(head: usize, text: &str, width: usize) -> String {
 /// The columns from one tab stop of a terminal to the next.
 const TAB: usize = 8;
 
-/// Returns the most columns that a word needs, wherever its tabs begin.
-fn columns(word: &str) -> usize {
-    let tabs = word.matches('\t').count();
-    word.width().saturating_add(tabs.saturating_mul(TAB))
+/// The beginning of a sequence that styles text. It ends with an `m`.
+pub(crate) const STYLE: &str = "\u{1b}[";
+
+/// Returns the most columns that a text needs, wherever its tabs begin. Sequences that style it
+/// need none.
+pub(crate) fn columns(text: &str) -> usize {
+    let tabs = text.matches('\t').count();
+    let mut parts = text.split(STYLE);
+    let first = parts.next().map_or(0, UnicodeWidthStr::width);
+    let rest = parts.map(|part| part.split_once('m').map_or(0, |(_, shown)| shown.width()));
+    rest.fold(first, usize::saturating_add).saturating_add(tabs.saturating_mul(TAB))
 }
 
-fn broken_at_width(text: &str, width: usize) -> String {
+/// Does the same as [`broken`], for a screen of `width` columns.
+pub(crate) fn broken_at_width(text: &str, width: usize) -> String {
     let mut out = Vec::new();
     for line in text.split('\n') {
         let bare = line.trim_start_matches(' ');
@@ -330,6 +340,9 @@ mod tests {
         assert_eq!(hanging_at_width(5, "  as  it is", 20), "  as  it is");
         assert_eq!(hanging_at_width(5, "a\tb c", 12), "a\tb\n    c");
         assert_eq!(hanging_at_width(5, "李雷 李雷 李雷", 15), "李雷 李雷\n    李雷");
+        let styled = format!("{STYLE}2m09:30{STYLE}0m {STYLE}1;38;5;33m李雷{STYLE}0m: one two");
+        assert_eq!(columns(&styled), "09:30 李雷: one two".width());
+        assert_eq!(hanging_at_width(0, &styled, 16), styled.replace(" two", "\n    two"));
     }
 
     #[test]

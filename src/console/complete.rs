@@ -105,7 +105,11 @@ impl Hinter for Completion {
 
     /// Returns no hint. The editor calls this before each drawing of the line.
     fn hint(&self, line: &str, _: usize, _: &Context<'_>) -> Option<String> {
-        self.drawn.draw(line);
+        if self.asked.is_hidden() {
+            self.drawn.draw(&"*".repeat(line.width()));
+        } else {
+            self.drawn.draw(line);
+        }
         None
     }
 }
@@ -122,7 +126,12 @@ impl Completer for Completion {
         if self.asked.is_open() {
             return Ok((position, Vec::new()));
         }
-        Ok(complete(line.get(..position).unwrap_or(line), &self.words, &self.names.lock()))
+        let typed = line.get(..position).unwrap_or(line);
+        let found = complete(typed, &self.words, &self.names.lock());
+        if found.1.len() > 1 {
+            self.drawn.lists();
+        }
+        Ok(found)
     }
 }
 

@@ -179,6 +179,7 @@ pub(super) fn terminal(
             drawn.begin(&prompt);
             gate.set_reading(true);
             let read = editor.readline(&prompt);
+            gate.typed(&drawn.line());
             gate.set_reading(false);
             let input = match read {
                 Ok(line) if reader.is_open() => Input::Answer(Zeroizing::new(line)),

@@ -4,6 +4,7 @@
 //! `console`. One thread reads the input and another writes the output. One loop handles lines and
 //! events as they arrive, while commands run.
 
+mod backlog;
 mod complete;
 mod follow;
 mod input;
@@ -23,6 +24,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::{
+    backlog::Flow,
     complete::SharedNames,
     follow::{Follower, Heard, follow},
     input::{Input, Lines},
@@ -37,7 +39,7 @@ use self::{
 };
 pub(crate) use self::{input::Keyboard, terminal::logs_aside};
 use crate::{
-    commands::{asking::Question, look::broken, outcome::CommandError, progress::ProgressMode},
+    commands::{asking::Question, outcome::CommandError, progress::ProgressMode},
     datadir::DataDir,
     primitives::{counted, printable},
     rpc::{
@@ -151,7 +153,7 @@ impl Console {
             let (screen, view) = (Arc::clone(&screen), View::new(options.color));
             logs_and_progress_aside(&options.folder, move |line| {
                 // If progress cannot be shown, the work must still continue.
-                let _ = screen.print(&view.dimmed(line));
+                let _ = screen.print(Flow::Talk, &view.dimmed(line));
             });
         }
         let (questions, asking) = Questions::new(kind, lines.asked.clone());
@@ -187,8 +189,8 @@ impl Console {
             let StatusReport { version, .. } = status;
             let from = if options.owns_node { "q stops it" } else { "q leaves it running" };
             let name = self.name();
-            self.screen
-                .print(&format!("friendchain {version}: node {name}; h shows help, {from}"))?;
+            let welcome = format!("friendchain {version}: node {name}; h shows help, {from}");
+            self.screen.print(Flow::Sentence, &welcome)?;
         }
         if self.kind != Kind::Pipe {
             if let Ok(list) = self.client.friends().await {
@@ -196,7 +198,7 @@ impl Console {
                     .know(list.friends.iter().map(|friend| (friend.name.clone(), friend.peer_id)));
             }
             let last = start::last_lines(&self.client, &mut self.view).await;
-            self.screen.print(&last)?;
+            self.screen.print(Flow::Talk, &last)?;
         }
         self.ready();
         Ok(())
@@ -254,9 +256,9 @@ impl Console {
                 }
                 Step::Heard(None) => self.deaf = true,
                 Step::Asked(question) => {
-                    self.screen.print(&broken(&self.questions.open(question)))?;
+                    self.screen.print(Flow::Sentence, &self.questions.open(question))?;
                 }
-                Step::Due => self.screen.print(&self.view.gathered())?,
+                Step::Due => self.screen.print(Flow::Talk, &self.view.gathered())?,
                 Step::Slow => self.say_delay()?,
                 Step::Signal(Ending::Interrupt) if self.interrupts() => self.interrupt()?,
                 Step::Signal(_) => return Ok(Ended::Left),
@@ -320,9 +322,9 @@ impl Console {
                 self.questions.give_up();
             }
             Input::Interrupt if self.interrupts() => self.interrupt()?,
-            Input::Interrupt => self.screen.print("q, or Ctrl-D, quits")?,
-            Input::TooLong => self.screen.print("that line is too long, and was passed over")?,
-            Input::Unreadable => self.screen.print("that was no UTF-8, and was passed over")?,
+            Input::Interrupt => self.show("q, or Ctrl-D, quits")?,
+            Input::TooLong => self.show("that line is too long, and was passed over")?,
+            Input::Unreadable => self.show("that was no UTF-8, and was passed over")?,
         }
         // This console's line editor must not read while the next console starts.
         if self.invite.is_none() {
@@ -348,8 +350,8 @@ impl Console {
         match line {
             Line::Empty => {}
             Line::Quit => self.closing = true,
-            Line::Show(text) => self.screen.print(&broken(&text))?,
-            Line::Help => self.screen.print(&words::help())?,
+            Line::Show(text) => self.show(&text)?,
+            Line::Help => self.screen.print(Flow::Answer, &words::help())?,
             Line::ChooseAll => {
                 self.talk = Talk::Everybody;
                 self.say(
@@ -385,8 +387,7 @@ impl Console {
     /// Makes a friend the current conversation.
     async fn choose(&mut self, friend: &str) -> Result<(), CommandError> {
         let Ok(Ok(list)) = timeout(CHOOSING, self.client.friends()).await else {
-            self.screen.print("the node did not list the friends: try again")?;
-            return Ok(());
+            return self.show("the node did not list the friends: try again");
         };
         match find(&list, friend) {
             Ok(talk) => {
@@ -394,7 +395,7 @@ impl Console {
                 self.talk = talk;
                 self.say(&format!("* to {name} from now on: a line that is no command goes there"))
             }
-            Err(why) => Ok(self.screen.print(&broken(&why))?),
+            Err(why) => self.show(&why),
         }
     }
 
@@ -403,9 +404,9 @@ impl Console {
         if let Some(sent) = answered.sent {
             self.view.was_sent(sent.id, &sent.text, sent.state);
             let mark = self.view.mark(answered.text.trim_end(), self.kind != Kind::Pipe);
-            self.screen.print(&mark)?;
+            self.screen.print(Flow::Talk, &mark)?;
         } else {
-            self.screen.print(&answered.text)?;
+            self.screen.print(Flow::Answer, &answered.text)?;
         }
         if answered.changes_names {
             self.refresh_soon();
@@ -444,7 +445,7 @@ impl Console {
         }
         let text = out.join("\n");
         self.names.see(&text);
-        self.screen.print(&text)?;
+        self.screen.print(Flow::Talk, &text)?;
         let is_chat = |event: &ConsoleEvent| matches!(event, ConsoleEvent::Chat { .. });
         if page.events.iter().any(is_chat) && self.kind != Kind::Pipe {
             let client = self.client.clone();
@@ -460,12 +461,12 @@ impl Console {
             self.on_answer(answered?)?;
             self.jobs.start();
         }
-        self.screen.print(&self.view.gathered())?;
+        self.screen.print(Flow::Talk, &self.view.gathered())?;
         if died {
             let sentence = "the node has ended without a word: start it again, and read its log";
             return Err(RpcError::new("node_gone", sentence).into());
         }
-        Ok(self.screen.print("the node has ended")?)
+        self.show("the node has ended")
     }
 
     /// True if an interrupt ends the wait for a command, and not the console.
@@ -488,7 +489,12 @@ impl Console {
 
     /// Prints a sentence of the console's own.
     fn say(&self, sentence: &str) -> Result<(), CommandError> {
-        Ok(self.screen.print(&self.view.dimmed(sentence))?)
+        Ok(self.screen.print(Flow::Talk, &self.view.dimmed(sentence))?)
+    }
+
+    /// Prints an answer of the console's own.
+    fn show(&self, sentence: &str) -> Result<(), CommandError> {
+        Ok(self.screen.print(Flow::Sentence, sentence)?)
     }
 }
 

@@ -9,7 +9,10 @@ use std::{
 
 use rustyline::ExternalPrinter;
 
-use super::resize::Drawn;
+use super::{
+    backlog::{Backlog, Flow},
+    resize::{Drawn, Size},
+};
 use crate::commands::bar::above_bar;
 
 /// The longest wait for the last output before a console ends.
@@ -48,8 +51,9 @@ impl Screen {
         Ok(Self::Editor(gate))
     }
 
-    /// Writes lines, at any time. A newline is added if the last line has none.
-    pub(super) fn print(&self, text: &str) -> io::Result<()> {
+    /// Writes lines, at any time, broken as their flow says. A newline is added if the last line
+    /// has none.
+    pub(super) fn print(&self, flow: Flow, text: &str) -> io::Result<()> {
         if text.is_empty() {
             return Ok(());
         }
@@ -57,6 +61,7 @@ impl Screen {
         match self {
             Self::Pipe => above_bar(|| write(&format!("{text}{newline}"))),
             Self::Plain(prompt) => {
+                let text = flow.for_stdout(text);
                 let prompt = prompt.lock().unwrap_or_else(PoisonError::into_inner);
                 match prompt.as_deref() {
                     None => write(&format!("{text}{newline}")),
@@ -64,9 +69,7 @@ impl Screen {
                 }
             }
             Self::Editor(gate) => {
-                let mut state = gate.lock();
-                state.waiting.push_str(text);
-                state.waiting.push_str(newline);
+                gate.lock().push(flow, text);
                 gate.changed.notify_all();
                 Ok(())
             }
@@ -87,7 +90,7 @@ impl Screen {
 
     /// True if much output still waits for the terminal.
     pub(super) fn is_full(&self) -> bool {
-        matches!(self, Self::Editor(gate) if gate.lock().waiting.len() > MUCH)
+        matches!(self, Self::Editor(gate) if gate.lock().bytes > MUCH)
     }
 
     /// Waits a moment until everything is on the terminal. The line editor must be reading.
@@ -123,11 +126,20 @@ pub(super) struct Gate {
 
 #[derive(Default)]
 struct State {
-    waiting: String,
+    waiting: Vec<(Flow, String)>,
+    /// The length of the waiting texts.
+    bytes: usize,
     reading: bool,
     printing: bool,
     /// True once the console has ended.
     closed: bool,
+}
+
+impl State {
+    fn push(&mut self, flow: Flow, text: &str) {
+        self.bytes = self.bytes.saturating_add(text.len());
+        self.waiting.push((flow, text.to_owned()));
+    }
 }
 
 impl Gate {
@@ -137,17 +149,24 @@ impl Gate {
         self.changed.notify_all();
     }
 
+    /// Records the line that the user has typed, which stays on the screen.
+    pub(super) fn typed(&self, line: &str) {
+        self.lock().push(Flow::Typed, line);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Interval of the checks for rows that a narrower window left.
+/// Interval of the checks for a new size of the window.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
 
 /// Passes all text to the line editor, one piece at a time. The printer blocks while the editor
 /// does not read, so this runs on a thread of its own. Ends with the terminal.
 fn print_all(gate: &Gate, mut printer: impl ExternalPrinter, drawn: &Drawn) {
+    let mut backlog = Backlog::default();
+    let mut last = Size::default();
     loop {
         let idle = |state: &mut State| state.waiting.is_empty() || !state.reading;
         let waited = gate.changed.wait_timeout_while(gate.lock(), LOOK_EVERY, idle);
@@ -158,13 +177,25 @@ fn print_all(gate: &Gate, mut printer: impl ExternalPrinter, drawn: &Drawn) {
         if !state.reading {
             continue;
         }
-        let mut text = drawn.erase().unwrap_or_default();
-        text.push_str(&std::mem::take(&mut state.waiting));
-        if text.is_empty() {
-            continue;
-        }
+        let waiting = std::mem::take(&mut state.waiting);
+        state.bytes = 0;
         state.printing = true;
         drop(state);
+        let size = Size::of_stdout();
+        let mut text = String::new();
+        // While the user drags the border, the size differs each time.
+        if size == std::mem::replace(&mut last, size) && backlog.is_stale(size) {
+            let (rows, above, is_alone) = drawn.take(size.columns);
+            text = backlog.redraw(size, rows, above, is_alone);
+        }
+        for (flow, line) in waiting {
+            text.push_str(&backlog.add(flow, &line, size));
+        }
+        if text.is_empty() {
+            gate.lock().printing = false;
+            gate.changed.notify_all();
+            continue;
+        }
         let printed = printer.print(text);
         gate.lock().printing = false;
         gate.changed.notify_all();

@@ -1,7 +1,7 @@
 //! Formats events: time and coloured sender on each chat line, days, and few lines about presence.
 //!
-//! Nothing here prints. The console asks for the text of an event, and later for the events that
-//! were gathered.
+//! Nothing here prints or breaks lines. The console asks for the text of an event, and later for
+//! the events that were gathered.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,12 +10,11 @@ use std::{
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use tokio::time::Instant;
-use unicode_width::UnicodeWidthStr;
 
 use crate::{
     commands::{
         chat_text::{left_with, mark as chat_mark},
-        look::hanging,
+        look::STYLE,
         text::event_line,
     },
     primitives::{PeerId, UnixMillis, printable, shown},
@@ -36,12 +35,6 @@ const QUOTED: usize = 40;
 
 /// Colours of senders from the palette of 256, readable on a dark and on a light background.
 const SENDERS: [u8; 12] = [33, 37, 64, 71, 97, 130, 133, 136, 161, 166, 172, 203];
-
-/// The columns of the time and the space after it.
-const CLOCK_COLUMNS: usize = 6;
-
-/// The beginning of a sequence that styles text. It ends with an `m`.
-const STYLE: &str = "\u{1b}[";
 
 /// The texts of own lines; `None` where unknown.
 type Texts = Vec<Option<String>>;
@@ -104,7 +97,7 @@ impl View {
 
     /// Returns a message of the node, dimmed.
     pub(super) fn dimmed(&self, text: &str) -> String {
-        self.styled("2", &hanging(0, text))
+        self.styled("2", text)
     }
 
     fn styled(&self, style: &str, text: &str) -> String {
@@ -146,7 +139,7 @@ impl View {
             return answer.to_owned();
         }
         let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
-        format!("{} {}", self.clock(now), self.styled("2", &hanging(CLOCK_COLUMNS, answer)))
+        format!("{} {}", self.clock(now), self.styled("2", answer))
     }
 
     /// Returns a line of the history that is shown at the start.
@@ -171,10 +164,9 @@ impl View {
         self.line(message.time, &format!("{from}{to}: "), &text)
     }
 
-    /// Formats a chat line with its time. A wide line is broken between words.
+    /// Formats a chat line with its time.
     fn line(&mut self, time: UnixMillis, head: &str, text: &str) -> String {
-        let columns = CLOCK_COLUMNS.saturating_add(columns_of(head));
-        format!("{} {head}{}", self.clock(time), hanging(columns, text))
+        format!("{} {head}{text}", self.clock(time))
     }
 
     fn remember(&mut self, id: String, text: &str) {
@@ -329,14 +321,6 @@ fn which(lines: &[Option<String>]) -> String {
     }
 }
 
-/// Returns the columns that a text takes, without the sequences that style it.
-fn columns_of(text: &str) -> usize {
-    let mut parts = text.split(STYLE);
-    let first = parts.next().map_or(0, UnicodeWidthStr::width);
-    let rest = parts.map(|part| part.split_once('m').map_or(0, |(_, shown)| shown.width()));
-    rest.fold(first, usize::saturating_add)
-}
-
 /// Lists names: `yzw, yjf and sr`, or `yzw, yjf, sr and 4 more`.
 fn listed(names: &[String]) -> String {
     match names.split_at_checked(LISTED) {
@@ -394,14 +378,6 @@ mod tests {
         assert_eq!(show(&mut view, &chat("again", NOON)), "02:13 yzw: again");
         let next = show(&mut view, &chat("next day", NOON + DAY_MS));
         assert!(next.starts_with("-- Friday, 14 November 2025 --\n"), "{next}");
-    }
-
-    #[test]
-    fn the_columns_of_a_styled_name_are_those_of_its_letters() {
-        let name = View::new(true).sender("李雷", None);
-        assert!(name.starts_with(STYLE));
-        assert_eq!(columns_of(&format!("{name} to all: ")), "李雷 to all: ".width());
-        assert_eq!(columns_of("yjf: "), 5);
     }
 
     #[test]
