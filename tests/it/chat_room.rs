@@ -232,6 +232,7 @@ fn a_line_to_a_friend_who_is_away_is_delivered_when_the_friend_is_back() {
     let two = yjf.people("127.0.0.1", theirs, &["--no-mdns", "--peer", &peer]);
     two.await_printed(0, "read this later");
     two.await_printed(0, "and this, too");
+    one.await_printed(0, "* delivered to yjf");
     one.await_event("chat_delivered", |event| event["id"] == answer["id"]);
     eventually("the history says that it was delivered", || {
         let history = yzw.json(["history", "yjf"]);

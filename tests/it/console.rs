@@ -1,9 +1,11 @@
 //! Tests the console on a terminal: no typed text is lost, whatever runs or ends meanwhile.
 
+use std::fs;
+
 use serde_json::Value;
 
 use crate::support::{
-    Folder, Node, TestNet, eventually, forge::Forge, holds, terminal::Terminal,
+    Folder, Node, TestNet, eventually, forge::Forge, holds, ports::free_port, terminal::Terminal,
     tools::terminal_wanted,
 };
 
@@ -182,6 +184,95 @@ fn a_half_typed_line_survives_a_change_of_the_windows_size() {
     );
 }
 
+/// Checks that a text is on the screen once, after a head, in rows that end between words and are
+/// as long as the columns allow.
+fn is_broken_for(screen: &str, head: &str, text: &str, columns: usize) -> Result<(), String> {
+    let rows: Vec<&str> = screen.lines().collect();
+    holds(screen.matches(head).count() == 1, screen)?;
+    let at = rows.iter().position(|row| row.contains(head)).ok_or(screen)?;
+    let mut shown = rows[at].split(head).last().unwrap_or_default().to_owned();
+    for pair in rows[at..].windows(2) {
+        if shown == text {
+            break;
+        }
+        let word = pair[1].trim_start().split(' ').next().unwrap_or_default();
+        let is_full = pair[0].len() <= columns && pair[0].len() + 1 + word.len() > columns;
+        holds(is_full && pair[1].starts_with("    "), screen)?;
+        shown = format!("{shown} {}", pair[1].trim_start());
+    }
+    holds(shown == text, screen)
+}
+
+#[test]
+fn shown_lines_end_at_words_again_after_a_change_of_the_windows_size() {
+    if !terminal_wanted() {
+        return;
+    }
+    let net = TestNet::new();
+    let folder = net.folder("yzw");
+    let _node = running(&folder);
+    let terminal = console(&folder, "rewrap", "xterm-256color");
+    let text = "a line of some length that no window of forty columns can show on a single row";
+    terminal.say("ca");
+    folder.json(["broadcast", text]);
+    terminal.await_screen("the line", |screen| screen.contains(" you to all: a line"));
+    terminal.type_text("half a line that is being typed");
+    for columns in [40, 100, 60, 80] {
+        terminal.tmux(&format!("resize-window -x {columns} -y 24"));
+        eventually(&format!("the screen has {columns} columns"), || {
+            let screen = terminal.screen();
+            is_broken_for(&screen, " you to all: ", text, columns)?;
+            let joined = terminal.tmux("capture-pane -p -J");
+            let typed = "yzw→everybody> half a line that is being typed";
+            holds(joined.trim_end().ends_with(typed), &screen)?;
+            let has_once = |part: &str| screen.matches(part).count() == 1;
+            holds(has_once("friendchain 0") && has_once("> ca\n") && has_once("half"), &screen)
+        });
+    }
+    terminal.keys("Enter");
+    await_texts(&folder, &[text, "half a line that is being typed"]);
+    // On a full screen, too, each line is broken anew and none is lost.
+    for number in 0..12 {
+        folder.json(["broadcast", &format!("{number} {text}")]);
+    }
+    terminal.await_screen("all lines", |screen| screen.contains("all: 11 a line"));
+    for columns in [50, 120] {
+        terminal.tmux(&format!("resize-window -x {columns} -y 24"));
+        eventually(&format!("the full screen has {columns} columns"), || {
+            let screen = terminal.tmux("capture-pane -p");
+            (8..12).try_for_each(|number| {
+                let head = format!(" you to all: {number} ");
+                is_broken_for(&screen, &head, text, columns)
+            })
+        });
+        let all = terminal.screen();
+        for number in 0..12 {
+            assert!(all.contains(&format!("all: {number} a line")), "{number}: {all}");
+        }
+    }
+}
+
+#[test]
+fn logs_go_to_the_log_and_never_between_the_lines_of_the_console() {
+    if !terminal_wanted() {
+        return;
+    }
+    let net = TestNet::new();
+    let folder = net.folder("yzw");
+    folder.create_chain(&Forge::address());
+    let (port, nobody) = (free_port().to_string(), format!("127.0.0.1:{}", free_port()));
+    let people = ["people", "127.0.0.1", &port, "yzw", "--no-mdns", "--peer", &nobody];
+    let terminal = Terminal::open(&folder, "logs", &[&people[..], &["--log", "info"]].concat());
+    terminal.await_screen("the prompt", |screen| screen.ends_with("yzw>"));
+    let log = eventually("the log has the node's events", || {
+        let log = fs::read_to_string(folder.path().join("console.log")).unwrap_or_default();
+        holds(log.contains("INFO") && log.contains("listening"), &log)?;
+        Ok(log)
+    });
+    let screen = terminal.screen();
+    assert!(!screen.contains("INFO") && !screen.contains("listening"), "{screen} and {log}");
+}
+
 #[test]
 fn a_console_begins_with_the_last_lines_and_own_lines_show_in_the_others() {
     if !terminal_wanted() {
@@ -195,6 +286,13 @@ fn a_console_begins_with_the_last_lines_and_own_lines_show_in_the_others() {
     let screen = terminal
         .await_screen("the last lines", |screen| screen.contains(" to all: written before"));
     assert!(!screen.contains("you to all: written before"), "once: {screen}");
+    // The line has the local time, and its sender's colour.
+    let styled = terminal.tmux("capture-pane -p -e");
+    let line = styled.lines().find(|line| line.contains("written before")).expect("the line");
+    let sender = line.split("yzw").next().unwrap_or_default();
+    let clock = sender.split(|c: char| !c.is_ascii_digit() && c != ':');
+    assert!(clock.clone().any(|part| part.len() == 5 && part.contains(':')), "{line:?}");
+    assert!(sender.contains("38;5;"), "{line:?}");
     let mut other = folder.spawn(&["console"]);
     other.ask("ln", &["yzw"]);
     let mark = other.output_mark();

@@ -274,6 +274,33 @@ fn an_empty_environment_variable_is_none() {
     assert!(child.wait().expect("it ends").success());
 }
 
+/// Root keeps a service's folder in order, as with `sudo friendchain create-wallet`.
+#[test]
+#[cfg(target_os = "linux")]
+fn whatever_root_writes_into_a_services_folder_belongs_to_the_service() {
+    use std::os::unix::fs::MetadataExt as _;
+    const SERVICE: u32 = 54_321;
+    if !shell_ok("test $(id -u) = 0") {
+        return;
+    }
+    let net = TestNet::new();
+    let folder = net.folder("yzw");
+    let address = folder.new_address();
+    folder.create_chain(&address);
+    shell(&format!("chown -R {SERVICE}:{SERVICE} '{}'", folder.path().display()));
+    folder.new_address();
+    folder.json(["config", "set", "name", "yzw"]);
+    let node = folder.start(&[]);
+    folder.json(["broadcast", "hello"]);
+    node.stop();
+    folder.mine(1, Some(&address));
+    let owner = |path: &std::path::Path| fs::metadata(path).expect("there").uid();
+    assert_eq!(owner(&folder.path()), SERVICE);
+    for entry in fs::read_dir(folder.path()).expect("a folder").flatten() {
+        assert_eq!(owner(&entry.path()), SERVICE, "{}", entry.path().display());
+    }
+}
+
 /// Closing a terminal sends SIGHUP.
 #[test]
 fn a_closed_terminal_ends_the_node_as_a_signal_does() {

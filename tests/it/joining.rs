@@ -227,6 +227,7 @@ fn a_payment_that_nobody_mines_says_so() {
     for word in ["--mine", "mine", "start-node --mine on-demand"] {
         assert!(said.contains(word), "{word}: {said}");
     }
+    assert_eq!(yzw.json(["note", "tea"])["nobody_mines"], true);
     let miner = net.folder("miner");
     miner.join(&yzw);
     let _miner = miner.start(&["--mine", "on-demand", "--peer", &node.address]);
@@ -284,4 +285,13 @@ fn a_first_people_on_a_terminal_asks_for_the_group_and_enter_means_the_lan() {
     terminal.keys("Enter");
     terminal.await_screen("the console opens", |screen| screen.trim_end().ends_with("bob>"));
     assert_eq!(bob.json(["status"])["network_id"], chain.as_str());
+
+    let eve = net.folder("eve");
+    let terminal = Terminal::open(&eve, "founding", &["people", "eve", "--no-mdns"]);
+    terminal.await_screen("the groups", |screen| screen.trim_end().ends_with('>'));
+    terminal.say("n");
+    terminal.await_screen("the group's name", |screen| screen.contains("The group's name"));
+    terminal.say("club");
+    terminal.await_screen("the console opens", |screen| screen.trim_end().ends_with("eve>"));
+    assert_eq!(eve.json(["status"])["network_name"], "club");
 }

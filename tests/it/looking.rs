@@ -73,6 +73,9 @@ fn every_list_fits_80_columns_with_the_longest_names_and_ids() {
         &["list-addresses"],
         &["status"],
         &["history"],
+        &["payments"],
+        &["balance"],
+        &["config", "show"],
         &["verify-chain"],
         &["mine"],
         &["sync"],
@@ -300,6 +303,7 @@ fn the_text_log_has_seconds_and_short_ids_and_a_line_a_minute_when_nothing_happe
     let folder = net.folder("yzw");
     let address = folder.new_address();
     folder.create_chain(&address);
+    folder.send(&address, &address, "1");
     let listen = format!("/ip4/127.0.0.1/tcp/{}", free_port());
     let args = ["start-node", "--no-mdns", "--listen", &listen];
     let lines = await_said(&folder, &args, |line| line.contains(" minute "));
@@ -314,7 +318,7 @@ fn the_text_log_has_seconds_and_short_ids_and_a_line_a_minute_when_nothing_happe
         }
     }
     let minute = lines.last().expect("the line");
-    for part in ["height 0", "peers 0", "alone"] {
+    for part in ["height 0", "peers 0", "1 transaction waits", "alone"] {
         assert!(minute.contains(part), "{part} in {minute}");
     }
 }
@@ -332,6 +336,19 @@ fn mine_says_until_when_it_waits_for_the_clock() {
     let lines = await_said(&folder, &["mine"], |line| line.contains("waits for"));
     let line = lines.last().expect("the line");
     assert!(line.contains("Mining: 0 of 1, waits for the clock until 20"), "{line}");
+}
+
+#[test]
+fn mine_counts_the_blocks_while_it_mines() {
+    let net = TestNet::new();
+    let folder = net.folder("yzw");
+    folder.create_chain(&folder.new_address());
+    // It ends with the first such line, long before so many blocks.
+    await_said(&folder, &["mine", "1000000"], |line| {
+        let count = line.strip_prefix("Mining: ").and_then(|rest| rest.split(" of ").next());
+        let count = count.and_then(|count| count.replace(',', "").parse::<u32>().ok());
+        count.is_some_and(|count| count > 0) && line.contains(" a second, ")
+    });
 }
 
 #[test]

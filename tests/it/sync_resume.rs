@@ -5,6 +5,7 @@ use crate::support::{
     chain::{await_one_tip, number},
     eventually, holds,
     line::SlowLine,
+    ports::free_port,
 };
 
 /// The length of the synced chain.
@@ -73,9 +74,13 @@ fn a_node_that_was_away_catches_up_and_gets_the_waiting_trades() {
 
     first.mine(40, Some(&yzw));
     let txid = first.send(&yzw, &second.new_address(), "7");
-    let two = second.start_with_peers(&[&one]);
+    let args = ["--no-mdns", "--peer", &one.address];
+    let two = second.people("127.0.0.1", free_port(), &args);
     await_one_tip(&[&first, &second], 45);
     two.await_event("trade_accepted", |event| event["txid"] == *txid);
+    two.await_printed(0, "* synced: 40 blocks, height 45");
+    let printed = two.printed_since(0);
+    assert_eq!(printed.matches("block").count(), 1, "one line for the whole sync: {printed}");
 }
 
 #[test]

@@ -162,7 +162,11 @@ fn syncing_on_a_terminal_shows_a_bar_with_rate_and_time_left() {
     let bar = screen.lines().find(|line| line.contains("/1500,")).expect("found");
     assert!(bar.contains("/s") && bar.contains("left"), "rate and time left: {bar}");
     assert!(!bar.contains("1500/1500,"), "it moves while there is something to do: {bar}");
+    // The command `sync` shows how far it is, too.
+    let word = Terminal::open(&fresh, "sync-word", &["sync"]);
+    word.await_screen("its bar", |screen| screen.contains("/1500,"));
     terminal.await_screen("the finished bar", |screen| screen.contains("1500/1500,"));
+    word.await_screen("its answer", |screen| screen.contains("In sync at height 1500"));
     terminal.keys("C-c");
     terminal.await_screen("it ends", |screen| screen.ends_with("ended: 0"));
 }
