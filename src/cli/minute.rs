@@ -31,7 +31,7 @@ pub(super) async fn report(client: &Client) {
     }
 }
 
-/// Returns the line: `minute             height 12    peers 0   mempool 0    alone: …`.
+/// Returns the line: `minute   height 12   peers 0   alone: …; 1 transaction waits`.
 fn line(status: &StatusReport) -> String {
     let (height, peers, mempool) = (status.height, status.peers, status.mempool);
     let why = match peers {

@@ -222,12 +222,15 @@ fn a_payment_that_nobody_mines_says_so() {
     let address = text(&yzw.json(["list-addresses"])["addresses"][0]["address"]);
     let to = net.folder("payee").new_address();
     let send = ["send", "--from", &address, "--to", &to, "--amount", "1"];
-    assert_eq!(yzw.json(send)["nobody_mines"], true);
+    let sent = yzw.json(send);
+    assert_eq!(sent["nobody_mines"], true);
+    let txid = text(&sent["txid"]);
+    assert_eq!(yzw.json(["cancel", &txid])["nobody_mines"], true);
+    assert_eq!(yzw.json(["resend", &txid])["nobody_mines"], true);
     let said = yzw.run(send).done().stdout;
     for word in ["--mine", "mine", "start-node --mine on-demand"] {
         assert!(said.contains(word), "{word}: {said}");
     }
-    assert_eq!(yzw.json(["note", "tea"])["nobody_mines"], true);
     let miner = net.folder("miner");
     miner.join(&yzw);
     let _miner = miner.start(&["--mine", "on-demand", "--peer", &node.address]);

@@ -322,11 +322,11 @@ impl FriendchainApiServer for Service {
     }
 
     async fn cancel(&self, request: Cancel) -> Result<Submitted, RpcError> {
-        self.cancel_payment(request).await
+        Ok(self.say_who_mines(self.cancel_payment(request).await?).await)
     }
 
     async fn resend(&self, request: Resend) -> Result<Submitted, RpcError> {
-        self.send_again(request).await
+        Ok(self.say_who_mines(self.send_again(request).await?).await)
     }
 
     async fn note(&self, request: WriteNote) -> Result<Submitted, RpcError> {
