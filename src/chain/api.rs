@@ -30,6 +30,8 @@ pub enum Origin {
     Local,
     /// Sent by a peer.
     Peer(PeerId),
+    /// Sent by a peer whose key costs nothing. Its free trades count with those of all such peers.
+    Stranger(PeerId),
 }
 
 /// The last block of a chain, with its cumulative work.

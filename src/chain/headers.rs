@@ -75,7 +75,7 @@ impl Origin {
     pub const fn peer(&self) -> Option<PeerId> {
         match self {
             Self::Local => None,
-            Self::Peer(peer) => Some(*peer),
+            Self::Peer(peer) | Self::Stranger(peer) => Some(*peer),
         }
     }
 }

@@ -13,13 +13,13 @@ use super::{
     api::{ChainEvent, DropReason, MempoolEntry, Origin},
     coins::{Body, Coins},
     errors::{AcceptTradeError, ChainFault},
-    mempool::{Candidate, Entry, FeeRate, Rules},
+    mempool::{Candidate, Entry, FeeRate, Payer, Rules},
     state::Chain,
     store::tables::{MempoolRecord, OwnRecord, TxLocation},
 };
 use crate::{
     consensus::{CoinKey, TransactionError as TxError, verify_signatures},
-    primitives::{Amount, Height, LeafHash, PeerId, Transaction, TxId, UnixMillis, leaf_hash},
+    primitives::{Amount, Height, LeafHash, Transaction, TxId, UnixMillis, leaf_hash},
     telemetry::events,
 };
 
@@ -82,10 +82,10 @@ impl Chain {
             }
             checked => checked?,
         };
-        if let Origin::Peer(peer) = origin
+        if let Some(payer) = Payer::of(origin)
             && !local
         {
-            self.check_dues(&transaction, txid, &candidate, peer, now)?;
+            self.check_dues(&transaction, txid, &candidate, payer, now)?;
         }
         verify_signatures(&self.network.id, &[(&transaction, txid)], 1)
             .map_err(|(_, error)| AcceptTradeError::Transaction { txid, error })?;
@@ -96,10 +96,10 @@ impl Chain {
         let leaf = leaf_hash(&transaction);
         let is_free = FeeRate::of(candidate.fee, transaction.encoded_len()).is_free();
         self.admit(transaction, txid, leaf, candidate, local, now);
-        if let Origin::Peer(peer) = origin
+        if let Some(payer) = Payer::of(origin)
             && is_free
         {
-            self.mempool.charge(&txid, peer);
+            self.mempool.charge(&txid, payer);
         }
         self.keep(txid, now);
         self.evict(now)?;
@@ -146,7 +146,7 @@ impl Chain {
         transaction: &Transaction,
         txid: TxId,
         candidate: &Candidate,
-        peer: PeerId,
+        payer: Payer,
         now: UnixMillis,
     ) -> Result<(), AcceptTradeError> {
         let bytes = transaction.encoded_len();
@@ -162,7 +162,7 @@ impl Chain {
             return Err(AcceptTradeError::BelowFloor { txid, rate, floor });
         }
         if FeeRate::of(candidate.fee, bytes).is_free()
-            && !self.mempool.allow_free(peer, transaction, bytes, now)
+            && !self.mempool.allow_free(payer, transaction, bytes, now)
         {
             return Err(AcceptTradeError::TooManyFree { txid });
         }
@@ -422,8 +422,8 @@ impl Chain {
             }
             match self.readmit(transaction, *txid, waiting.leaf, *added) {
                 Ok(()) => {
-                    if let Some(peer) = waiting.charged {
-                        self.mempool.charge(txid, peer);
+                    if let Some(payer) = waiting.charged {
+                        self.mempool.charge(txid, payer);
                     }
                 }
                 Err(AcceptTradeError::Known { .. }) => {}

@@ -47,13 +47,14 @@ use super::{api::MempoolEntry, key_map::KeyMap};
 use crate::{
     consensus::{self, Coin, CoinKey},
     primitives::{
-        Height, LeafHash, PeerId, Transaction, TransactionKind, TxId, TxInput, TxOutput, UnixMillis,
+        Height, LeafHash, Transaction, TransactionKind, TxId, TxInput, TxOutput, UnixMillis,
     },
 };
 
 pub(crate) use check::{Candidate, Rules};
 use fees::Package;
 pub use fees::{BlockFees, FLOOR_HALF_LIFE_MS, FeeRate, Floor, PAYING_RATE, estimate};
+pub(crate) use free::Payer;
 use free::{FREE_SHARE, FreeAllowances};
 
 /// Upper bound on the memory of all mempool entries, in bytes: about 37,000 usual trades, which
@@ -122,8 +123,8 @@ pub(crate) struct Entry {
     /// Sum over the entry and all its ancestors.
     package: Package,
     rank: Rank,
-    /// The peer whose share of free trades this entry uses. `None` for entries loaded at startup.
-    pub(crate) charged: Option<PeerId>,
+    /// The payer whose share of free trades this entry uses. `None` for entries loaded at startup.
+    pub(crate) charged: Option<Payer>,
 }
 
 impl Entry {
@@ -271,18 +272,18 @@ impl Mempool {
         (output.owner == key.owner).then_some(Coin { value: output.value, height, coinbase: false })
     }
 
-    /// Returns true if a peer may send a free trade of this many bytes, and counts it if so.
+    /// Returns true if a payer may send a free trade of this many bytes, and counts it if so.
     pub(crate) fn allow_free(
         &mut self,
-        peer: PeerId,
+        payer: Payer,
         transaction: &Transaction,
         bytes: usize,
         now: UnixMillis,
     ) -> bool {
-        let waiting = self.free.waiting().get(&peer).copied().unwrap_or(0);
+        let waiting = self.free.waiting().get(&payer).copied().unwrap_or(0);
         let has_share =
             waiting.saturating_add(memory_of(transaction)) <= self.max_memory / FREE_SHARE;
-        (has_share || self.memory <= self.max_memory / 2) && self.free.take(peer, bytes, now)
+        (has_share || self.memory <= self.max_memory / 2) && self.free.take(payer, bytes, now)
     }
 
     // Admission
@@ -328,15 +329,15 @@ impl Mempool {
         self.entries.insert(txid, waiting);
     }
 
-    /// Charges an entry to a peer's share of free trades, until the entry leaves or becomes this
+    /// Charges an entry to a payer's share of free trades, until the entry leaves or becomes this
     /// node's own.
-    pub(crate) fn charge(&mut self, txid: &TxId, peer: PeerId) {
+    pub(crate) fn charge(&mut self, txid: &TxId, payer: Payer) {
         let Some(waiting) = self.entries.get_mut(txid).filter(|waiting| !waiting.entry.local)
         else {
             return;
         };
-        waiting.charged = Some(peer);
-        self.free.came(peer, memory_of(&waiting.entry.transaction));
+        waiting.charged = Some(payer);
+        self.free.came(payer, memory_of(&waiting.entry.transaction));
     }
 
     /// Makes an entry this node's own. Returns false if it is absent or already was.
@@ -347,8 +348,8 @@ impl Mempool {
         };
         self.evictable.remove(&waiting.rank);
         waiting.entry.local = true;
-        if let Some(peer) = waiting.charged.take() {
-            self.free.left(peer, memory_of(&waiting.entry.transaction));
+        if let Some(payer) = waiting.charged.take() {
+            self.free.left(payer, memory_of(&waiting.entry.transaction));
         }
         if let Some(at) = waiting.entry.expires.take() {
             self.expiries.remove(&(at, waiting.sequence));
@@ -391,8 +392,8 @@ impl Mempool {
         for key in &waiting.keys {
             self.spends.remove(key);
         }
-        if let Some(peer) = waiting.charged {
-            self.free.left(peer, memory_of(&waiting.entry.transaction));
+        if let Some(payer) = waiting.charged {
+            self.free.left(payer, memory_of(&waiting.entry.transaction));
         }
         self.memory = self.memory.saturating_sub(memory_of(&waiting.entry.transaction));
         self.changes = self.changes.wrapping_add(1);
@@ -438,8 +439,9 @@ impl Mempool {
         let rest = Self { max_memory, floor, free, next_sequence, changes, ..Self::default() };
         let mut all = std::mem::replace(self, rest);
         let left: Vec<_> = all.order.values().filter_map(|txid| all.entries.remove(txid)).collect();
-        for (peer, waiting) in left.iter().filter_map(|waiting| Some((waiting.charged?, waiting))) {
-            self.free.left(peer, memory_of(&waiting.entry.transaction));
+        for (payer, waiting) in left.iter().filter_map(|waiting| Some((waiting.charged?, waiting)))
+        {
+            self.free.left(payer, memory_of(&waiting.entry.transaction));
         }
         left
     }

@@ -74,10 +74,10 @@ impl Mempool {
         assert_eq!(expiries.collect::<BTreeSet<_>>(), self.expiries);
         assert_eq!(self.order.len(), self.entries.len());
         let mut charged = HashMap::new();
-        for (peer, waiting) in
+        for (payer, waiting) in
             self.entries().filter_map(|waiting| Some((waiting.charged?, waiting)))
         {
-            *charged.entry(peer).or_insert(0) += memory_of(&waiting.entry.transaction);
+            *charged.entry(payer).or_insert(0) += memory_of(&waiting.entry.transaction);
         }
         assert_eq!(self.free.waiting(), &charged);
         let memory: usize =

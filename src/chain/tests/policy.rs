@@ -423,6 +423,28 @@ fn free_trades_of_one_peer_are_limited_and_those_of_others_are_not() {
     purse.takes(&note(&network.id, &key(5), brought + 1, &text), PEER);
 }
 
+#[test]
+fn all_strangers_share_one_allowance_of_free_trades() {
+    let network = network();
+    let mut purse = Purse::new();
+    let text = [b'x'; 1_024];
+    let stranger = |number: u32| {
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        Origin::Stranger(PeerId(PublicKey(bytes)))
+    };
+    let brought = (0..2_000)
+        .take_while(|number| {
+            let one = note(&network.id, &key(5), *number, &text);
+            purse.chain.trade(&one, stranger(*number)).is_ok()
+        })
+        .count();
+    assert!(brought < 1_100, "a new key for each note is no way around it");
+    let next = note(&network.id, &key(6), 1, &text);
+    assert_eq!(purse.refuses(&next, stranger(9_999)).code(), "too_many_free");
+    purse.takes(&next, PEER);
+}
+
 // Expiry
 
 #[test]

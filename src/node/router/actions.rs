@@ -15,6 +15,7 @@ use crate::{
     consensus::Work,
     net::GossipId,
     node::clock::{moment, now},
+    peers::Level,
     primitives::{Block, BlockHash, Header, MiningMode, PeerId, Transaction},
     relay::{Announcement, RelayAction, RelayEvent},
     sync::{self, Phase, Sync, SyncAction, SyncConfig, SyncEvent, check_branch},
@@ -86,9 +87,9 @@ impl Router {
                 });
             }
             SyncAction::AcceptTrade { peer, transaction } => {
-                let txid = transaction.txid();
+                let (txid, origin) = (transaction.txid(), self.origin_of(peer));
                 self.spawn_work(async move {
-                    let result = accept_trade(&chain, peer, transaction).await;
+                    let result = accept_trade(&chain, origin, transaction).await;
                     Some(Done::Sync(SyncEvent::TradeDone { txid, result }))
                 });
             }
@@ -170,12 +171,15 @@ impl Router {
                     Some(Done::Relay(RelayEvent::BlockDone { hash, result: result.await }))
                 });
             }
-            RelayAction::AcceptTrades { id, peer, transactions } => self.spawn_work(async move {
-                // The commands reach the chain in order, so parents come first.
-                let accept = |transaction| accept_trade(&chain, peer, Box::new(transaction));
-                let results = join_all(transactions.into_iter().map(accept)).await;
-                Some(Done::Relay(RelayEvent::TradesDone { id, results }))
-            }),
+            RelayAction::AcceptTrades { id, peer, transactions } => {
+                let origin = self.origin_of(peer);
+                self.spawn_work(async move {
+                    // The commands reach the chain in order, so parents come first.
+                    let accept = |transaction| accept_trade(&chain, origin, Box::new(transaction));
+                    let results = join_all(transactions.into_iter().map(accept)).await;
+                    Some(Done::Relay(RelayEvent::TradesDone { id, results }))
+                });
+            }
             RelayAction::FetchBlock { hash } => {
                 let reader = self.reader.clone();
                 self.spawn_work(async move {
@@ -188,6 +192,14 @@ impl Router {
             RelayAction::Penalise { peer, offence, reason } => {
                 self.penalise(peer, offence, &reason);
             }
+        }
+    }
+
+    /// Returns the origin of a peer's trade. All strangers share one allowance of free trades.
+    fn origin_of(&self, peer: PeerId) -> Origin {
+        match self.trust.level(&peer) {
+            Level::Stranger => Origin::Stranger(peer),
+            Level::Introduced | Level::Friend => Origin::Peer(peer),
         }
     }
 
@@ -294,8 +306,8 @@ fn accept_block(
 
 async fn accept_trade(
     chain: &ChainHandle,
-    peer: PeerId,
+    origin: Origin,
     transaction: Box<Transaction>,
 ) -> Result<(), Refused> {
-    chain.accept_trade(*transaction, Origin::Peer(peer)).await.map(drop).map_err(Into::into)
+    chain.accept_trade(*transaction, origin).await.map(drop).map_err(Into::into)
 }

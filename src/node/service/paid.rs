@@ -56,7 +56,7 @@ pub(crate) struct PaidSender(mpsc::Sender<(TxId, Arc<Transaction>)>);
 impl PaidSender {
     /// Passes on a trade that entered the mempool. Own trades are skipped.
     pub(crate) fn offer(&self, entry: &MempoolEntry, origin: Origin) {
-        if matches!(origin, Origin::Peer(_)) {
+        if origin != Origin::Local {
             // If the queue is full, the payment is announced when it is mined.
             let _ = self.0.try_send((entry.txid, Arc::clone(&entry.transaction)));
         }

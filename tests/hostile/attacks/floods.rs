@@ -95,8 +95,8 @@ pub(crate) fn free_transactions(arena: &Arena) -> Running {
     }
     Box::new(move |arena| {
         let grown = arena.file_bytes("chain.redb").saturating_sub(before) / 1_048_576;
-        // The sum of three parts: half of the mempool's 64 MiB, beyond which each peer has a small
-        // share; the mined part of it; and the space that redb allocates ahead.
+        // The sum of three parts: half of the mempool's 64 MiB, beyond which all strangers have one
+        // small share; the mined part of it; and the space that redb allocates ahead.
         (format!("chain file +{grown} MiB (bar: 48)"), grown <= 48)
     })
 }
