@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use super::{
-    ANNOUNCE_SPACINGS, ASK_MS, BLOCK_RATE, MAX_LOADING, MIN_ANNOUNCE_MS, NOTE_RATE, PROVEN_MS,
-    REQUEST_SPACE, RelayAction, RelayConfig, RelayEvent, TRADE_RATE, blocks::Blocks,
+    ANNOUNCE_SPACINGS, ASK_MS, BLOCK_RATE, DOUBTFUL_SHARE, MAX_LOADING, MIN_ANNOUNCE_MS, NOTE_RATE,
+    PROVEN_MS, REQUEST_SPACE, RelayAction, RelayConfig, RelayEvent, TRADE_RATE, blocks::Blocks,
     bounded::Recent, trades::Trades,
 };
 use crate::{
     chain::api::Tip,
     peers::{MAX_CONNECTED, Offence, Trust},
-    primitives::{BlockHash, Bucket, Moment, PeerId},
+    primitives::{BlockHash, Bucket, Moment, PeerId, Rate},
     wire::{SyncRequest, Verdict},
 };
 
@@ -27,6 +27,25 @@ pub(super) struct Allowance {
     proven: bool,
     /// The last [`RelayAction::Delivered`] for it.
     told: Option<Moment>,
+    /// True since its last disconnection. Its buckets stay, so that a reconnection fills none.
+    is_gone: bool,
+}
+
+/// The token buckets that all peers share which are not trusted.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) trades: Bucket,
+    pub(super) notes: Bucket,
+}
+
+impl Shared {
+    fn new() -> Self {
+        let rate = |rate: Rate| Rate {
+            burst: rate.burst.saturating_mul(DOUBTFUL_SHARE),
+            per_second: rate.per_second.saturating_mul(DOUBTFUL_SHARE),
+        };
+        Self { trades: Bucket::new(rate(TRADE_RATE), 0), notes: Bucket::new(rate(NOTE_RATE), 0) }
+    }
 }
 
 /// The state machine that spreads new blocks and trades. See the [module](super). `M` is the id of
@@ -42,6 +61,7 @@ pub(crate) struct Relay<M> {
     /// Blocks that are being read from the store for publishing.
     pub(super) loading: Recent<BlockHash>,
     peers: HashMap<PeerId, Allowance>,
+    pub(super) shared: Shared,
     next_id: u64,
     pub(super) out: Vec<RelayAction<M>>,
 }
@@ -62,6 +82,7 @@ impl<M: Copy> Relay<M> {
             ),
             loading: Recent::new(MAX_LOADING),
             peers: HashMap::new(),
+            shared: Shared::new(),
             next_id: REQUEST_SPACE,
             out: Vec::new(),
         }
@@ -100,7 +121,9 @@ impl<M: Copy> Relay<M> {
                 }
             }
             RelayEvent::PeerGone { peer } => {
-                self.peers.remove(&peer);
+                if let Some(allowance) = self.peers.get_mut(&peer) {
+                    (allowance.is_gone, allowance.proven, allowance.told) = (true, false, None);
+                }
                 self.on_peer_gone(peer, now);
             }
             RelayEvent::Tick => {
@@ -112,16 +135,18 @@ impl<M: Copy> Relay<M> {
         std::mem::take(&mut self.out)
     }
 
-    /// Returns a peer's token buckets. If there are too many peers, the relay forgets the one that
-    /// has been silent for longest and is neither proven nor a friend. `None` if there is no such
-    /// peer.
+    /// Returns a peer's token buckets. If there are too many peers, the relay forgets one that is
+    /// gone, or else one that is neither proven nor a friend: the one that has been silent for
+    /// longest. `None` if there is no such peer.
     pub(super) fn allowance(&mut self, peer: PeerId, now: Moment) -> Option<&mut Allowance> {
         if self.peers.len() >= MAX_CONNECTED && !self.peers.contains_key(&peer) {
             let idle = self
                 .peers
                 .iter()
-                .filter(|(id, allowance)| !allowance.proven && !self.trust.is_friend(id))
-                .min_by_key(|(id, allowance)| (allowance.seen, **id))
+                .filter(|(id, allowance)| {
+                    allowance.is_gone || (!allowance.proven && !self.trust.is_friend(id))
+                })
+                .min_by_key(|(id, allowance)| (!allowance.is_gone, allowance.seen, **id))
                 .map(|(id, _)| *id)?;
             self.peers.remove(&idle);
         }
@@ -133,8 +158,9 @@ impl<M: Copy> Relay<M> {
             seen: now,
             proven: false,
             told: None,
+            is_gone: false,
         });
-        allowance.seen = now;
+        (allowance.seen, allowance.is_gone) = (now, false);
         Some(allowance)
     }
 

@@ -26,7 +26,9 @@
 //! - Every map is bounded by a named constant. An entry beyond the bound is ignored. Sync or the
 //!   next announcement brings it.
 //! - One peer cannot exhaust a shared bound: gossip beyond a peer's rate is ignored, and a peer has
-//!   a share of the incomplete blocks. Trusted peers take the places of others.
+//!   a share of the incomplete blocks and of the orphans. Trusted peers take the places of others.
+//! - A rate outlives the connection, and peers that are not trusted share one. A note proves
+//!   nothing about its sender, since it costs nothing.
 //! - A header that the chain refuses for want of work is not forwarded, and its sender not charged.
 
 mod api;
@@ -63,6 +65,9 @@ const BLOCK_RATE: Rate = Rate { burst: 512, per_second: 64 };
 const TRADE_RATE: Rate = Rate { burst: 2_000, per_second: 200 };
 /// The rate of notes from one peer. It is lower than [`TRADE_RATE`], since notes are free.
 const NOTE_RATE: Rate = Rate { burst: 200, per_second: 20 };
+/// The part of [`TRADE_RATE`] and [`NOTE_RATE`] that all peers share which are not trusted: as much
+/// as eight peers.
+const DOUBTFUL_SHARE: u64 = 8;
 /// The rate at which this node publishes new trades that pay a fee. It counts as [`TRADE_RATE`].
 /// With [`PUBLISH_FREE_RATE`] it is about half of what peers accept from one sender.
 const PUBLISH_RATE: Rate = Rate { burst: 500, per_second: 100 };
@@ -98,6 +103,9 @@ const MAX_LOADING: usize = 64;
 const MAX_PENDING_TRADES: usize = 1_024;
 /// The maximum size of the trades that the chain has not replied for, in bytes.
 const MAX_PENDING_TRADE_BYTES: usize = 8 * 1024 * 1024;
+/// The divisor of both for peers that are not trusted. A quarter leaves half of the chain's queue
+/// free, so that the chain is not busy for others.
+const DOUBTFUL_PART: usize = 4;
 /// The maximum number of trades that arrived before their parents: at most 6 MB.
 const MAX_ORPHANS: usize = 64;
 /// The maximum number of mempool entries that are announced repeatedly. An own trade takes the

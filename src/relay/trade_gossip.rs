@@ -10,8 +10,8 @@ use serde_bytes::ByteBuf;
 use tracing::debug;
 
 use super::{
-    Announcement, MAX_ORPHANS, MAX_PENDING_TRADE_BYTES, MAX_PENDING_TRADES, ORPHAN_MS, Relay,
-    RelayAction, VERDICT_MS,
+    Announcement, DOUBTFUL_PART, MAX_ORPHANS, MAX_PENDING_TRADE_BYTES, MAX_PENDING_TRADES,
+    ORPHAN_MS, Relay, RelayAction, VERDICT_MS,
     outgoing::{Class, weight},
     schedule::Entry,
     trades::{Check, Orphan, bytes_of},
@@ -20,7 +20,7 @@ use crate::{
     chain::api::{RefusalCause, Refused},
     consensus::Blame,
     peers::Offence,
-    primitives::{Encode, Moment, PeerId, Transaction, TransactionKind, TxId, encoding},
+    primitives::{Bucket, Encode, Moment, PeerId, Transaction, TransactionKind, TxId, encoding},
     wire::{TradeAnnouncement, TradeGossip, Verdict},
 };
 
@@ -59,6 +59,7 @@ impl<M: Copy> Relay<M> {
             return self.verdict(message, Verdict::Ignore);
         }
         let check = self.sort(peer, message, transactions, now);
+        let trusted = self.is_trusted(&peer);
         let trades = &mut self.trades;
         if check.transactions.is_empty() {
             // A trade is announced repeatedly, since some peers may lack it. The interval keeps a
@@ -72,7 +73,12 @@ impl<M: Copy> Relay<M> {
         }
         let count = trades.checking.len().saturating_add(check.transactions.len());
         let bytes = trades.checking_bytes.saturating_add(bytes_of(&check.transactions));
-        if count > MAX_PENDING_TRADES || bytes > MAX_PENDING_TRADE_BYTES {
+        let (most, most_bytes) = if trusted {
+            (MAX_PENDING_TRADES, MAX_PENDING_TRADE_BYTES)
+        } else {
+            (MAX_PENDING_TRADES / DOUBTFUL_PART, MAX_PENDING_TRADE_BYTES / DOUBTFUL_PART)
+        };
+        if count > most || bytes > most_bytes {
             return self.verdict(message, Verdict::Ignore);
         }
         for txid in &check.ids {
@@ -81,8 +87,10 @@ impl<M: Copy> Relay<M> {
         self.ask_chain(check);
     }
 
-    /// Takes trades from the peer's token buckets. Returns false if one of them has too few tokens.
+    /// Takes trades from the peer's token buckets, and from those that peers share which are not
+    /// trusted. Returns false if one of them has too few tokens.
     fn within_rates(&mut self, peer: PeerId, transactions: &[Transaction], now: Moment) -> bool {
+        let is_shared = !self.is_trusted(&peer);
         let Some(allowance) = self.allowance(peer, now) else { return false };
         let (mut trades, mut notes) = (0_u64, 0_u64);
         for transaction in transactions {
@@ -90,8 +98,12 @@ impl<M: Copy> Relay<M> {
             let sum = if is_note { &mut notes } else { &mut trades };
             *sum = sum.saturating_add(weight(transaction));
         }
-        (trades == 0 || allowance.trades.take(trades, now))
-            && (notes == 0 || allowance.notes.take(notes, now))
+        let take = |of_trades: &mut Bucket, of_notes: &mut Bucket| {
+            (trades == 0 || of_trades.take(trades, now))
+                && (notes == 0 || of_notes.take(notes, now))
+        };
+        take(&mut allowance.trades, &mut allowance.notes)
+            && (!is_shared || take(&mut self.shared.trades, &mut self.shared.notes))
     }
 
     /// Separates the trades that the chain has to check from those that are known.
@@ -147,28 +159,31 @@ impl<M: Copy> Relay<M> {
         };
         let message = check.message.take();
         let is_alone = check.ids.len() == 1 && check.known.is_empty() && !check.stays;
-        let mut taken = Vec::new();
+        let (mut taken, mut proves) = (Vec::new(), false);
         let mut stays = check.stays || results.len() < check.ids.len();
         let mut offence = None;
         for ((txid, transaction), result) in check.ids.iter().zip(check.transactions).zip(results) {
             match result {
-                Ok(()) => taken.push(*txid),
+                Ok(()) => {
+                    taken.push(*txid);
+                    proves |= transaction.kind() != TransactionKind::Note;
+                }
                 Err(refused) if refused.blame == Blame::Peer => {
                     offence.get_or_insert(refused.to_string());
                 }
-                Err(refused)
-                    if refused.cause == RefusalCause::MissingCoin
-                        && self.trades.orphans.len() < MAX_ORPHANS =>
-                {
-                    // The parent may still arrive. The verdict on the orphan's own message waits.
-                    let (peer, since) = (check.peer, check.since);
-                    let message = message.filter(|_| is_alone);
-                    let orphan = Orphan { peer, message, transaction, since };
-                    self.trades.orphans.insert(*txid, orphan);
-                    if is_alone {
-                        return;
-                    }
+                Err(refused) if refused.cause == RefusalCause::MissingCoin => {
                     stays = true;
+                    if self.make_room_for_orphan(&check.peer) {
+                        // The parent may still arrive. The verdict on the orphan's own message
+                        // waits.
+                        let (peer, since) = (check.peer, check.since);
+                        let message = message.filter(|_| is_alone);
+                        let orphan = Orphan { peer, message, transaction, since };
+                        self.trades.orphans.insert(*txid, orphan);
+                        if is_alone {
+                            return;
+                        }
+                    }
                 }
                 Err(_) => stays = true,
             }
@@ -176,7 +191,7 @@ impl<M: Copy> Relay<M> {
         for txid in &taken {
             self.trades.pool.insert(*txid, now);
         }
-        if !taken.is_empty() {
+        if proves {
             self.delivered(check.peer, now);
         }
         let verdict = if offence.is_some() {
@@ -196,6 +211,34 @@ impl<M: Copy> Relay<M> {
         if let Some(message) = message {
             self.verdict(message, verdict);
         }
+    }
+
+    /// Makes room for an orphan of this peer. Returns false if there is none for it.
+    ///
+    /// If there are too many orphans, the peer with the most loses its oldest one. Peers that are
+    /// not trusted lose theirs before others.
+    fn make_room_for_orphan(&mut self, peer: &PeerId) -> bool {
+        let orphans = &self.trades.orphans;
+        if orphans.len() < MAX_ORPHANS {
+            return true;
+        }
+        let weight = |peer: &PeerId, more: usize| {
+            let own = orphans.values().filter(|orphan| orphan.peer == *peer).count();
+            (!self.is_trusted(peer), own.saturating_add(more))
+        };
+        let most = orphans.values().map(|orphan| (weight(&orphan.peer, 0), orphan.peer)).max();
+        let Some((_, most)) = most.filter(|(heaviest, _)| *heaviest > weight(peer, 1)) else {
+            return false;
+        };
+        let theirs = orphans.iter().filter(|(_, orphan)| orphan.peer == most);
+        let oldest = theirs.min_by_key(|(txid, orphan)| (orphan.since, **txid));
+        let oldest = oldest.map(|(txid, _)| *txid);
+        if let Some(orphan) = oldest.and_then(|txid| self.trades.orphans.remove(&txid))
+            && let Some(message) = orphan.message
+        {
+            self.verdict(message, Verdict::Ignore);
+        }
+        true
     }
 
     /// Records a mempool entry. `local` is true if it was made on this node, and `free` if it pays

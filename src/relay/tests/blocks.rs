@@ -414,3 +414,41 @@ fn what_cannot_be_read_is_rejected() {
         relay.handle(RelayEvent::TradeGossip { peer: peer(1), message: 9, gossip }, START);
     assert_eq!(verdicts(&actions), [(9, Verdict::Reject)]);
 }
+
+#[test]
+fn a_flood_of_headers_is_ignored_beyond_the_rate() {
+    let mut relay = relay();
+    let mut send = |from: u8, number: u32, now| {
+        let mut block = next_block(0);
+        block.header.nonce = number.into();
+        let gossip =
+            RelayEvent::BlockGossip { peer: peer(from), message: number, gossip: solved(&block) };
+        let asked = relay
+            .handle(gossip, now)
+            .iter()
+            .any(|action| matches!(action, RelayAction::CheckSolved { .. }));
+        let result = Err(refused(Blame::Nobody, RefusalCause::Other));
+        relay.handle(RelayEvent::SolvedChecked { hash: block.hash(), result }, now);
+        u64::from(asked)
+    };
+    let burst = u32::try_from(BLOCK_RATE.burst).expect("small");
+    assert_eq!((0..2 * burst).map(|number| send(1, number, START)).sum::<u64>(), BLOCK_RATE.burst);
+    let more = (2 * burst..3 * burst).map(|number| send(1, number, START + 1_000));
+    assert_eq!(more.sum::<u64>(), BLOCK_RATE.per_second);
+    assert_eq!(send(2, 9_999, START), 1, "others have their own");
+}
+
+#[test]
+fn few_announcers_of_a_block_are_remembered() {
+    let (mut relay, block) = (relay(), next_block(3));
+    announced(&mut relay, &block, missing(&block, &[1, 3]));
+    for from in 2..100 {
+        let gossip = RelayEvent::BlockGossip {
+            peer: peer(from),
+            message: from.into(),
+            gossip: compact(&block),
+        };
+        relay.handle(gossip, START);
+    }
+    assert_eq!(relay.blocks.pending[&block.hash()].sources.len(), MAX_SOURCES);
+}

@@ -352,3 +352,87 @@ fn a_message_beyond_the_peers_rate_is_ignored_as_a_whole() {
     assert_eq!(check(&asked).map(|(_, asked)| asked.len()), Some(150));
     assert_eq!(verdicts(&relay.handle(gossip(2, 200), START)), [(2, Verdict::Ignore)]);
 }
+
+/// Sends a note of its own from each of these peers, and returns how many reach the chain. The
+/// chain takes each of them.
+fn notes_taken(relay: &mut Relay<u32>, from: impl Iterator<Item = PeerId>, first: u32) -> u64 {
+    let mut taken = 0;
+    for (peer, number) in from.zip(first..) {
+        let gossip = announcement(&note(number), 0);
+        let actions =
+            relay.handle(RelayEvent::TradeGossip { peer, message: number, gossip }, START);
+        if check(&actions).is_some() {
+            taken += 1;
+            let actions = checked(relay, &actions, &[Ok(())], START);
+            let proves =
+                |action: &RelayAction<u32>| matches!(action, RelayAction::Delivered { .. });
+            assert!(!actions.iter().any(proves), "a note costs nothing, and so proves nothing");
+        }
+    }
+    taken
+}
+
+fn many(number: usize) -> PeerId {
+    let mut key = [1; 32];
+    key[..8].copy_from_slice(&number.to_le_bytes());
+    PeerId(PublicKey(key))
+}
+
+#[test]
+fn new_keys_and_new_connections_fill_no_bucket() {
+    let friend = peer(9);
+    let mut relay = relay_with(Trust::new([friend], false));
+    let again = |relay: &mut Relay<u32>, first| {
+        let taken = notes_taken(relay, std::iter::repeat_n(peer(1), 500), first);
+        relay.handle(RelayEvent::PeerGone { peer: peer(1) }, START);
+        taken
+    };
+    assert_eq!(again(&mut relay, 0), NOTE_RATE.burst);
+    assert_eq!(again(&mut relay, 1_000), 0, "it reconnects");
+    let keys = 2 * usize::try_from(DOUBTFUL_SHARE * NOTE_RATE.burst).expect("a small rate");
+    let taken = notes_taken(&mut relay, (0..keys).map(many), 10_000);
+    assert_eq!(taken, (DOUBTFUL_SHARE - 1) * NOTE_RATE.burst, "all keys share as much as eight");
+    assert_eq!(notes_taken(&mut relay, std::iter::once(friend), 90_000), 1);
+}
+
+#[test]
+fn a_stranger_fills_neither_the_orphans_nor_what_the_chain_checks() {
+    let friend = peer(9);
+    let mut relay = relay_with(Trust::new([friend], false));
+    let lost = || Err(refused(Blame::Nobody, RefusalCause::MissingCoin));
+    let orphan = |relay: &mut Relay<u32>, peer, message: u32| {
+        let trade = spend(OutPoint { txid: TxId([7; 32]), index: message }, b"");
+        let gossip = announcement(&trade, 0);
+        let asked = relay.handle(RelayEvent::TradeGossip { peer, message, gossip }, START);
+        verdicts(&checked(relay, &asked, &[lost()], START))
+    };
+    for number in 0..2 * u32::try_from(MAX_ORPHANS).expect("few") {
+        orphan(&mut relay, peer(1), number);
+        assert!(relay.trades.orphans.len() <= MAX_ORPHANS);
+    }
+    for (peer, message) in [(peer(2), 1_000), (friend, 1_001)] {
+        let verdicts = orphan(&mut relay, peer, message);
+        assert!(matches!(verdicts[..], [(one, Verdict::Ignore)] if one != message), "another's");
+    }
+    let mine = |peer| relay.trades.orphans.values().filter(|orphan| orphan.peer == peer).count();
+    assert_eq!((mine(peer(2)), mine(friend)), (1, 1));
+
+    // The chain does not answer.
+    let trades: Vec<_> =
+        (0..100).map(|index| spend(OutPoint { txid: TxId([8; 32]), index }, b"")).collect();
+    let mut asked = 0;
+    for (message, some) in (2_000..).zip(trades.chunks(50)) {
+        let gossip = announcements_of(&some.iter().collect::<Vec<_>>(), message);
+        let event = RelayEvent::TradeGossip { peer: peer(1), message, gossip };
+        asked += usize::from(check(&relay.handle(event, START)).is_some());
+    }
+    assert_eq!(asked, 2);
+    relay.trades.checking_bytes = MAX_PENDING_TRADE_BYTES / DOUBTFUL_PART;
+    let late = spend(OutPoint { txid: TxId([9; 32]), index: 0 }, b"");
+    let takes = |relay: &mut Relay<u32>, peer, message| {
+        let gossip = announcement(&late, 0);
+        check(&relay.handle(RelayEvent::TradeGossip { peer, message, gossip }, START)).is_some()
+    };
+    assert!(!takes(&mut relay, peer(1), 3_000));
+    assert!(takes(&mut relay, friend, 3_001), "a friend's trade is checked");
+}
