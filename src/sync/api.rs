@@ -93,7 +93,7 @@ pub(crate) struct Progress {
     /// The time left at that rate; `None` if the rate is 0.
     pub(crate) seconds_left: Option<u64>,
     /// The number of connected friends and proven peers that claim no better chain than ours. A
-    /// proven peer delivered valid headers, blocks or transactions that this node lacked.
+    /// proven peer delivered valid headers, blocks or trades that this node lacked.
     pub(crate) confirmed: usize,
     /// True if there is any friend, connected or not.
     pub(crate) has_friends: bool,
@@ -293,7 +293,7 @@ pub(crate) enum SyncAction {
     Withhold { hash: BlockHash },
     /// Pause mining for a moment: the chain accepted a body of a branch better than its tip.
     SuspendMining,
-    /// A peer has delivered valid headers, blocks or transactions that this node lacked. Repeated
+    /// A peer has delivered valid headers, blocks or trades that this node lacked. Repeated
     /// at most once a minute for each peer.
     Proven { peer: PeerId },
     /// Disconnect a stranger that announced blocks and did not deliver them.

@@ -101,7 +101,6 @@ impl Sync {
     /// is reached.
     fn ask_each_peer_once(&mut self, now: Moment) -> bool {
         let slow = self.late_peers(now);
-        let proven = self.has_proven();
         let mut order: Vec<(Rank, usize, u32, u64, PeerId)> = self
             .peers
             .iter()
@@ -122,10 +121,7 @@ impl Sync {
             if in_flight >= MAX_BODY_REQUESTS {
                 return false;
             }
-            let delivered = rank == Rank::Proven;
-            if !peer.pipe.has_room(delivered)
-                || (!delivered && !self.has_slot_for_doubtful(proven, now))
-            {
+            if !peer.pipe.has_room(rank == Rank::Proven) || !self.has_slot(rank, now) {
                 continue;
             }
             let bytes = peer.pipe.request_bytes();
@@ -144,13 +140,22 @@ impl Sync {
         self.peers.values().any(|peer| peer.proven && peer.claim.is_some() && peer.failures == 0)
     }
 
-    /// Returns true if a peer that is not proven may get one more request for a body.
-    fn has_slot_for_doubtful(&self, has_proven: bool, now: Moment) -> bool {
-        let requests = || self.requests.values().filter(|request| request.is_for_bodies());
-        let share = if has_proven { MAX_DOUBTFUL_REQUESTS } else { MAX_BODY_REQUESTS };
-        let proven = |id: &PeerId| self.peers.get(id).is_some_and(|peer| peer.proven);
-        let doubtful = requests().filter(|request| !request.is_late(now) && !proven(&request.peer));
-        doubtful.count() < share && requests().count() < MAX_OPEN_REQUESTS
+    /// Returns true if a peer of this rank may get one more request for a body. Requests to peers
+    /// of a lower rank take no slot of it: a friend waits for no stranger.
+    fn has_slot(&self, rank: Rank, now: Moment) -> bool {
+        if rank == Rank::Proven {
+            return true;
+        }
+        let rank_of = |id: &PeerId| self.peers.get(id).map(|peer| self.rank(id, peer));
+        let counts = |request: &&InFlight| {
+            request.is_for_bodies() && rank_of(&request.peer).is_some_and(|other| other <= rank)
+        };
+        let requests = || self.requests.values().filter(counts);
+        let share = if self.has_proven() { MAX_DOUBTFUL_REQUESTS } else { MAX_BODY_REQUESTS };
+        let is_doubtful = |request: &&InFlight| {
+            !request.is_late(now) && rank_of(&request.peer) != Some(Rank::Proven)
+        };
+        requests().filter(is_doubtful).count() < share && requests().count() < MAX_OPEN_REQUESTS
     }
 
     /// Asks one more peer for the batch that holds up the window, once all requests for it are
@@ -173,7 +178,7 @@ impl Sync {
                 batch.clone_from(blocks);
             }
         }
-        let slot = self.has_slot_for_doubtful(self.has_proven(), now);
+        let has_room = self.body_requests(now).0 < MAX_BODY_REQUESTS;
         let other = self
             .peers
             .iter()
@@ -185,7 +190,7 @@ impl Sync {
             .filter(|(rank, .., pipe)| {
                 let delivered = *rank == Rank::Proven;
                 (delivered && pipe.requests() < MAX_REQUESTS_PER_PEER)
-                    || (slot && pipe.has_room(false))
+                    || (has_room && self.has_slot(*rank, now) && pipe.has_room(false))
             })
             .min_by_key(|(rank, failures, answer, id, _)| (*rank, *failures, *answer, *id));
         if let Some((rank, _, _, other, pipe)) = other {

@@ -19,11 +19,10 @@
 //!
 //! # Trust
 //! A claim decides which peer to ask, and nothing else. A peer is *proven* once it delivered valid
-//! headers, blocks or transactions that this node lacked. Proven peers are asked first, then
-//! friends. A peer that has delivered nothing is asked for one block at a time, even if it is a
-//! friend. The claims of strangers count for the phase only until they are tested, and only while
-//! no trusted peer is connected.
-//! trusted is connected.
+//! headers, blocks or trades that this node lacked. A note costs nothing, and proves nothing.
+//! Proven peers are asked first, then friends. A peer that has delivered nothing is asked for one
+//! block at a time, even if it is a friend. The claims of strangers count for the phase only until
+//! they are tested, and only while no trusted peer is connected.
 //!
 //! # Invariants
 //! - Every request ends exactly once: by a response, a failure, a timeout, or the peer's
@@ -52,6 +51,8 @@ mod ranks;
 mod requests;
 #[cfg(test)]
 mod soundness;
+#[cfg(test)]
+mod tests;
 mod ticket;
 mod trades;
 mod twice;

@@ -153,7 +153,8 @@ pub(super) struct Peer {
     pub(super) leads: VecDeque<BlockHash>,
     /// The first headers of its walks, whose bodies it claims to have.
     pub(super) vouched: VecDeque<BlockHash>,
-    /// True if it delivered valid headers, blocks or transactions that this node lacked.
+    /// True if it delivered valid headers, blocks or trades that this node lacked. A note does not
+    /// count.
     pub(super) proven: bool,
     /// The last [`SyncAction::Proven`](super::SyncAction::Proven) for it.
     pub(super) proven_at: Option<Moment>,

@@ -265,10 +265,11 @@ impl Sync {
             .peers
             .iter()
             .any(|(id, peer)| peer.walk.is_some() && (!trusted || self.is_trusted(id, peer)));
+        let matters = |id: &PeerId| !trusted || self.trusts(id);
         let idle = !self.is_behind()
             && !walking
-            && self.trades.is_idle()
-            && self.next_visit(now).is_none();
+            && self.trades.is_idle(matters)
+            && !self.next_visit(now).is_some_and(|id| matters(&id));
         for ticket in std::mem::take(&mut self.tickets) {
             let patient = now.saturating_sub(ticket.since) < STATUS_TIMEOUT_MS;
             let outcome = if !ticket.waiting.is_empty() && patient {

@@ -1,6 +1,6 @@
 //! The state of mempool visits: one peer at a time, and the trades fetched from it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::primitives::{Moment, PeerId, TxId};
 
@@ -19,17 +19,28 @@ pub(super) enum Stage {
 #[derive(Debug, Default)]
 pub(super) struct Trades {
     pub(super) visit: Option<(PeerId, Stage, Moment)>,
+    /// The start of the current visit.
+    pub(super) began: Moment,
     /// The ids still to be requested, parents first.
     pub(super) queue: VecDeque<TxId>,
     /// Trades handed to the chain, with the sender and the time. At most one batch.
     pub(super) unanswered: HashMap<TxId, (PeerId, Moment)>,
+    /// Those of them that are notes.
+    pub(super) notes: HashSet<TxId>,
     /// The number of trades accepted so far, for `sync` reports.
     pub(super) accepted: u64,
 }
 
 impl Trades {
-    pub(super) fn is_idle(&self) -> bool {
-        self.visit.is_none() && self.unanswered.is_empty()
+    /// True if there is neither a visit nor a trade at the chain of a peer that matters.
+    pub(super) fn is_idle(&self, matters: impl Fn(&PeerId) -> bool) -> bool {
+        !self.visit.is_some_and(|(id, ..)| matters(&id))
+            && !self.unanswered.values().any(|(id, _)| matters(id))
+    }
+
+    /// True if a request of the current visit to this peer is in flight.
+    pub(super) fn is_asking(&self, id: PeerId) -> bool {
+        self.visit.is_some_and(|(peer, stage, _)| peer == id && stage == Stage::Asking)
     }
 
     /// Ends the visit, successful or not.
@@ -47,6 +58,7 @@ impl Trades {
     /// Stops waiting for replies of this node that never came.
     pub(super) fn end_lost(&mut self, before: Moment) {
         self.unanswered.retain(|_, (_, since)| *since >= before);
+        self.notes.retain(|txid| self.unanswered.contains_key(txid));
         if self.visit.is_some_and(|(_, stage, since)| stage == Stage::Filtering && since < before) {
             self.finish();
         }

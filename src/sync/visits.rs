@@ -2,17 +2,22 @@
 //!
 //! Sync visits one peer at a time, so that it requests only those trades from the second peer that
 //! the first did not have.
+//!
+//! # Security
+//! A peer may name ids that nobody has, and answer as slowly as it likes. A trusted peer therefore
+//! waits for no other one, and no visit that others wait for is longer than [`MAX_DOUBT_MS`].
 
 use tracing::debug;
 
 use super::{
-    MAX_TRADE_BATCH, Phase, Sync, SyncAction, peer::MempoolVisit, requests::Purpose, trades::Stage,
+    MAX_DOUBT_MS, MAX_TRADE_BATCH, Phase, Sync, SyncAction, peer::MempoolVisit, requests::Purpose,
+    trades::Stage,
 };
 use crate::{
     chain::api::Refused,
     consensus::Blame,
     peers::Offence,
-    primitives::{Moment, PeerId, Transaction, TxId, encoding},
+    primitives::{Moment, PeerId, Transaction, TransactionKind, TxId, encoding},
     wire::{Item, ItemId, SyncRequest, limits::MAX_MEMPOOL_IDS},
 };
 
@@ -39,6 +44,7 @@ fn read_trade(item: &Item, asked: &TxId) -> Result<Option<Box<Transaction>>, (Of
 
 impl Sync {
     pub(super) fn drive_trades(&mut self, now: Moment) {
+        self.cut_visit(now);
         match self.trades.visit {
             None => self.begin_visit(now),
             Some((peer, Stage::Ready, _)) if self.trades.unanswered.is_empty() => {
@@ -56,6 +62,25 @@ impl Sync {
         }
     }
 
+    /// Ends a visit that keeps a trusted peer waiting, or that has kept another one waiting for too
+    /// long.
+    fn cut_visit(&mut self, now: Moment) {
+        let Some((id, ..)) = self.trades.visit else {
+            return;
+        };
+        let Some(next) = self.next_visit(now) else {
+            return;
+        };
+        let gives_way = self.trusts(&next) && !self.trusts(&id);
+        if gives_way && let Some(peer) = self.peers.get_mut(&id) {
+            peer.mempool = MempoolVisit::Due;
+        }
+        if gives_way || now.saturating_sub(self.trades.began) >= MAX_DOUBT_MS {
+            debug!(peer = %id, next = %next, "a mempool visit is cut short");
+            self.trades.finish();
+        }
+    }
+
     /// Starts a visit to the next peer. Waits until our chain has caught up with the peers, since
     /// many trades would be invalid before.
     fn begin_visit(&mut self, now: Moment) {
@@ -69,6 +94,7 @@ impl Sync {
             peer.mempool = MempoolVisit::Done;
         }
         self.trades.visit = Some((id, Stage::Asking, now));
+        self.trades.began = now;
         self.request(id, Purpose::MempoolIds, SyncRequest::GetMempool, now);
     }
 
@@ -85,7 +111,9 @@ impl Sync {
 
     /// Ends a visit after a failed request. It is due again unless the peer fails repeatedly.
     pub(super) fn abandon_visit(&mut self, id: PeerId) {
-        self.trades.finish();
+        if self.trades.is_asking(id) {
+            self.trades.finish();
+        }
         if let Some(peer) = self.peers.get_mut(&id)
             && peer.is_worth_a_visit()
         {
@@ -94,6 +122,9 @@ impl Sync {
     }
 
     pub(super) fn on_mempool_ids(&mut self, id: PeerId, ids: Vec<TxId>, now: Moment) {
+        if !self.trades.is_asking(id) {
+            return debug!(peer = %id, "an answer came for a visit that was cut short");
+        }
         if ids.len() > MAX_MEMPOOL_IDS {
             self.trades.finish();
             return self.distrust(
@@ -120,6 +151,9 @@ impl Sync {
     }
 
     pub(super) fn on_trades(&mut self, id: PeerId, asked: &[TxId], items: &[Item], now: Moment) {
+        if !self.trades.is_asking(id) {
+            return debug!(peer = %id, "an answer came for a visit that was cut short");
+        }
         if items.is_empty() || items.len() > asked.len() {
             self.trades.finish();
             let reason = format!("{} items when {} were asked", items.len(), asked.len());
@@ -129,6 +163,9 @@ impl Sync {
             match read_trade(item, txid) {
                 Ok(Some(transaction)) => {
                     self.trades.unanswered.insert(*txid, (id, now));
+                    if transaction.kind() == TransactionKind::Note {
+                        self.trades.notes.insert(*txid);
+                    }
                     self.out.push(SyncAction::AcceptTrade { peer: id, transaction });
                 }
                 Ok(None) => {}
@@ -148,10 +185,14 @@ impl Sync {
         let Some((peer, _)) = self.trades.unanswered.remove(&txid) else {
             return;
         };
+        let is_note = self.trades.notes.remove(&txid);
         match result {
             Ok(()) => {
                 self.trades.accepted = self.trades.accepted.saturating_add(1);
-                self.prove(peer, now);
+                // A note costs nothing, and proves nothing.
+                if !is_note {
+                    self.prove(peer, now);
+                }
             }
             Err(refused) if refused.blame == Blame::Peer => {
                 self.penalise(peer, Offence::InvalidTrade, refused.to_string());
