@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The most bans kept. A further one lifts the ban that ends first, never one by command.
-const MAX_BANS_KEPT: usize = 4_096;
+pub(super) const MAX_BANS_KEPT: usize = 4_096;
 
 /// Reads all bans from the disk: each peer, and the end of its ban.
 pub(super) fn load(store: &Store) -> Result<BTreeMap<PeerId, UnixMillis>, StoreFault> {

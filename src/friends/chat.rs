@@ -414,7 +414,7 @@ impl Friends {
         }
         self.take_budget(author)?;
         if !self.may_chat(&author) {
-            if line.to.is_some() && self.is_box_full_for(&author) {
+            if self.is_box_full_for(&author) {
                 return Err(ReceiveError::TooMany { author });
             }
             self.keep_request(id, line, now)?;

@@ -221,6 +221,15 @@ mod tests {
     }
 
     #[test]
+    fn direct_lines_with_one_peer_are_bounded() {
+        let mut all = Conversations::default();
+        all.counts.insert(with(1, true), MAX_DIRECT_LINES - 1);
+        all.total = MAX_DIRECT_LINES - 1;
+        let added = [(with(1, true), 0), (with(1, true), 1)];
+        assert_eq!(left(&mut all, &added, 1), [MAX_DIRECT_LINES; 2]);
+    }
+
+    #[test]
     fn a_full_history_takes_from_the_longest_that_the_user_did_not_choose() {
         let mut all = Conversations::default();
         all.counts.extend([(with(1, true), 19_000), (with(2, false), 30), (with(3, true), 20)]);

@@ -78,6 +78,7 @@ impl Friends {
         })?;
         self.known.remove(peer);
         self.payees.remove(peer);
+        self.trust.forget(peer);
         if let Some(oldest) = oldest {
             self.former.remove(&oldest);
         }

@@ -33,7 +33,8 @@ use crate::{
     wire::{LineIds, MessageId, Refusal, SealedLine, SignedLine, SignedProfile, SignedQuit},
 };
 
-/// Length of the command queue. With half of it in use, [`FriendsHandle::is_busy`] is true.
+/// Length of the command queue. With a quarter of it in use, the node serves only friends; with
+/// half of it, nobody. See [`FriendsHandle::is_busy_for`].
 const QUEUE: usize = 256;
 
 /// The most commands that share one commit, so that the first of them does not wait for long.
@@ -126,11 +127,15 @@ impl FriendsHandle {
         self.kept.load(Ordering::Relaxed)
     }
 
-    /// True if half of the queue is in use: the node then replies Busy to requests and ignores
-    /// gossip.
+    /// True if the queue is too long for a request or gossip from a friend, or from another peer.
+    /// The node then replies Busy or ignores the gossip.
+    ///
+    /// # Security
+    /// Others get half of a friend's part, so that their lines never make a friend's wait or fail.
     #[must_use]
-    pub(crate) fn is_busy(&self) -> bool {
-        self.commands.capacity() <= QUEUE / 2
+    pub(crate) fn is_busy_for(&self, is_friend: bool) -> bool {
+        let most = if is_friend { QUEUE / 2 } else { QUEUE / 4 };
+        QUEUE.saturating_sub(self.commands.capacity()) >= most
     }
 
     /// True if the thread has ended.
@@ -321,4 +326,25 @@ commands! {
     Bans bans(now: UnixMillis) -> Result<Vec<Ban>, StoreFault> = |friends| friends.bans(now);
     CopyTo copy_to(from: PathBuf, to: PathBuf) -> Result<(), StoreFault>
         = |_friends| copy_file(&from, to);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_that_is_full_for_others_has_as_much_room_again_for_friends() {
+        let (commands, _inbox) = mpsc::channel(QUEUE);
+        let events = broadcast::Sender::new(1);
+        let handle = FriendsHandle { commands, events, kept: Arc::default() };
+        let mut served = [0, 0];
+        for _ in 0..QUEUE {
+            for (served, is_friend) in served.iter_mut().zip([true, false]) {
+                *served += usize::from(!handle.is_busy_for(is_friend));
+            }
+            let reply = oneshot::channel().0;
+            handle.commands.try_send(FriendsCommand::OutboxPeers { reply }).expect("room");
+        }
+        assert_eq!(served, [QUEUE / 2, QUEUE / 4]);
+    }
 }

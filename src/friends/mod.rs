@@ -351,8 +351,14 @@ impl Friends {
     }
 
     /// Emits `Joined` once per presence, if the peer's profile is here and the peer is no stranger.
+    /// An introduced peer's arrivals count as lines, so that it cannot fill the chat with them.
     fn join(&mut self, peer: &PeerId) {
-        if !self.known.contains_key(peer) || self.level(peer) == Level::Stranger {
+        let level = self.level(peer);
+        let is_here = matches!(self.presence.get(peer), Some(Presence::Connected));
+        if !is_here || !self.known.contains_key(peer) || level == Level::Stranger {
+            return;
+        }
+        if level == Level::Introduced && !self.rates.take(*peer, level, (self.clock)()) {
             return;
         }
         let name = self.label(peer);

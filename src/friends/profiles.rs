@@ -284,6 +284,11 @@ impl Friends {
         if self.level(&peer) == Level::Stranger && !self.is_chosen(&peer) {
             return self.keep_stranger(profile);
         }
+        let level = self.level(&peer);
+        let is_counted = by == peer && level == Level::Introduced;
+        if is_counted && !self.rates.take(peer, level, (self.clock)()) {
+            return Err(ProfileError::TooMany { peer });
+        }
         let newest = self.strangers.remove(&peer).filter(|held| held.sequence > profile.sequence);
         let voucher = vouches.then_some(by);
         self.store_profile(newest.unwrap_or(profile), voucher, now)

@@ -11,7 +11,8 @@ use crate::{
 /// The rate of lines from one friend. The burst is a whole outbox, which a friend delivers when it
 /// comes back online.
 const FRIEND_RATE: Rate = Rate { burst: super::MAX_OUTBOX_PER_FRIEND, per_second: 5 };
-/// The rate of lines and goodbyes from one introduced peer, or from one that the user wrote to.
+/// The rate of lines, goodbyes, arrivals and new profiles of one introduced peer, and of lines and
+/// goodbyes from one that the user wrote to.
 const INTRODUCED_RATE: Rate = Rate { burst: 50, per_second: 1 };
 /// The rate of missed lines to all from one author. The burst is as many lines as are kept of one
 /// author.
@@ -109,6 +110,14 @@ mod tests {
         assert_eq!(taken(&mut rates, std::iter::repeat_n(1, 2_000), Level::Introduced, 0), 50);
         assert!(rates.take(peer(2), Level::Introduced, 0));
         assert!(rates.take(peer(1), Level::Friend, 0), "an accepted peer starts anew");
+    }
+
+    #[test]
+    fn missed_lines_of_one_author_have_a_budget_of_their_own() {
+        let mut rates = Rates::new(0);
+        let mut taken = |at| (0..9_999).filter(|_| rates.take_missed(peer(1), at)).count();
+        assert_eq!((taken(0), taken(1_000)), (5_000, 5));
+        assert!(rates.take_missed(peer(2), 0) && rates.take(peer(1), Level::Friend, 0));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::{
 /// The most lines in the box of requests: at most 400 kB.
 pub(crate) const MAX_REQUEST_LINES: usize = 100;
 /// The most lines of one author in the box. A further line replaces the author's oldest line to
-/// all. A sixth direct line is refused for now, so that its sender keeps it.
+/// all. Behind five direct lines it is refused for now, so that its sender keeps it.
 pub(crate) const MAX_REQUEST_LINES_OF_ONE: usize = 5;
 
 /// A line in the box.
@@ -50,7 +50,7 @@ impl Friends {
         self.requests.values().any(|request| request.id == id)
     }
 
-    /// Puts a line into the box.
+    /// Puts a line into the box, which is not full for its author.
     pub(super) fn keep_request(
         &mut self,
         id: MessageId,
@@ -58,10 +58,6 @@ impl Friends {
         now: UnixMillis,
     ) -> Result<(), StoreFault> {
         let author = line.author;
-        let own = || self.requests.values().filter(|held| held.line.author == author);
-        if own().count() >= MAX_REQUEST_LINES_OF_ONE && own().all(|held| held.line.to.is_some()) {
-            return Ok(());
-        }
         let evicted = self.request_to_evict(&author);
         let bytes = codec::encode(&line);
         let order = self.store.write(|tables| {
@@ -100,10 +96,16 @@ impl Friends {
             .map(|(order, _)| *order)
     }
 
-    /// True if the box accepts no further direct line of this author.
+    /// True if the box accepts no further line of this author: it has as many direct lines there as
+    /// it may have, or all lines there are of authors of a higher level.
     pub(super) fn is_box_full_for(&self, author: &PeerId) -> bool {
-        let is_direct = |held: &&Request| held.line.author == *author && held.line.to.is_some();
-        self.requests.values().filter(is_direct).count() >= MAX_REQUEST_LINES_OF_ONE
+        let own = || self.requests.values().filter(|held| held.line.author == *author);
+        if own().count() >= MAX_REQUEST_LINES_OF_ONE {
+            return own().all(|held| held.line.to.is_some());
+        }
+        let level = self.level(author);
+        self.requests.len() >= MAX_REQUEST_LINES
+            && self.requests.values().all(|held| self.level(&held.line.author) > level)
     }
 
     /// Takes an author's lines out of the box in memory. The caller removes them from the disk.

@@ -171,7 +171,7 @@ impl Friends {
         }
     }
 
-    /// True if the box of requests has no room for a direct line of the author.
+    /// True if the box of requests has no room for a line of the author.
     fn is_shut_out(&self, author: &PeerId) -> bool {
         !self.may_chat(author) && self.is_box_full_for(author)
     }

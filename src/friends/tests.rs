@@ -435,7 +435,7 @@ async fn the_handle_answers_and_says_when_the_thread_has_ended() {
     let joined = events.recv().await.unwrap();
     assert!(matches!(joined, FriendsEvent::Joined { peer, .. } if peer == yjf.peer));
     assert_eq!(handle.resolve("nobody".to_owned()).await.unwrap_err().code(), "unknown_friend");
-    assert!(!handle.is_busy());
+    assert!(!handle.is_busy_for(false));
     drop(handle);
     thread.join().unwrap();
 }

@@ -105,6 +105,16 @@ impl Trust {
         state.accepted.remove(peer) || near
     }
 
+    /// Withdraws all vouching for a peer that is gone for good, so that its vouchers may introduce
+    /// others in its place.
+    pub(crate) fn forget(&self, peer: &PeerId) {
+        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        state.vouched.retain(|_, all| {
+            all.remove(peer);
+            !all.is_empty()
+        });
+    }
+
     /// Records that a peer proved its key on a connection whose far end is at a private or loopback
     /// address. Returns true if this made it a friend.
     pub(crate) fn met_nearby(&self, peer: PeerId) -> bool {
@@ -167,6 +177,9 @@ mod tests {
         assert!(!trust.vouch(&peer(0), peer(1)), "the friend's share is used up");
         assert!(trust.vouch(&peer(0), peer(100)), "a known introduction stays");
         assert!(!trust.vouch(&peer(100), peer(2)), "an introduced peer cannot vouch");
+        trust.forget(&peer(101));
+        assert_eq!(trust.level(&peer(101)), Level::Stranger);
+        assert!(trust.vouch(&peer(0), peer(1)), "one that is gone makes room");
         trust.withdraw(&peer(0));
         assert_eq!(trust.level(&peer(100)), Level::Stranger, "the voucher is no friend any more");
     }

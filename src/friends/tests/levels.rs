@@ -249,3 +249,40 @@ fn a_profile_signed_too_far_ahead_is_taken_once_the_clock_is_right() {
     let again = friends.set_own_profile("other", &[], None, own.sequence - 2 * MAX_AHEAD_MS);
     assert!(again.unwrap().sequence < own.sequence);
 }
+
+#[test]
+fn an_introduced_peers_comings_and_new_names_count_as_lines() {
+    let (mut friends, yjf, sr) = (friends(), Key::new(1), Key::new(2));
+    friends.befriend(yjf.profile("yjf", NOW), NOW).unwrap();
+    tells(&mut friends, &yjf, &sr, "sr");
+    let mut events = friends.events.subscribe();
+    for _ in 0..200 {
+        friends.online(sr.peer, NOW).unwrap();
+        friends.offline(sr.peer, Departure::Lost, NOW).unwrap();
+    }
+    let news = std::iter::from_fn(|| events.try_recv().ok()).count();
+    assert_eq!(news, 2 * 50, "it joined and left as often as it may write");
+    let renamed = sr.profile("other", NOW + 1);
+    let refused = friends.keep_profile(renamed, sr.peer, NOW).unwrap_err();
+    assert_eq!(refused.refusal(), Some(Refusal::RateLimited));
+    let told = sr.profile("third", NOW + 2);
+    friends.keep_profile(told, yjf.peer, NOW).unwrap();
+    assert_eq!(friends.friend(&sr.peer).unwrap().name, "third", "a friend's word is not counted");
+}
+
+#[test]
+fn an_introduced_peer_that_is_gone_for_good_makes_room_for_another() {
+    let (mut friends, yjf) = (friends(), Key::new(1));
+    friends.befriend(yjf.profile("yjf", NOW), NOW).unwrap();
+    for seed in 100..100 + u32::try_from(MAX_VOUCHED).unwrap() {
+        tells(&mut friends, &yjf, &Key::new(seed), "fake");
+    }
+    let sr = Key::new(2);
+    tells(&mut friends, &yjf, &sr, "sr");
+    assert_eq!(friends.level(&sr.peer), Level::Stranger, "the friend's share is used up");
+    let later = NOW + 31 * 24 * 60 * MINUTE;
+    friends.keep_friends(&[], later).unwrap();
+    assert_eq!(friends.level(&Key::new(100).peer), Level::Stranger);
+    friends.keep_profile(sr.profile("sr", later), yjf.peer, later).unwrap();
+    assert_eq!(friends.level(&sr.peer), Level::Introduced);
+}

@@ -2,7 +2,11 @@
 
 use super::*;
 use crate::friends::{
+    bans::MAX_BANS_KEPT,
+    blocks::MAX_BLOCKED,
+    chat::MAX_OUTBOX,
     history::MAX_HISTORY,
+    profiles::MAX_NAMES,
     requests::{MAX_REQUEST_LINES, MAX_REQUEST_LINES_OF_ONE},
 };
 
@@ -56,7 +60,10 @@ fn a_direct_line_that_was_confirmed_stays_until_its_author_is_accepted() {
         let error = friends.receive_direct(one.peer, line.clone(), NOW).unwrap_err();
         assert_eq!(error.refusal(), Some(Refusal::RateLimited), "its sender keeps it");
     }
-    receive(&mut friends, &one, "to all", 99);
+    // A line to all that is not kept is not forwarded either.
+    let to_all = one.line(None, "to all", NOW, 99);
+    let refused_to_all = friends.receive_broadcast(to_all, NOW).unwrap_err();
+    assert!(matches!(refused_to_all, ReceiveError::TooMany { .. }));
     friends.accept(&one.peer.to_string(), NOW).unwrap();
     for line in refused {
         assert!(matches!(
@@ -79,6 +86,27 @@ fn an_introduced_peers_request_goes_after_those_of_strangers() {
         receive(&mut friends, &Key::new(seed), "buy", 0);
     }
     assert_eq!(friends.requests(1_000)[0].text, "I am a friend of yjf");
+}
+
+#[test]
+fn a_box_full_of_introduced_peers_requests_has_no_room_for_a_strangers() {
+    let (mut friends, yjf) = (friends(), Key::new(1));
+    unhurried(&mut friends);
+    friends.befriend(yjf.profile("yjf", NOW), NOW).unwrap();
+    for seed in 100..120 {
+        let sr = Key::new(seed);
+        friends.keep_profile(sr.profile(&format!("sr{seed}"), NOW), yjf.peer, NOW).unwrap();
+        for counter in 0..MAX_REQUEST_LINES_OF_ONE as u64 {
+            receive(&mut friends, &sr, &format!("hello {counter}"), counter);
+        }
+    }
+    let before = friends.requests(1_000);
+    assert_eq!(before.len(), MAX_REQUEST_LINES);
+    let stranger = Key::new(999);
+    let line = stranger.line(Some(friends.me), "buy", NOW, 0);
+    let refused = friends.receive_direct(stranger.peer, line, NOW).unwrap_err();
+    assert_eq!(refused.refusal(), Some(Refusal::RateLimited));
+    assert_eq!(friends.requests(1_000), before);
 }
 
 #[test]
@@ -180,4 +208,57 @@ async fn many_callers_at_once_share_commits_and_each_gets_its_reply() {
     handle.shut_down().await;
     assert!(handle.history(None, 10).await.is_err());
     thread.join().unwrap();
+}
+
+#[test]
+fn what_the_user_and_friends_add_is_bounded_too() {
+    let (mut friends, yjf) = (friends(), Key::new(1));
+    friends.befriend(yjf.profile("yjf", NOW), NOW).unwrap();
+    for number in 0..2 * MAX_NAMES as u64 {
+        let renamed = yjf.profile(&format!("yjf{number}"), NOW + number + 1);
+        friends.keep_profile(renamed, yjf.peer, NOW + number).unwrap();
+        assert!(friends.known[&yjf.peer].names.len() <= MAX_NAMES);
+    }
+    assert_eq!(friends.known[&yjf.peer].names.len(), MAX_NAMES);
+
+    let of = |number: usize| {
+        let mut key = [9; 32];
+        key[..8].copy_from_slice(&number.to_be_bytes());
+        PeerId(PublicKey(key))
+    };
+    friends.begin_batch();
+    for number in 0..MAX_BLOCKED {
+        friends.block(&of(number).to_string(), NOW).unwrap();
+    }
+    let error = friends.block(&of(MAX_BLOCKED).to_string(), NOW).unwrap_err();
+    assert_eq!(error.code(), "too_many_blocked");
+    friends.ban_many((0..MAX_BANS_KEPT + 50).map(of));
+    assert_eq!(friends.banned.len(), MAX_BANS_KEPT);
+    friends.commit_batch();
+    assert_eq!(crate::friends::bans::load(&friends.store).unwrap().len(), MAX_BANS_KEPT);
+}
+
+#[test]
+fn the_outbox_is_bounded_over_all_friends() {
+    let (mut friends, to, other) = (friends(), Key::new(1).peer, Key::new(2).peer);
+    friends
+        .store
+        .write(|tables| {
+            for order in 1..MAX_OUTBOX {
+                tables.outbox.insert((&other.0.0, u64::MAX - order), (&NETWORK.0, &[][..]))?;
+            }
+            Ok::<_, StoreFault>(())
+        })
+        .unwrap();
+    friends.direct(to, "there is room for one", NOW).unwrap();
+    let error = friends.direct(to, "and not for two", NOW).unwrap_err();
+    assert!(matches!(error, ChatError::OutboxFullForAll { limit: MAX_OUTBOX }), "{error:?}");
+}
+
+impl Friends {
+    fn ban_many(&mut self, peers: impl Iterator<Item = PeerId>) {
+        for (number, peer) in (1..).zip(peers) {
+            self.keep_ban(Ban { peer, term: BanTerm::Until(NOW + number) }).unwrap();
+        }
+    }
 }

@@ -262,7 +262,7 @@ impl Router {
 
     /// Answers a request on `chat`.
     pub(super) fn chat_request(&self, peer: PeerId, reply: ReplyId, request: ChatRequest) {
-        if self.friends.is_busy() {
+        if self.friends.is_busy_for(self.trust.is_friend(&peer)) {
             return self.respond(reply, &Response::Chat(ChatResponse::Busy));
         }
         let line = match request {
@@ -299,7 +299,7 @@ impl Router {
     /// Stores a gossiped line or goodbye, and sends the network the verdict.
     pub(super) fn receive_gossip(&self, peer: PeerId, message: GossipId, gossip: ChatGossip) {
         let (friends, net) = (self.friends.clone(), self.net.clone());
-        if friends.is_busy() {
+        if friends.is_busy_for(self.trust.is_friend(&peer)) {
             return log_unsent(net.verdict(message, Verdict::Ignore));
         }
         let received = begun(async move {

@@ -159,7 +159,7 @@ impl Router {
 
     /// Responds with the profiles that this peer may know.
     pub(super) fn explore(&self, peer: PeerId, reply: ReplyId) {
-        if self.friends.is_busy() {
+        if self.friends.is_busy_for(self.trust.is_friend(&peer)) {
             return self.respond(reply, &Response::Friends(FriendsResponse::Busy));
         }
         let (friends, net) = (self.friends.clone(), self.net.clone());
@@ -183,7 +183,7 @@ impl Router {
                 "it introduced somebody else as itself",
             );
         }
-        if self.friends.is_busy() {
+        if self.friends.is_busy_for(self.trust.is_friend(&peer)) {
             return self.respond(reply, &Response::Friends(FriendsResponse::Busy));
         }
         // A friend may be ready to send more than when it was asked.
