@@ -29,7 +29,7 @@ use super::{
     peer::{from_libp2p, to_libp2p},
 };
 use crate::{
-    peers::{MAX_BANS, Places, Trust},
+    peers::{Places, Trust},
     primitives::PeerId,
 };
 
@@ -92,14 +92,12 @@ impl Gate {
         }
     }
 
-    /// Refuses the peer from now on. Scores bound the number of bans; beyond twice their bound, an
-    /// arbitrary ban is dropped.
+    /// Refuses the peer from now on.
+    ///
+    /// # Security
+    /// No ban makes room for another here, since strangers could lift the user's bans with their
+    /// own. The node bounds its bans and blocks, and lifts each that ends.
     pub(super) fn ban(&mut self, peer: PeerId) {
-        if self.banned.len() >= MAX_BANS.saturating_mul(2)
-            && let Some(other) = self.banned.iter().next().copied()
-        {
-            self.banned.remove(&other);
-        }
         self.banned.insert(peer);
     }
 
@@ -297,7 +295,7 @@ impl NetworkBehaviour for Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{net::Identity, primitives::PublicKey};
+    use crate::{net::Identity, peers::MAX_BANS, primitives::PublicKey};
 
     fn gate() -> Gate {
         Gate::new(Trust::default())
@@ -334,14 +332,16 @@ mod tests {
     }
 
     #[test]
-    fn bans_are_bounded() {
+    fn bans_of_strangers_lift_no_other_ban() {
         let mut gate = gate();
+        let banned = Identity::generate().peer_id();
+        gate.ban(banned);
         for number in 0..3 * MAX_BANS {
             let mut bytes = [0; 32];
             bytes[..8].copy_from_slice(&number.to_be_bytes());
             gate.ban(PeerId(PublicKey(bytes)));
         }
-        assert_eq!(gate.banned.len(), 2 * MAX_BANS);
+        assert!(gate.is_banned(&banned));
     }
 
     #[test]
@@ -373,6 +373,18 @@ mod tests {
         assert!(gate.connections.contains_key(&peer));
         gate.leave(ConnectionId::new_unchecked(4), theirs);
         assert!(gate.connections.is_empty());
+    }
+
+    #[test]
+    fn second_connections_are_bounded_over_all_peers() {
+        let friends: Vec<_> = (0..80).map(|_| Identity::generate().peer_id()).collect();
+        let mut gate = Gate::new(Trust::new(friends.iter().copied(), false));
+        let mut second = 0;
+        for (number, friend) in (0..).step_by(2).zip(&friends) {
+            assert!(enter(&mut gate, number, *friend, "/ip4/192.0.2.1/tcp/1"));
+            second += usize::from(enter(&mut gate, number + 1, *friend, "/ip4/192.0.2.1/tcp/1"));
+        }
+        assert_eq!(second, MAX_SECOND_CONNECTIONS);
     }
 
     #[test]

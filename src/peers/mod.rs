@@ -24,9 +24,9 @@ pub(crate) use level::{Level, Trust};
 #[cfg(test)]
 pub(crate) use places::PLACES_PER_ADDRESS;
 pub(crate) use places::Places;
+pub(crate) use scores::{BAN_MS, Ban, BanTerm, Offence, Peers};
 #[cfg(test)]
-pub(crate) use scores::BAN_SCORE;
-pub(crate) use scores::{BAN_MS, Ban, BanTerm, MAX_BANS, Offence, Peers};
+pub(crate) use scores::{BAN_SCORE, MAX_BANS};
 
 /// The most peers that are connected at once. `net` admits no more, and sync and relay know each of
 /// them.

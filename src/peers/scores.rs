@@ -213,6 +213,8 @@ impl Standing {
 pub(crate) struct Peers {
     standings: HashMap<PeerId, Standing>,
     bans: HashMap<PeerId, Term>,
+    /// Peers whose bans made room for others since [`Self::take_lifted`].
+    lifted: Vec<PeerId>,
 }
 
 impl Peers {
@@ -276,6 +278,12 @@ impl Peers {
         Penalty { score, banned }
     }
 
+    /// Returns the peers whose bans made room for others since the last call. The caller has to
+    /// admit them again, so that it refuses exactly the peers that are banned here.
+    pub(crate) fn take_lifted(&mut self) -> Vec<PeerId> {
+        std::mem::take(&mut self.lifted)
+    }
+
     /// Bans a peer by command, until [`Self::unban`].
     pub(crate) fn ban(&mut self, peer: PeerId) {
         self.standings.remove(&peer);
@@ -329,6 +337,7 @@ impl Peers {
                 passing.min_by_key(|(peer, term)| (**term, **peer)).map(|(&peer, _)| peer)
             {
                 self.bans.remove(&first);
+                self.lifted.push(first);
             }
         }
         // A ban by score never shortens one by command.
@@ -432,6 +441,9 @@ mod tests {
         }
         assert_eq!(peers.banned(NOW).count(), MAX_BANS);
         assert!(peers.is_banned(&peer(0), NOW) && !peers.is_banned(&peer(1), NOW));
+        let lifted: Vec<_> = (1..=11).map(peer).collect();
+        assert_eq!(peers.take_lifted(), lifted, "each of them is reported once");
+        assert_eq!(peers.take_lifted(), []);
         assert!(peers.standings.len() <= MAX_SCORED);
     }
 

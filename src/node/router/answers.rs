@@ -110,6 +110,7 @@ impl Router {
             self.trust.withdraw(&peer);
             self.peers.ban(peer);
             self.enforce_ban(Ban { peer, term: BanTerm::Forever });
+            self.lift_others();
         } else {
             self.peers.unban(&peer);
             self.lift_ban(peer);

@@ -99,11 +99,13 @@ impl Router {
 
     /// Disconnects a peer of another network. Later calls for the same connection do nothing.
     pub(super) fn wrong_network(&mut self, peer: PeerId, network: NetworkId) {
+        // The user waits for friends alone. Anybody can name an address where another network is.
+        let is_friend = self.trust.is_friend(&peer);
         let Some(state) = self.connected.get_mut(&peer).filter(|state| !state.foreign) else {
             return;
         };
         state.foreign = true;
-        let dialed = (!state.inbound).then(|| state.address.clone());
+        let dialed = (!state.inbound && is_friend).then(|| state.address.clone());
         events::WrongNetwork { peer, network }.emit();
         self.disconnect(peer, WRONG_NETWORK_PAUSE);
         if let Some(address) = dialed {

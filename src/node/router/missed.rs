@@ -1,9 +1,13 @@
 //! Asks peers for lines to all that this node missed, and serves lines that they missed.
 //!
 //! The router asks each friend and introduced peer after its hello, after this machine has slept,
-//! and again after a while. Each round continues at the place in the peer's list where the last one ended.
-//! During the first round, gossiped lines are held, so that an author's older lines come before
-//! newer ones.
+//! and again after a while. Each round continues at the place in the peer's list where the last one
+//! ended. While the node catches up after it was alone or asleep, gossiped lines are held, so that
+//! an author's older lines come before newer ones.
+//!
+//! # Security
+//! Lines are held for [`HOLD`] at most, and then not again while another such peer is connected. A
+//! peer that comes back again and again, and never answers, thus delays nobody's lines.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -74,8 +78,10 @@ impl Asked {
         }
     }
 
-    fn is_awaited(&self) -> bool {
-        self.awaited.is_some_and(|since| since.elapsed() < HOLD)
+    /// True if lines are held for this peer's first round. The node has had company since a time.
+    fn is_awaited(&self, in_company: Instant, now: Instant) -> bool {
+        let is_recent = |since: Instant| now.saturating_duration_since(since) < HOLD;
+        self.awaited.is_some_and(is_recent) && is_recent(in_company)
     }
 }
 
@@ -98,7 +104,7 @@ impl Held {
 
 impl Router {
     /// True if a request to this peer may be sent now.
-    fn is_asked(&self, peer: &PeerId) -> bool {
+    pub(super) fn is_asked(&self, peer: &PeerId) -> bool {
         self.trust.level(peer) > Level::Stranger
     }
 
@@ -119,6 +125,7 @@ impl Router {
 
     /// Starts a round for every peer, since this machine slept.
     pub(super) fn ask_all_missed(&mut self) {
+        self.in_company = Instant::now();
         let here: Vec<PeerId> = self.connected.keys().copied().collect();
         for peer in here {
             if let Some(state) = self.connected.get_mut(&peer) {
@@ -246,10 +253,11 @@ impl Router {
         self.release_held();
     }
 
-    /// True during a peer's first round, when its older lines may still arrive.
+    /// True while the node catches up, when older lines may still arrive.
     pub(super) fn is_catching_up(&self) -> bool {
+        let now = Instant::now();
         let awaited = |(peer, state): (&PeerId, &super::Connected)| {
-            state.lines.is_awaited() && self.is_asked(peer)
+            state.lines.is_awaited(self.in_company, now) && self.is_asked(peer)
         };
         self.connected.iter().any(awaited)
     }
@@ -301,5 +309,27 @@ impl Router {
             log_unsent(net.respond(reply, &Response::Chat(response)));
             None
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_held_once_and_not_for_each_peer_that_comes_back() {
+        let start = Instant::now();
+        let connected = |after| Asked { awaited: Some(start + after), ..Asked::new() };
+        let first = connected(Duration::ZERO);
+        assert!(first.is_awaited(start, start + HOLD / 2));
+        assert!(!first.is_awaited(start, start + HOLD));
+        let second = connected(HOLD / 2);
+        assert!(second.is_awaited(start, start + HOLD * 3 / 4));
+        for comes_back in 1..100 {
+            let after = HOLD * comes_back;
+            assert!(!connected(after).is_awaited(start, start + after));
+        }
+        let alone_until = start + HOLD * 200;
+        assert!(connected(HOLD * 200).is_awaited(alone_until, alone_until), "it was alone");
     }
 }

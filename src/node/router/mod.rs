@@ -268,6 +268,8 @@ pub(crate) struct Router {
     /// Peers that the user blocked.
     blocked: HashSet<PeerId>,
     connected: HashMap<PeerId, Connected>,
+    /// Time since which there was always a peer that tells missed lines, or of the last wake.
+    in_company: Instant,
     /// The router's own requests in flight, by id.
     requests: HashMap<u64, (PeerId, Purpose)>,
     next_request: u64,
@@ -372,6 +374,7 @@ impl Router {
             trust: parts.trust,
             blocked: parts.blocked,
             connected: HashMap::new(),
+            in_company: Instant::now(),
             requests: HashMap::new(),
             next_request: 0,
             syncs: HashMap::new(),
@@ -581,6 +584,7 @@ impl Router {
         if self.peers.penalise(peer, offence, reason, moment()).banned {
             let term = BanTerm::Until(now().saturating_add(BAN_MS));
             self.enforce_ban(Ban { peer, term });
+            self.lift_others();
         }
     }
 

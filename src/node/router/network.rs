@@ -44,11 +44,10 @@ impl Router {
                 }
             }
             NetEvent::ResponseReceived { peer, id, result } => self.on_response(peer, id, result),
-            NetEvent::GossipReceived {
-                message,
-                gossip: Gossip::Trade(_) | Gossip::Block(_),
-                ..
-            } if self.chain.busy() => {
+            // Trades wait for a busy chain, blocks do not: the relay bounds them.
+            NetEvent::GossipReceived { message, gossip: Gossip::Trade(_), .. }
+                if self.chain.busy() =>
+            {
                 log_unsent(self.net.verdict(message, Verdict::Ignore));
             }
             NetEvent::GossipReceived { peer, message, gossip } => match gossip {
@@ -115,6 +114,9 @@ impl Router {
             foreign: false,
             lines: Asked::new(),
         };
+        if !self.connected.keys().any(|other| self.is_asked(other)) {
+            self.in_company = tokio::time::Instant::now();
+        }
         self.connected.insert(peer, state);
         self.keep_friends();
         self.send_hello(peer);

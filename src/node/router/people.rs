@@ -34,6 +34,13 @@ impl Router {
         let _ = reply.send(());
     }
 
+    /// Lifts the bans that made room for others.
+    pub(super) fn lift_others(&mut self) {
+        for peer in self.peers.take_lifted() {
+            self.lift_ban(peer);
+        }
+    }
+
     /// Repeats blocks that a full queue may have dropped.
     pub(super) fn repeat_refusals(&self) {
         let is_refused =
