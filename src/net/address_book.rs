@@ -36,7 +36,8 @@ use super::{
     },
     limits::{
         DIALS_PER_TICK, LASTING_CONNECTION, LONGEST_BACK_OFF, MAX_FAILURES_MET,
-        MAX_KNOWN_ADDRESSES, MAX_KNOWN_PEERS, MAX_KNOWN_PER_NETWORK, MAX_SEEDS, PATIENT_FAILURES,
+        MAX_KNOWN_ADDRESSES, MAX_KNOWN_PEERS, MAX_KNOWN_PER_NETWORK, MAX_MET_DIALING, MAX_SEEDS,
+        PATIENT_FAILURES,
     },
 };
 use crate::{
@@ -357,12 +358,12 @@ impl AddressBook {
         may_dial: impl Fn(&PeerId) -> bool,
     ) -> Vec<Dial> {
         self.shut.retain(|_, until| now < *until);
-        let Self { present, shut, .. } = self;
+        let Self { peers, seeds, hints, present, shut, trust, .. } = self;
         let wanted = |peer: &PeerId| {
             !present.contains_key(peer) && !shut.contains_key(peer) && may_dial(peer)
         };
         let mut dials = Vec::new();
-        for seed in &mut self.seeds {
+        for seed in seeds {
             let absent = seed
                 .peer
                 .is_none_or(|peer| !present.contains_key(&peer) && !shut.contains_key(&peer));
@@ -371,19 +372,29 @@ impl AddressBook {
                 dials.push(Dial::Seed(seed.address.clone()));
             }
         }
-        for (peer, known) in &mut self.peers {
-            if dials.len() >= DIALS_PER_TICK {
-                break;
-            }
-            if !known.dialing && known.next <= now && !known.addresses.is_empty() && wanted(peer) {
+        let keeps = |peer: &PeerId, known: &Known| known.is_users() || trust.is_friend(peer);
+        let met = peers.iter().filter(|(peer, known)| known.dialing && !keeps(peer, known)).count();
+        // Friends come first: no friend waits behind addresses that strangers have proven.
+        for (is_friends, most) in
+            [(true, DIALS_PER_TICK), (false, MAX_MET_DIALING.saturating_sub(met))]
+        {
+            let room = DIALS_PER_TICK.saturating_sub(dials.len()).min(most);
+            let due = peers.iter_mut().filter(|(peer, known)| {
+                !known.dialing
+                    && known.next <= now
+                    && !known.addresses.is_empty()
+                    && keeps(peer, known) == is_friends
+                    && wanted(peer)
+            });
+            for (peer, known) in due.take(room) {
                 known.dialing = true;
                 let addresses = known.addresses.iter().rev().map(|(address, _)| address.clone());
                 dials.push(Dial::Peer(*peer, addresses.collect()));
             }
+            let room = DIALS_PER_TICK.saturating_sub(dials.len());
+            let told = hints.due(now, room, is_friends || enough, wanted);
+            dials.extend(told.into_iter().map(|(peer, address)| Dial::Hint(peer, address)));
         }
-        let room = DIALS_PER_TICK.saturating_sub(dials.len());
-        let hints = self.hints.due(now, room, enough, wanted);
-        dials.extend(hints.into_iter().map(|(peer, address)| Dial::Hint(peer, address)));
         dials
     }
 

@@ -179,11 +179,7 @@ impl Behaviour {
             gate: Gate::new(config.trust.clone()),
             dial_gate: DialGate::new(permits.clone()),
             // The gate and the transport bound the rest.
-            limits: connection_limits::Behaviour::new(
-                connection_limits::ConnectionLimits::default()
-                    .with_max_pending_outgoing(Some(MAX_PENDING_CONNECTIONS))
-                    .with_max_established(Some(MAX_CONNECTIONS)),
-            ),
+            limits: connection_bounds(),
             memory: memory_connection_limits::Behaviour::with_max_bytes(MAX_PROCESS_BYTES),
             identify: Identify::new(&identify_settings(keypair), trust.clone()),
             ping: ping::Behaviour::new(
@@ -224,6 +220,14 @@ impl Behaviour {
             Protocol::Sync => &mut self.sync,
         }
     }
+}
+
+fn connection_bounds() -> connection_limits::Behaviour {
+    connection_limits::Behaviour::new(
+        connection_limits::ConnectionLimits::default()
+            .with_max_pending_outgoing(Some(MAX_PENDING_CONNECTIONS))
+            .with_max_established(Some(MAX_CONNECTIONS)),
+    )
 }
 
 /// Starts mDNS. If its thread cannot start, the node runs without mDNS.
@@ -356,4 +360,73 @@ fn gossip(
             .map_err(|error| failed(error.to_string()))?;
     }
     Ok(Gossip::new(gossip, refused))
+}
+
+#[cfg(test)]
+mod tests {
+    use libp2p::{
+        core::{ConnectedPoint, Endpoint},
+        swarm::{ConnectionId, FromSwarm, behaviour::ConnectionEstablished},
+    };
+
+    use super::*;
+
+    #[test]
+    fn connections_and_dials_are_bounded_in_all() {
+        let mut bounds = connection_bounds();
+        let at: Multiaddr = "/ip4/192.0.2.1/tcp/1".parse().expect("an address");
+        let peer = libp2p::PeerId::random();
+        let dials = (0..1_000_usize).take_while(|number| {
+            let id = ConnectionId::new_unchecked(*number);
+            bounds.handle_pending_outbound_connection(id, None, &[], Endpoint::Dialer).is_ok()
+        });
+        assert_eq!(dials.count(), usize::try_from(MAX_PENDING_CONNECTIONS).expect("few"));
+        let mut bounds = connection_bounds();
+        let endpoint =
+            ConnectedPoint::Listener { local_addr: at.clone(), send_back_addr: at.clone() };
+        let connections = (0..1_000_usize).take_while(|number| {
+            let id = ConnectionId::new_unchecked(*number);
+            let is_let_in =
+                bounds.handle_established_inbound_connection(id, peer, &at, &at).is_ok();
+            bounds.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+                peer_id: peer,
+                connection_id: id,
+                endpoint: &endpoint,
+                failed_addresses: &[],
+                other_established: 0,
+            }));
+            is_let_in
+        });
+        assert_eq!(connections.count(), usize::try_from(MAX_CONNECTIONS).expect("few"));
+    }
+
+    #[test]
+    fn the_relay_serves_friends_within_its_bounds() {
+        let friend = crate::net::Identity::generate().peer_id();
+        let settings = relay_settings(&Trust::new([friend], false));
+        assert_eq!(
+            (settings.max_reservations, settings.max_reservations_per_peer),
+            (MAX_RESERVATIONS, MAX_RESERVATIONS_PER_PEER)
+        );
+        assert_eq!(
+            (settings.max_circuits, settings.max_circuits_per_peer),
+            (MAX_CIRCUITS, MAX_CIRCUITS_PER_PEER)
+        );
+        assert_eq!(
+            (settings.max_circuit_bytes, settings.max_circuit_duration),
+            (MAX_CIRCUIT_BYTES, MAX_CIRCUIT_TIME)
+        );
+        assert_eq!(settings.reservation_duration, RESERVATION_TIME);
+        let at: Multiaddr = "/ip4/192.0.2.1/tcp/1".parse().expect("an address");
+        let friend = crate::net::peer::to_libp2p(&friend).expect("an id");
+        for (mut limits, at_once) in [
+            (settings.reservation_rate_limiters, RESERVATIONS_AT_ONCE),
+            (settings.circuit_src_rate_limiters, CIRCUITS_AT_ONCE),
+        ] {
+            let mut allows =
+                |peer| limits.iter_mut().all(|limit| limit.try_next(peer, &at, Instant::now()));
+            assert!(!allows(libp2p::PeerId::random()));
+            assert_eq!((0..1_000).take_while(|_| allows(friend)).count(), at_once as usize);
+        }
+    }
 }

@@ -5,6 +5,10 @@
 //! a forwarded port, sees the same refusal at both ends. Refusals are therefore counted for a
 //! moment: equal numbers of outgoing and incoming ones prove nothing.
 //!
+//! A stranger can name an address that leads back here, and cut the connection in the middle of the
+//! handshake. Only the dialing end then sees a refusal. A refusal at such an address may thus be
+//! the other end of one that the listener saw, and proves nothing alone.
+//!
 //! An mDNS record of another machine with this node's identity proves nothing either. It is a
 //! reason to dial that machine.
 
@@ -41,6 +45,8 @@ const SHORTEST_WAIT_MS: u64 = 200;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Dialer,
+    /// The dialer of an address that is neither the user's nor a friend's.
+    DialerForStranger,
     Listener,
 }
 
@@ -77,6 +83,7 @@ pub(super) struct Copies {
     claims: BTreeMap<Multiaddr, Claim>,
     calls: OwnCalls,
     outgoing: u32,
+    doubtful: u32,
     incoming: u32,
     last: Option<(Instant, Multiaddr)>,
 }
@@ -113,6 +120,7 @@ impl Copies {
     pub(super) fn refused(&mut self, end: End, address: &Multiaddr, now: Instant) {
         let count = match end {
             End::Dialer => &mut self.outgoing,
+            End::DialerForStranger => &mut self.doubtful,
             End::Listener => &mut self.incoming,
         };
         *count = count.saturating_add(1);
@@ -126,9 +134,9 @@ impl Copies {
             return None;
         }
         let (_, address) = self.last.take()?;
-        let (outgoing, incoming) =
-            (std::mem::take(&mut self.outgoing), std::mem::take(&mut self.incoming));
-        if outgoing != incoming {
+        let [outgoing, doubtful, incoming] =
+            [&mut self.outgoing, &mut self.doubtful, &mut self.incoming].map(std::mem::take);
+        if incoming < outgoing || incoming > outgoing.saturating_add(doubtful) {
             self.claims.clear();
             return Some(address);
         }
@@ -166,6 +174,25 @@ mod tests {
         copies.refused(End::Dialer, &address(1), now);
         copies.refused(End::Listener, &address(2), now);
         assert_eq!(copies.found(later, 0), None);
+    }
+
+    #[test]
+    fn a_strangers_address_that_leads_back_here_is_no_copy_at_whichever_end_it_is_cut() {
+        let now = Instant::now();
+        let later = now + QUIET;
+        let mut copies = Copies::default();
+        for _ in 0..2 {
+            copies.refused(End::DialerForStranger, &address(1), now);
+        }
+        assert_eq!(copies.found(later, 0), None, "the listener saw nothing");
+        for end in [End::DialerForStranger, End::Listener] {
+            copies.refused(end, &address(1), now);
+        }
+        assert_eq!(copies.found(later, 0), None, "both ends saw it");
+        for end in [End::DialerForStranger, End::Listener, End::Listener] {
+            copies.refused(end, &address(1), now);
+        }
+        assert_eq!(copies.found(later, 0), Some(address(1)), "one call was a copy's");
     }
 
     #[test]

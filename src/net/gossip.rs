@@ -403,6 +403,25 @@ mod tests {
     }
 
     #[test]
+    fn messages_without_a_verdict_are_bounded_in_number_too() {
+        let now = Instant::now();
+        let mut pending = PendingVerdicts::default();
+        let mut admitted = |source: u8, is_friend| {
+            let ids = (0..=u16::try_from(MAX_PENDING_VERDICTS).unwrap()).map(|number| {
+                let mut id = [source; 20];
+                id[..2].copy_from_slice(&number.to_be_bytes());
+                GossipId { id, source: peer(source) }
+            });
+            ids.filter(|id| pending.admit(*id, Topic::Chat, 1, is_friend, now)).count()
+        };
+        let strangers: usize = (1..10).map(|source| admitted(source, false)).sum();
+        assert_eq!(strangers, MAX_PENDING_VERDICTS / STRANGERS_SHARE);
+        assert_eq!(admitted(100, true), MAX_PENDING_VERDICTS / PENDING_SHARE);
+        let friends: usize = (101..110).map(|source| admitted(source, true)).sum();
+        assert_eq!(friends, MAX_PENDING_VERDICTS / PENDING_SHARE, "all together");
+    }
+
+    #[test]
     fn a_late_verdict_counts_as_none() {
         let now = Instant::now();
         let mut pending = PendingVerdicts::default();

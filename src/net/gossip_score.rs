@@ -1,7 +1,7 @@
 //! Parameters of gossipsub's peer score.
 //!
-//! Three facts lower the score of a peer: messages that the node rejected (P4), a used-up budget
-//! (P5), and a crowd of peers at one IP address (P6). Nothing raises it above 0.
+//! Two facts lower the score of a peer: messages that the node rejected (P4), and a used-up budget
+//! (P5). Nothing raises it above 0.
 //!
 //! | score | effect inside gossipsub |
 //! |---|---|
@@ -12,27 +12,20 @@
 //! Deliveries do not count (P1 to P3). In a small group each message arrives first from the same
 //! few peers, and a peer with nothing to forward is honest. P7 and slow peers do not count either:
 //! the node has its own scores, and [`GossipLiveness`](super::gossip::GossipLiveness) reconnects
-//! slow peers. P5 mutes a peer that is over its budget: see [`MUTED_SCORE`].
+//! slow peers. P5 mutes a peer that is over its budget: see [`MUTED_SCORE`]. A crowd at one IP
+//! address (P6) does not count: it would mute a friend for the identities that others make there,
+//! and [`Places`](crate::peers::Places) bounds a crowd of strangers.
 
-use std::{
-    collections::HashSet,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    time::Duration,
-};
+use std::time::Duration;
 
 use libp2p::gossipsub::{
     PeerScoreParams, PeerScoreThresholds, TopicHash, TopicScoreParams, score_parameter_decay,
 };
 
-use super::limits::MAX_PEERS_PER_IP;
-
 /// Weight of the square of the rejected messages of one topic: the first three cost 10, 40 and 90.
 const REJECT_WEIGHT: f64 = -10.0;
 /// Time after which one rejected message is forgotten.
 const REJECT_MEMORY: Duration = Duration::from_mins(10);
-/// Weight of the square of the number of peers at one IP address beyond [`MAX_PEERS_PER_IP`]. With
-/// eight more, all peers at the address are graylisted.
-const CROWD_WEIGHT: f64 = -1.0;
 /// Time for which gossipsub remembers the score of a disconnected peer, so that a reconnection does
 /// not clear it. This time is the only bound on the number of remembered peers, so it is short.
 const SCORE_MEMORY: Duration = Duration::from_mins(1);
@@ -63,13 +56,7 @@ pub(super) fn params<'a>(topics: impl Iterator<Item = &'a TopicHash>) -> PeerSco
         topics: topics.map(|topic| (topic.clone(), topic_params())).collect(),
         topic_score_cap: 0.0,
         app_specific_weight: 1.0,
-        ip_colocation_factor_weight: CROWD_WEIGHT,
-        ip_colocation_factor_threshold: f64::from(MAX_PEERS_PER_IP),
-        // A test set-up on one machine may have any number of nodes.
-        ip_colocation_factor_whitelist: HashSet::from([
-            IpAddr::V4(Ipv4Addr::LOCALHOST),
-            IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ]),
+        ip_colocation_factor_weight: 0.0,
         behaviour_penalty_weight: 0.0,
         retain_score: SCORE_MEMORY,
         slow_peer_weight: 0.0,
@@ -111,9 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_household_at_one_address_is_no_crowd() {
-        let params = params([].iter());
-        assert!(params.ip_colocation_factor_threshold >= 12.0);
-        assert!(params.ip_colocation_factor_whitelist.contains(&IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    fn nobody_pays_for_others_at_the_same_address() {
+        assert!(params([].iter()).ip_colocation_factor_weight.abs() < f64::EPSILON);
     }
 }

@@ -350,7 +350,7 @@ mod tests {
     }
 
     fn watch() -> (Shared, Pool) {
-        let pool = Pool::new(Trust::default(), usize::MAX);
+        let pool = Pool::bounded(Trust::default(), usize::MAX);
         let watch = Watch { share: pool.share(None), next: 0, frames: HashMap::new() };
         (Arc::new(Mutex::new(watch)), pool)
     }
@@ -449,7 +449,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_frame_that_never_ends_closes_the_connection() {
-        let pool = Pool::new(Trust::default(), 10_000);
+        let pool = Pool::bounded(Trust::default(), 10_000);
         let mut connection = Guarded::new(Silent, pool.share(None));
         let mut cx = Context::from_waker(Waker::noop());
         let mut stream = negotiating(&connection.watch);

@@ -2,9 +2,10 @@
 //! takes to close.
 //!
 //! A mute socket costs its owner nothing, and its owner is not known yet. The node therefore
-//! refuses no new one: when all slots are in use, it drops the oldest handshake of the IP address
-//! with the most. A peer that stops reading does not keep a connection open either: the connection
-//! is dropped soon after the node has closed it.
+//! refuses no new one: when all slots are in use, it drops the oldest handshake of the network with
+//! the most. One machine has as many IPv6 addresses as it likes, so a /64 counts as one address,
+//! and a /24 or /48 as one network. A peer that stops reading does not keep a connection open
+//! either: the connection is dropped soon after the node has closed it.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -30,6 +31,7 @@ use super::{
     gate::ip_of,
     limits::{CLOSE_MS, MAX_HANDSHAKES, MAX_HANDSHAKES_PER_IP},
 };
+use crate::peers::{host_group, site_group};
 
 /// The connection that a transport makes.
 type Connection = (PeerId, StreamMuxerBox);
@@ -38,28 +40,22 @@ type Connection = (PeerId, StreamMuxerBox);
 #[derive(Debug, Default)]
 struct Table {
     next: u64,
-    /// The IP address of each handshake, and the waker of its task once it is polled.
+    /// The host of each handshake, and the waker of its task once it is polled.
     running: BTreeMap<u64, (Option<IpAddr>, Option<Waker>)>,
 }
 
 impl Table {
     /// Adds a handshake. Drops an older one if there are too many.
     fn begin(&mut self, address: Option<IpAddr>) -> u64 {
-        let mut counts: HashMap<Option<IpAddr>, usize> = HashMap::new();
-        for (other, _) in self.running.values() {
-            let count = counts.entry(*other).or_default();
-            *count = count.saturating_add(1);
-        }
-        let crowded = if counts.get(&address).is_some_and(|here| *here >= MAX_HANDSHAKES_PER_IP) {
-            Some(address)
+        let address = address.map(host_group);
+        let here = self.running.values().filter(|(other, _)| *other == address).count();
+        let oldest = if here >= MAX_HANDSHAKES_PER_IP {
+            self.running.iter().find(|(_, (other, _))| *other == address).map(|(id, _)| *id)
         } else if self.running.len() >= MAX_HANDSHAKES {
-            counts.into_iter().max_by_key(|(_, count)| *count).map(|(address, _)| address)
+            self.oldest_of_the_largest_network()
         } else {
             None
         };
-        let oldest = crowded.and_then(|crowded| {
-            self.running.iter().find(|(_, (other, _))| *other == crowded).map(|(id, _)| *id)
-        });
         if let Some(oldest) = oldest
             && let Some((_, Some(task))) = self.running.remove(&oldest)
         {
@@ -69,6 +65,18 @@ impl Table {
         self.next = self.next.wrapping_add(1);
         self.running.insert(id, (address, None));
         id
+    }
+
+    fn oldest_of_the_largest_network(&self) -> Option<u64> {
+        let networks =
+            || self.running.iter().map(|(id, (address, _))| (id, address.map(site_group)));
+        let mut counts: HashMap<Option<IpAddr>, usize> = HashMap::new();
+        for (_, network) in networks() {
+            let count = counts.entry(network).or_default();
+            *count = count.saturating_add(1);
+        }
+        let most = counts.values().copied().max();
+        networks().find(|(_, network)| counts.get(network).copied() == most).map(|(id, _)| *id)
     }
 
     /// Returns true unless the handshake was dropped. Its task is woken when it is.
@@ -229,7 +237,7 @@ mod tests {
 
     #[expect(clippy::unnecessary_wraps, reason = "the tested functions take an option")]
     fn address(number: u8) -> Option<IpAddr> {
-        Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, number)))
+        Some(IpAddr::V4(Ipv4Addr::new(192, 0, number, 1)))
     }
 
     #[test]
@@ -256,6 +264,28 @@ mod tests {
         }
         assert!(table.waits(friend, Waker::noop()));
         assert!(!table.waits(mute[0], Waker::noop()));
+    }
+
+    #[test]
+    fn the_many_addresses_of_one_machine_count_as_one() {
+        let mut table = Table::default();
+        let v6 = |site: u64, host: u64| {
+            let [one, two] = [site, host].map(u128::from);
+            let bits = (0x2001_0db8 << 96) | (one << 64) | two;
+            Some(IpAddr::V6(std::net::Ipv6Addr::from_bits(bits)))
+        };
+        let lives = |table: &mut Table, id| table.waits(id, Waker::noop());
+        let friend = table.begin(v6(1 << 16, 1));
+        for host in 0..2 * MAX_HANDSHAKES as u64 {
+            table.begin(v6(2 << 16, host));
+        }
+        assert_eq!(table.running.len(), MAX_HANDSHAKES_PER_IP + 1, "one /64");
+        // A whole /48 fills the table, and then pushes out its own.
+        for subnet in 0..2 * MAX_HANDSHAKES as u64 {
+            table.begin(v6((3 << 16) + subnet, 1));
+        }
+        assert_eq!(table.running.len(), MAX_HANDSHAKES);
+        assert!(lives(&mut table, friend));
     }
 
     #[test]

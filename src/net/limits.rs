@@ -256,8 +256,11 @@ pub(super) const MAX_SECOND_CONNECTIONS: usize = 64;
 pub(super) const MAX_CONNECTIONS: u32 = 512;
 /// Dials of this node that are in their handshakes.
 pub(super) const MAX_PENDING_CONNECTIONS: u32 = 96;
-/// Handshakes in progress with peers that dialed. Beyond it, the oldest one of the IP address with
-/// the most is dropped.
+/// Peers that are no friends and are dialed at once at proven addresses. Each may be mute for
+/// [`CONNECT_TIME`]; half of [`MAX_PENDING_CONNECTIONS`] is for the user's peers and for hints.
+pub(super) const MAX_MET_DIALING: usize = 48;
+/// Handshakes in progress with peers that dialed. Beyond it, the oldest one of the /24 or /48
+/// with the most is dropped.
 pub(super) const MAX_HANDSHAKES: usize = 256;
 /// Handshakes in progress from one IP address. It is large, since a friend may share its address
 /// with an attacker who opens mute sockets.
@@ -345,10 +348,6 @@ pub(super) const DIALS_PER_TICK: usize = 8;
 /// Characters of a peer's agent text.
 pub(super) const MAX_AGENT_CHARS: usize = 64;
 
-/// Peers at one IP address beyond which gossipsub lowers the scores of all of them. A household, an
-/// office or a test set-up behind one address has fewer.
-pub(super) const MAX_PEERS_PER_IP: u32 = 32;
-
 /// Time that the network stays up at its end, so that a goodbye is sent.
 pub(super) const LINGER: Duration = Duration::from_millis(250);
 
@@ -371,6 +370,7 @@ const _: () = {
     assert!(MAX_INBOUND + MAX_PENDING_VERDICTS <= EVENT_QUEUE / 2);
     // Each connected peer has its connection, and room to close another.
     assert!(MAX_CONNECTIONS as usize >= 2 * (MAX_CONNECTED + MAX_SECOND_CONNECTIONS));
+    assert!(2 * MAX_MET_DIALING <= MAX_PENDING_CONNECTIONS as usize);
     assert!(MAX_INBOUND_STRANGERS < MAX_INBOUND && MAX_SENDING_STRANGERS < MAX_SENDING);
     // A mapped port outlives a few renewals without an answer.
     assert!(MAPPING_RENEWAL.as_secs() * 2 <= MAPPING_TIME.as_secs());

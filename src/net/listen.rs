@@ -22,8 +22,8 @@ use super::{
     handshakes::bounded,
     identity::Identity,
     limits::{
-        CONNECT_TIME, EVENTS_PER_CONNECTION, IDLE_TIME, MAX_HELD_BY_STRANGERS, QUIC_STREAMS,
-        QUIC_WINDOW, STRANGER_STREAMS, STREAM_WINDOW,
+        CONNECT_TIME, EVENTS_PER_CONNECTION, IDLE_TIME, QUIC_STREAMS, QUIC_WINDOW,
+        STRANGER_STREAMS, STREAM_WINDOW,
     },
     lingering::Lingering,
     mux::{Muxer, Yamux},
@@ -114,7 +114,7 @@ pub(super) fn build_swarm(
     behaviour: impl FnOnce(relay::client::Behaviour) -> Result<Behaviour, NetError>,
 ) -> Result<Swarm<Behaviour>, NetError> {
     let failed = |part: &'static str| move |reason: String| NetError::Setup { part, reason };
-    let pool = Pool::new(trust, MAX_HELD_BY_STRANGERS);
+    let pool = Pool::new(trust);
     let transports = |circuits| {
         let keypair = identity.keypair();
         let noise = |error: noise::Error| failed("Noise")(error.to_string());

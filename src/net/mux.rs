@@ -340,7 +340,7 @@ mod tests {
     use super::*;
     use crate::{
         net::{
-            limits::{STRANGER_HELD_BYTES, STRANGER_STREAMS},
+            limits::{FRIEND_HELD_BYTES, FRIEND_STREAMS, STRANGER_HELD_BYTES, STRANGER_STREAMS},
             meter::{DATA, SYN, cost},
         },
         peers::Trust,
@@ -406,7 +406,7 @@ mod tests {
     }
 
     fn connection(sent: Vec<u8>, trust: Trust) -> (Muxer<Script>, Pool) {
-        let pool = Pool::new(trust, usize::MAX);
+        let pool = Pool::bounded(trust, usize::MAX);
         let share = pool.share(Some(PeerId(PublicKey([1; 32]))));
         let script = Script { sent: Cursor::new(sent), reads: true };
         (Muxer::new(script, share, yamux::Mode::Server), pool)
@@ -444,6 +444,12 @@ mod tests {
         let (mut connection, pool) = connection(full_streams(20, 64 * 1024), trust);
         run(&mut connection).unwrap();
         assert!(pool.total() >= 20 * 256 * 1024);
+        let trust = Trust::new([PeerId(PublicKey([1; 32]))], false);
+        let (mut connection, pool) = self::connection(full_streams(40, 64 * 1024), trust);
+        run(&mut connection).unwrap();
+        run(&mut connection).unwrap();
+        let most = FRIEND_HELD_BYTES + cost(64 * 1024);
+        assert!(pool.total() >= FRIEND_HELD_BYTES && pool.total() <= most, "and not all of it");
     }
 
     #[tokio::test]
@@ -486,7 +492,7 @@ mod tests {
 
     #[tokio::test]
     async fn closing_does_not_wait_for_a_peer_that_takes_nothing() {
-        let pool = Pool::new(Trust::default(), usize::MAX);
+        let pool = Pool::bounded(Trust::default(), usize::MAX);
         let share = pool.share(Some(PeerId(PublicKey([1; 32]))));
         let script = Script { sent: Cursor::default(), reads: false };
         let mut muxer = Muxer::new(script, share, yamux::Mode::Client);
@@ -506,6 +512,11 @@ mod tests {
         let (mut allowed, _) = connection(open(STRANGER_STREAMS), Trust::default());
         run(&mut allowed).unwrap();
         let (mut refused, _) = connection(open(STRANGER_STREAMS + 1), Trust::default());
+        assert!(run(&mut refused).is_err());
+        let friends = || Trust::new([PeerId(PublicKey([1; 32]))], false);
+        let (mut allowed, _) = connection(open(FRIEND_STREAMS), friends());
+        run(&mut allowed).unwrap();
+        let (mut refused, _) = connection(open(FRIEND_STREAMS + 1), friends());
         assert!(run(&mut refused).is_err());
         let large = vec![0; usize::try_from(STREAM_WINDOW).unwrap() + 1];
         let (mut refused, _) = connection(frame(1, SYN, &large), Trust::default());

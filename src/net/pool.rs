@@ -11,6 +11,7 @@ use std::{
     task::{Context, Waker},
 };
 
+use super::limits::MAX_HELD_BY_STRANGERS;
 use crate::{peers::Trust, primitives::PeerId};
 
 #[derive(Debug)]
@@ -37,8 +38,13 @@ pub(super) struct Pool {
 }
 
 impl Pool {
+    /// Makes a pool of [`MAX_HELD_BY_STRANGERS`].
+    pub(super) fn new(trust: Trust) -> Self {
+        Self::bounded(trust, MAX_HELD_BY_STRANGERS)
+    }
+
     /// Makes a pool of `limit` bytes.
-    pub(super) fn new(trust: Trust, limit: usize) -> Self {
+    pub(super) fn bounded(trust: Trust, limit: usize) -> Self {
         Self { trust, limit, state: Arc::default() }
     }
 
@@ -141,7 +147,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::primitives::PublicKey;
+    use crate::{net::limits::STRANGER_CONNECTION_BYTES, primitives::PublicKey};
 
     #[expect(clippy::unnecessary_wraps, reason = "the tested functions take an option")]
     fn peer(number: u8) -> Option<PeerId> {
@@ -149,9 +155,20 @@ mod tests {
     }
 
     #[test]
+    fn all_strangers_together_hold_a_bounded_memory() {
+        let pool = Pool::new(Trust::default());
+        let shares: Vec<_> = (0..100).map(|number| pool.share(peer(number))).collect();
+        for share in &shares {
+            share.hold(STRANGER_CONNECTION_BYTES);
+            assert!(pool.total() <= MAX_HELD_BY_STRANGERS);
+        }
+        assert_eq!(pool.total(), MAX_HELD_BY_STRANGERS);
+    }
+
+    #[test]
     fn the_stranger_that_holds_most_goes_first_and_a_friend_never() {
         let friend = peer(1).unwrap();
-        let pool = Pool::new(Trust::new([friend], false), 100);
+        let pool = Pool::bounded(Trust::new([friend], false), 100);
         let cx = Context::from_waker(Waker::noop());
         let (friend, small, large) =
             (pool.share(peer(1)), pool.share(peer(2)), pool.share(peer(3)));

@@ -520,6 +520,17 @@ mod tests {
         assert!(inbound.admit(peer(99), true, Protocol::Sync, 1, true).is_ok());
         inbound.sweep(|_| false);
         assert_eq!(inbound.strangers, (0, 0));
+        let all = (0..2 * MAX_INBOUND).filter(|number| {
+            let who = peer(u8::try_from(number / 16).unwrap());
+            inbound.admit(who, true, Protocol::Sync, 1, true).is_ok()
+        });
+        assert_eq!(all.count(), MAX_INBOUND, "friends have a bound too");
+        inbound.sweep(|_| false);
+        let large = 1 << 20;
+        let bytes = (0..100_u8)
+            .filter(|who| inbound.admit(peer(*who), false, Protocol::Sync, large, true).is_ok());
+        assert_eq!(bytes.count() * large, MAX_INBOUND_BYTES_STRANGERS);
+        assert!(inbound.admit(peer(200), true, Protocol::Sync, large, true).is_ok());
     }
 
     #[test]
@@ -540,6 +551,32 @@ mod tests {
             sending.ended(&key);
         }
         assert_eq!((sending.strangers, sending.bytes), (0, 0));
+    }
+
+    #[test]
+    fn what_one_peer_and_all_peers_do_not_read_is_bounded_by_level() {
+        let part = 1 << 20;
+        for (is_friend, of_one) in [(false, MAX_SENDING_STRANGER), (true, MAX_SENDING_PER_PEER)] {
+            let (mut sending, mut sent) = (Sending::new(), 0);
+            while sending.has_room(&peer(1), part, is_friend) {
+                sending.begun(sent, peer(1), part, is_friend);
+                sent += 1;
+            }
+            assert_eq!(sent * part, of_one);
+        }
+        let (mut sending, mut sent) = (Sending::new(), 0);
+        for number in 0..8 {
+            // Their first answers are always sent.
+            sending.begun(sent, peer(number), part, true);
+            sent += 1;
+        }
+        for number in 0..8 {
+            while sending.has_room(&peer(number), part, true) {
+                sending.begun(sent, peer(number), part, true);
+                sent += 1;
+            }
+        }
+        assert_eq!(sent * part, MAX_SENDING, "friends' answers too");
     }
 
     #[test]

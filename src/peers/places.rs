@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Level, MAX_CONNECTED, Trust, site_group};
+use super::{Level, MAX_CONNECTED, Trust, host_group, site_group};
 use crate::primitives::PeerId;
 
 /// Peers at once that this node dialed and that are no friends.
@@ -22,7 +22,8 @@ const OUTBOUND_PLACES: usize = 64;
 const INBOUND_PLACES: usize = 64;
 /// Places that only friends get. A friend gets any other place too.
 const RESERVED_PLACES: usize = 64;
-/// Peers at one IP address, friends not counted: the machines of a household or an office.
+/// Peers at one IPv4 address or in one /64 of IPv6, friends not counted: the machines of a
+/// household or an office.
 pub(crate) const PLACES_PER_ADDRESS: usize = 16;
 /// Peers of one network, friends not counted: a /24 of IPv4 or a /48 of IPv6, which one person or
 /// company often holds whole.
@@ -37,6 +38,7 @@ type Among<'a> = &'a dyn Fn(&Place) -> bool;
 #[derive(Debug, Clone, Copy)]
 struct Place {
     peer: PeerId,
+    /// The host at the address; `None` if the address is unknown.
     address: Option<IpAddr>,
     /// The group of the address; `None` if the address is unknown.
     network: Option<IpAddr>,
@@ -80,7 +82,7 @@ impl Places {
         if self.held.contains_key(&peer) {
             return Ok(Vec::new());
         }
-        let address = address.map(|address| address.to_canonical());
+        let address = address.map(host_group);
         let network = address.map(site_group);
         let others = self.held.values().filter(|place| !self.trust.is_friend(&place.peer));
         let mut others: Vec<Place> = others.copied().collect();
@@ -281,6 +283,12 @@ mod tests {
             places.admit(peer(number), text.parse().ok(), true, start).unwrap();
         }
         assert_eq!(places.held.len(), PLACES_PER_NETWORK);
+        let mut places = Places::new(Trust::default());
+        for number in 0..200_u32 {
+            let text = format!("2001:db8:1:1::{number:x}");
+            places.admit(peer(number), text.parse().ok(), true, start).unwrap();
+        }
+        assert_eq!(places.held.len(), PLACES_PER_ADDRESS, "a /64 is one machine");
         let mapped = "::ffff:10.0.1.1".parse().ok();
         assert_eq!(mapped.map(site_group), address(1, 2).map(site_group));
     }

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use super::*;
 use crate::{
     net::limits::{
-        INTRODUCED_HINTS, MAX_HINTS, MAX_TARGET_DIALING, STRANGER_HINTS, STRANGER_HINTS_PER_HOUR,
-        STRANGER_TARGET_DIALS,
+        FRIEND_DIALS_PER_HOUR, FRIEND_HINTS, FRIEND_HINTS_PER_HOUR, FRIEND_TARGET_DIALS,
+        INTRODUCED_HINTS, INTRODUCED_HINTS_PER_HOUR, MAX_HINT_ACCOUNTS, MAX_HINTS,
+        MAX_HINTS_DIALING, MAX_TARGET_DIALING, NEARBY_DIALS_PER_HOUR, NEARBY_TARGET_DIALS,
+        STRANGER_DIALS_PER_HOUR, STRANGER_HINTS, STRANGER_HINTS_PER_HOUR, STRANGER_TARGET_DIALS,
     },
     primitives::PublicKey,
 };
@@ -200,6 +202,32 @@ fn proven_addresses_are_bounded_and_one_network_takes_no_others_room() {
 }
 
 #[test]
+fn a_friend_is_dialed_before_all_that_strangers_have_proven() {
+    let (friend, away) = (peer(200), peer(201));
+    for seed in 0..20 {
+        let trust = Trust::new([friend, away], false);
+        let mut book = AddressBook::new(peer(0), false, BACK_OFF, trust, seed);
+        let mut now = Instant::now();
+        // Strangers in many networks were met, and are mute now.
+        for number in 0..500 {
+            let there = port(&format!("5.{}.{}.1", number / 250, number % 250), number);
+            assert!(book.add_proven(fake(number), &there, false, now));
+        }
+        book.add_proven(friend, &port("9.9.9.9", 1), false, now);
+        book.add_hint(away, &port("9.9.8.9", 1), &word(away, "/ip4/9.9.8.8/tcp/1", true), now);
+        now += Duration::from_secs(5);
+        let first = due(&mut book, now);
+        assert!(matches!(first[0], Dial::Peer(one, _) if one == friend));
+        assert!(matches!(first[1], Dial::Hint(one, _) if one == away));
+        let mut dialing = first.len() - 2;
+        for _ in 0..100 {
+            dialing += due(&mut book, now).len();
+        }
+        assert_eq!(dialing, MAX_MET_DIALING, "the other slots are for friends");
+    }
+}
+
+#[test]
 fn of_two_that_meet_the_lower_dials_first() {
     let now = Instant::now();
     for (me, other, at_once) in [(1, 2, true), (2, 1, false)] {
@@ -288,6 +316,141 @@ fn a_teller_has_a_budget_and_strangers_of_one_network_share_it() {
     assert!(!book.add_hint(fake(9_999), &port("8.7.7.7", 1), &teller, last), "the budget is spent");
     assert_eq!(STRANGER_HINTS_PER_HOUR, 2 * STRANGER_HINTS as u64);
     assert!(book.add_hint(fake(9_999), &port("8.7.7.7", 1), &teller, last + HOUR));
+}
+
+/// The budgets of each class: untried hints, hints an hour, failed dials of one machine an hour,
+/// and failed dials of the class an hour.
+const CLASSES: [(Class, usize, u64, u64, u64); 4] = [
+    (
+        Class::Stranger,
+        STRANGER_HINTS,
+        STRANGER_HINTS_PER_HOUR,
+        STRANGER_TARGET_DIALS,
+        STRANGER_DIALS_PER_HOUR,
+    ),
+    (
+        Class::Introduced,
+        INTRODUCED_HINTS,
+        INTRODUCED_HINTS_PER_HOUR,
+        STRANGER_TARGET_DIALS,
+        STRANGER_DIALS_PER_HOUR,
+    ),
+    (
+        Class::Nearby,
+        INTRODUCED_HINTS,
+        INTRODUCED_HINTS_PER_HOUR,
+        NEARBY_TARGET_DIALS,
+        NEARBY_DIALS_PER_HOUR,
+    ),
+    (
+        Class::Friend,
+        FRIEND_HINTS,
+        FRIEND_HINTS_PER_HOUR,
+        FRIEND_TARGET_DIALS,
+        FRIEND_DIALS_PER_HOUR,
+    ),
+];
+
+/// Returns the address of one of many machines.
+fn machine(number: usize) -> Multiaddr {
+    port(&format!("8.{}.{}.{}", number / 62_500, number / 250 % 250, 1 + number % 250), 1)
+}
+
+#[test]
+fn each_class_of_hints_has_its_budgets() {
+    for (class, untried, told, target, dials) in CLASSES {
+        let start = Instant::now();
+        let mut hints = Hints::new(start);
+        let teller = Teller::Peer(peer(1));
+        let mut number = 0;
+        let mut add = |hints: &mut Hints, teller, at: Option<&Multiaddr>, now| {
+            number += 1;
+            let address = at.cloned().unwrap_or_else(|| machine(number));
+            hints.add(class, (fake(number), &address), teller, now, now)
+        };
+        let fill = |hints: &mut Hints, add: &mut dyn FnMut(&mut Hints) -> bool| {
+            let mut added = 0;
+            while add(hints) {
+                added += 1;
+            }
+            added
+        };
+        let first = fill(&mut hints, &mut |hints| add(hints, teller, None, start));
+        assert_eq!(first, untried, "{class:?}");
+        // Tried ones make room, until the hour's budget is used up.
+        let mut added = first;
+        for _ in 0..100 {
+            for (peer, address) in hints.due(start, 100, false, |_| true) {
+                hints.failed(&peer, &address, start);
+            }
+            added += fill(&mut hints, &mut |hints| add(hints, teller, None, start));
+        }
+        assert_eq!(added as u64, told, "{class:?}");
+
+        // Many tellers name one machine.
+        let (mut hints, mut at_one) = (Hints::new(start), 0);
+        let one = machine(0);
+        for other in 0..200 {
+            add(&mut hints, Teller::Peer(fake(other)), Some(&one), start);
+        }
+        for _ in 0..200 {
+            for (peer, address) in hints.due(start, 100, false, |_| true) {
+                at_one += 1;
+                hints.failed(&peer, &address, start);
+            }
+        }
+        assert_eq!(at_one, target, "{class:?}");
+
+        // Many tellers name many machines.
+        let (mut hints, mut in_all) = (Hints::new(start), 0);
+        for other in 0..2_000 {
+            add(&mut hints, Teller::Peer(fake(other)), None, start);
+            let due = hints.due(start, 100, false, |_| true);
+            assert!(due.len() <= MAX_HINTS_DIALING);
+            in_all += due.len() as u64;
+            for (peer, address) in due {
+                hints.failed(&peer, &address, start);
+            }
+        }
+        assert_eq!(in_all, dials.min(MAX_HINT_ACCOUNTS as u64), "{class:?}");
+    }
+}
+
+#[test]
+fn few_hints_are_dialed_at_once_and_few_budgets_are_remembered() {
+    let start = Instant::now();
+    let mut hints = Hints::new(start);
+    let add = |hints: &mut Hints, number: usize, now| {
+        let teller = Teller::Peer(fake(number));
+        hints.add(Class::Friend, (fake(number), &machine(number)), teller, now, now)
+    };
+    for number in 0..100 {
+        assert!(add(&mut hints, number, start));
+    }
+    let mut dialing = 0;
+    for _ in 0..10 {
+        dialing += hints.due(start, 100, false, |_| true).len();
+    }
+    assert_eq!(dialing, MAX_HINTS_DIALING);
+    let mut hints = Hints::new(start);
+    let told = (0..2 * MAX_HINT_ACCOUNTS).filter(|number| {
+        let added = add(&mut hints, *number, start);
+        for (peer, address) in hints.due(start, 100, false, |_| true) {
+            hints.failed(&peer, &address, start);
+        }
+        added
+    });
+    assert_eq!(told.count(), MAX_HINT_ACCOUNTS, "further tellers wait");
+    assert!(add(&mut hints, 9_999, start + HOUR));
+}
+
+#[test]
+fn the_users_addresses_are_bounded() {
+    let mut book = book();
+    for number in 0..2 * MAX_SEEDS {
+        book.add_seed(machine(number), Instant::now());
+    }
+    assert_eq!(book.seeds.len(), MAX_SEEDS);
 }
 
 #[test]

@@ -143,7 +143,15 @@ impl Network {
 
     pub(super) fn on_dial_error(&mut self, id: ConnectionId, error: &SwarmDialError) {
         if let SwarmDialError::LocalPeerId { address } = error {
-            self.copies.refused(End::Dialer, &without_peer(address), Instant::now());
+            let end = match self.dials.get(&id) {
+                Some(Dialing::Book(Dial::Peer(peer, _) | Dial::Hint(peer, _)))
+                    if !self.trust.is_friend(peer) =>
+                {
+                    End::DialerForStranger
+                }
+                _ => End::Dialer,
+            };
+            self.copies.refused(end, &without_peer(address), Instant::now());
         }
         match self.dials.remove(&id) {
             Some(Dialing::Copy(address))

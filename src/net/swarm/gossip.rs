@@ -61,7 +61,7 @@ impl Network {
                 tracing::debug!(%peer, messages, "gossip on foreign topics is refused");
                 let reason = format!("{messages} messages are on no topic of this network");
                 let offence = NetOffence::ForeignTopic;
-                self.emit_if_room(NetEvent::Misbehaved { peer, offence, reason });
+                self.emit_if_room_for(&peer, NetEvent::Misbehaved { peer, offence, reason });
                 None
             }
         }
@@ -83,7 +83,9 @@ impl Network {
                 self.liveness.subscribed(&peer);
                 self.peers.get_mut(&peer)?.topics.insert(topic);
                 self.publish_unheard(topic, now);
-                Some(NetEvent::Subscribed { peer, topic })
+                // A peer may subscribe and unsubscribe as often as it likes.
+                self.emit_if_room_for(&peer, NetEvent::Subscribed { peer, topic });
+                None
             }
             gossipsub::Event::Unsubscribed { peer_id, topic } => {
                 let peer = from_libp2p(&peer_id)?;

@@ -331,6 +331,13 @@ impl Network {
                 || self.events.capacity() > most.saturating_sub(most / 4))
     }
 
+    /// Emits an event that this peer caused and that may be lost, if the node keeps up with it.
+    fn emit_if_room_for(&mut self, peer: &PeerId, event: NetEvent) {
+        if self.has_room_for(peer) {
+            self.emit(event);
+        }
+    }
+
     /// Emits an event that may be lost, if the node keeps up.
     fn emit_if_room(&mut self, event: NetEvent) {
         if self.has_room() {

@@ -254,7 +254,8 @@ impl Network {
     /// Reports a peer that keeps sending after its budget was used up.
     fn flooded(&mut self, peer: PeerId, what: &'static str) {
         let reason = format!("it goes on after its budget of {what} was used up");
-        self.emit_if_room(NetEvent::Misbehaved { peer, offence: NetOffence::Flooding, reason });
+        let offence = NetOffence::Flooding;
+        self.emit_if_room_for(&peer, NetEvent::Misbehaved { peer, offence, reason });
     }
 
     /// Counts a gossip message. Returns true if it must be ignored.
@@ -310,6 +311,6 @@ impl Network {
         };
         tracing::debug!(%peer, offence = offence.name(), code = error.code(), %error, "refused");
         let reason = format!("{}: {error}", error.code());
-        self.emit_if_room(NetEvent::Misbehaved { peer, offence, reason });
+        self.emit_if_room_for(&peer, NetEvent::Misbehaved { peer, offence, reason });
     }
 }
