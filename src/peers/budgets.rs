@@ -353,6 +353,64 @@ mod tests {
             .count() as u64
     }
 
+    /// The budgets of each kind of traffic, in messages and in bytes.
+    const ALL: [(Traffic, Levels, Levels); Traffic::COUNT] = [
+        (HELLO, HELLO_REQUESTS, HELLO_BYTES),
+        (Traffic::Requests(Protocol::Friends), FRIENDS_REQUESTS, FRIENDS_BYTES),
+        (Traffic::Requests(Protocol::Chat), CHAT_REQUESTS, CHAT_BYTES),
+        (SYNC, SYNC_REQUESTS, SYNC_BYTES),
+        (Traffic::Gossip, GOSSIP_MESSAGES, GOSSIP_BYTES),
+    ];
+
+    #[test]
+    fn each_level_has_its_own_budget_of_messages_and_bytes() {
+        let (friend, introduced, stranger) = (peer(1), peer(2), peer(3));
+        let trust = Trust::new([friend], false);
+        trust.vouch(&friend, introduced);
+        let now = Instant::now();
+        for (traffic, messages, bytes) in ALL {
+            for (peer, messages, bytes) in [
+                (friend, messages.friend, bytes.friend),
+                (introduced, messages.introduced, bytes.introduced),
+                (stranger, messages.stranger, bytes.stranger),
+            ] {
+                let mut budgets = Budgets::new(trust.clone());
+                assert_eq!(served(&mut budgets, peer, traffic, now), messages, "{traffic:?}");
+                // Half of the bytes each time: two messages fit, and the third one is beyond.
+                let mut budgets = Budgets::new(trust.clone());
+                let half = usize::try_from(bytes / 2).unwrap();
+                let mut spent = || budgets.message(peer, None, traffic, half, now);
+                let all = [spent(), spent(), spent()];
+                assert_eq!(all, [Spent::Within, Spent::Within, Spent::Beyond], "{traffic:?}");
+                let mut budgets = Budgets::new(trust.clone());
+                budgets.answered(peer, None, traffic, 2 * half - 1, now);
+                assert_eq!(budgets.message(peer, None, traffic, 1, now), Spent::Within);
+                assert_eq!(budgets.message(peer, None, traffic, 1, now), Spent::Beyond);
+            }
+        }
+    }
+
+    #[test]
+    fn a_peer_that_delivered_something_uses_its_own_budget_alone_for_a_while() {
+        let mut budgets = Budgets::new(Trust::default());
+        let now = Instant::now();
+        for number in 0..100 {
+            served(&mut budgets, peer(number), HELLO, now);
+        }
+        budgets.useful(peer(500), now);
+        let at = |ms| now + Duration::from_millis(ms);
+        // The address stays crowded.
+        let crowd = |budgets: &mut Budgets, at| {
+            for number in 1_000..1_000 + 2 * u32::try_from(ADDRESS_SHARE).unwrap() {
+                served(budgets, peer(number), HELLO, at);
+            }
+        };
+        crowd(&mut budgets, at(USEFUL_MS - 1));
+        assert_eq!(budgets.message(peer(500), home(), HELLO, 1, at(USEFUL_MS - 1)), Spent::Within);
+        crowd(&mut budgets, at(USEFUL_MS));
+        assert_eq!(budgets.message(peer(500), home(), HELLO, 1, at(USEFUL_MS)), Spent::Beyond);
+    }
+
     #[test]
     fn a_budget_ends_and_comes_back_with_time() {
         let mut budgets = Budgets::new(Trust::default());
