@@ -146,11 +146,11 @@ struct Tuning {
 
 impl Default for Tuning {
     fn default() -> Self {
-        let probe_interval = Duration::from_secs(15);
+        let probe_interval = Duration::from_secs(30);
         Self {
-            // A machine that vanishes is detected within 45 s. Pings are most of an idle node's
+            // A machine that vanishes is detected within 50 s. Pings are most of an idle node's
             // traffic.
-            ping_interval: Duration::from_secs(15),
+            ping_interval: Duration::from_secs(20),
             ping_time: Duration::from_secs(10),
             max_ping_failures: limits::MAX_PING_FAILURES,
             hello_time: Duration::from_millis(limits::HELLO_MS),
