@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 
 use super::{
-    NetError,
+    NetError, Tuning,
     arrival::Arrival,
     codec::WireCodec,
     dial_gate::DialGate,
@@ -82,11 +82,7 @@ pub(super) struct Behaviour {
 pub(super) struct BehaviourConfig {
     pub(super) network: NetworkId,
     pub(super) mdns: bool,
-    pub(super) ping_interval: Duration,
-    pub(super) ping_time: Duration,
-    pub(super) max_gossip_frame: usize,
-    /// The time in which a relay has to open a circuit.
-    pub(super) circuit_time: Duration,
+    pub(super) tuning: Tuning,
     pub(super) trust: Trust,
     /// True to ask the router for a mapped port.
     pub(super) port_mapping: bool,
@@ -184,8 +180,8 @@ impl Behaviour {
             identify: Identify::new(&identify_settings(keypair), trust.clone()),
             ping: ping::Behaviour::new(
                 ping::Config::new()
-                    .with_interval(config.ping_interval)
-                    .with_timeout(config.ping_time),
+                    .with_interval(config.tuning.ping_interval)
+                    .with_timeout(config.tuning.ping_time),
             ),
             mdns: Toggle::from(config.mdns.then(|| local_discovery(me)).flatten()),
             kad: Walk::new(kademlia(me, names)),
@@ -195,7 +191,7 @@ impl Behaviour {
             chat: request_response(Protocol::Chat)?,
             sync: request_response(Protocol::Sync)?,
             circuits: Guest::new(circuits, Rule::Relay, guest.0.clone(), guest.1.clone()),
-            own_circuits: own_circuits(config.circuit_time),
+            own_circuits: own_circuits(config.tuning.reserve_time),
             relay: Relaying::new(me, relay_settings(&trust)),
             punch: Guest::new(dcutr::Behaviour::new(me), Rule::Punch, guest.0, guest.1),
             asking: Asking::new(trust.clone()),
@@ -316,7 +312,7 @@ fn gossip(
         // Any peer can publish an unsigned message with this node's id as its source, and honest
         // peers forward it. Without this setting gossipsub would lower the score of those peers.
         .allow_self_origin(true)
-        .max_transmit_size(config.max_gossip_frame)
+        .max_transmit_size(config.tuning.max_gossip_frame)
         .max_control_message_size(MAX_GOSSIP_CONTROL)
         .history_length(GOSSIP_HISTORY)
         .history_gossip(3)

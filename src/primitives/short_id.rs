@@ -6,8 +6,8 @@ use siphasher::sip::SipHasher24;
 
 use super::{BlockHash, LeafHash};
 
-/// Length of a short id, in bytes. Of 2,000 transactions in a block, one meets another transaction's
-/// id in a mempool of 10,000 once in 50,000 blocks. It is then requested, as a missing one is.
+/// Length of a short id, in bytes. In a mempool of 10,000 transactions, one of a block of 2,000
+/// shares its id with another once in 50,000 blocks. It is then requested, as a missing one is.
 pub(crate) const SHORT_ID_BYTES: usize = 5;
 
 /// Returns the short id of a transaction in the compact form of one block.

@@ -162,10 +162,7 @@ impl Network {
         let settings = BehaviourConfig {
             network: config.network,
             mdns: config.mdns,
-            ping_interval: config.tuning.ping_interval,
-            ping_time: config.tuning.ping_time,
-            max_gossip_frame: config.tuning.max_gossip_frame,
-            circuit_time: config.tuning.reserve_time,
+            tuning: config.tuning.clone(),
             trust: trust.clone(),
             port_mapping: config.port_mapping,
         };

@@ -281,9 +281,9 @@ impl Network {
         }
     }
 
-    /// Closes all but one of several connections of one kind to a peer. Both ends may have dialed at
-    /// once, or one end over two transports. Each connection costs pings and probes, and a circuit
-    /// costs them at its relay too.
+    /// Closes all but one of several connections of one kind to a peer. Both ends may have dialed
+    /// at once, or one end over two transports. Each connection costs pings and probes, and a
+    /// circuit costs them at its relay too.
     ///
     /// Only the end with the larger id closes, so that the ends cannot close different ones. The
     /// oldest stays, since it carries reservations and circuits. A connection that tests an address
