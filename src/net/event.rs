@@ -100,6 +100,8 @@ pub(crate) enum NetEvent {
 pub(crate) enum ReachWay {
     /// No peer outside of this network reaches it.
     Nowhere,
+    /// Nodes of the local network reach it; it wants no others.
+    Lan,
     /// Friends relay for it.
     Relayed,
     /// The router maps a port to it.
@@ -145,8 +147,6 @@ pub(crate) struct ReachSnapshot {
     pub(crate) relaying: bool,
     /// The router's answer to the request for a mapped port. `None` if this node does not ask.
     pub(crate) router: Option<RouterState>,
-    /// True if the node dials only private addresses.
-    pub(crate) private_only: bool,
 }
 
 /// A rule of the protocol that a peer broke.

@@ -512,8 +512,8 @@ events! {
     WARN GossipDeaf = "gossip_deaf" of PEERS {
         peer: PeerId,
     }
-    /// The way in which others reach this node has changed: `public`, `mapped`, `relayed` or
-    /// `nowhere`.
+    /// The way in which others reach this node has changed: `public`, `mapped`, `relayed`,
+    /// `lan` or `nowhere`.
     INFO ReachChanged = "reach_changed" of PEERS {
         way: &'static str,
     }

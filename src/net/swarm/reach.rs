@@ -116,6 +116,8 @@ impl Reach {
             ReachWay::Mapped
         } else if self.relays.granted().next().is_some() {
             ReachWay::Relayed
+        } else if self.private_only {
+            ReachWay::Lan
         } else {
             ReachWay::Nowhere
         }
@@ -370,7 +372,6 @@ impl Network {
             relays: relays.into_iter().collect(),
             relaying: self.reach.relaying,
             router: self.reach.router,
-            private_only: self.private_only,
         };
         if self.reach.told.as_ref() != Some(&snapshot) {
             self.reach.told = Some(snapshot.clone());
@@ -411,6 +412,6 @@ mod tests {
         public.confirmed.insert(address, Origin::Tested(now));
         assert_eq!(public.way(), ReachWay::Public);
         let private = Reach::new(Vec::new(), false, true, false);
-        assert!(!private.needs_relays() && private.way() == ReachWay::Nowhere);
+        assert!(!private.needs_relays() && private.way() == ReachWay::Lan);
     }
 }

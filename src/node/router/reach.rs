@@ -55,12 +55,13 @@ const fn way_name(way: ReachWay) -> &'static str {
         ReachWay::Public => "public",
         ReachWay::Mapped => "mapped",
         ReachWay::Relayed => "relayed",
+        ReachWay::Lan => "lan",
         ReachWay::Nowhere => "nowhere",
     }
 }
 
-const WAYS: [ReachWay; 4] =
-    [ReachWay::Public, ReachWay::Mapped, ReachWay::Relayed, ReachWay::Nowhere];
+const WAYS: [ReachWay; 5] =
+    [ReachWay::Public, ReachWay::Mapped, ReachWay::Relayed, ReachWay::Lan, ReachWay::Nowhere];
 
 /// Creates the series of this file at zero, so that the first event of a kind shows as an increase.
 pub(super) fn count_from_zero(metrics: &EventMetrics) {

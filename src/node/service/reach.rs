@@ -83,7 +83,7 @@ impl Service {
             ReachWay::Public => ReachName::Public,
             ReachWay::Mapped => ReachName::Mapped,
             ReachWay::Relayed => ReachName::Relayed,
-            ReachWay::Nowhere if reach.private_only => ReachName::Lan,
+            ReachWay::Lan => ReachName::Lan,
             ReachWay::Nowhere => ReachName::Nowhere,
         };
         let router = reach.router.map(router_name);
