@@ -114,10 +114,7 @@ impl Network {
             BehaviourEvent::Circuits(event) => self.on_circuits(&event),
             BehaviourEvent::OwnCircuits(event) => self.on_own_circuit(&event),
             BehaviourEvent::Relay(event) => {
-                // A stranger may cause any number.
-                if let Some(event) = Self::on_relay(&event) {
-                    self.emit_if_room(event);
-                }
+                self.on_relay(&event);
                 None
             }
             BehaviourEvent::Punch(event) => Self::on_punch(&event),

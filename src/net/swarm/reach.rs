@@ -192,14 +192,14 @@ impl Network {
         None
     }
 
-    pub(super) fn on_relay(event: &relay::Event) -> Option<NetEvent> {
+    pub(super) fn on_relay(&mut self, event: &relay::Event) {
         let (peer, what) = match event {
             // A friend tests this relay with a circuit to itself.
             relay::Event::CircuitReqAccepted { src_peer_id, dst_peer_id }
             | relay::Event::CircuitClosed { src_peer_id, dst_peer_id, .. }
                 if src_peer_id == dst_peer_id =>
             {
-                return None;
+                return;
             }
             relay::Event::ReservationReqAccepted { src_peer_id, renewed: false } => {
                 (src_peer_id, "reserved")
@@ -208,9 +208,12 @@ impl Network {
             relay::Event::CircuitReqAccepted { src_peer_id, .. } => (src_peer_id, "circuit"),
             relay::Event::CircuitReqDenied { src_peer_id, .. } => (src_peer_id, "circuit_refused"),
             relay::Event::CircuitClosed { src_peer_id, .. } => (src_peer_id, "circuit_closed"),
-            _ => return None,
+            _ => return,
         };
-        from_libp2p(peer).map(|peer| NetEvent::Relaying { peer, what })
+        // A peer may ask as often as it likes.
+        if let Some(peer) = from_libp2p(peer) {
+            self.emit_if_room_for(&peer, NetEvent::Relaying { peer, what });
+        }
     }
 
     pub(super) fn on_punch(event: &dcutr::Event) -> Option<NetEvent> {
