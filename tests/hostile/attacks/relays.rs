@@ -212,7 +212,7 @@ pub(crate) fn circuits(arena: &Arena) -> Running {
             count.bytes.fetch_max(bytes, Ordering::Relaxed);
         }
     });
-    let ends = [(deaf, FarEnd::Deaf), (reader, FarEnd::Reads(ended))].map(|(port, far)| {
+    let ends = [(reader, FarEnd::Reads(ended)), (deaf, FarEnd::Deaf)].map(|(port, far)| {
         let keys = Keypair::generate_ed25519();
         let id = id_bytes(&keys);
         let script = Arc::new(Script { far: Some(far), ..Script::plain(target.network) });
@@ -319,7 +319,8 @@ async fn flood(
     let actor = befriend(port, keys, target, script).await?;
     let chunk = vec![7; 64 * 1024];
     while actor.alive() {
-        for (end, floods) in ends.iter().zip([CIRCUITS, 1]) {
+        // A circuit to the deaf end stays until the connection ends, even if its caller leaves it.
+        for (end, floods) in ends.iter().zip([1, CIRCUITS]) {
             let message = connect(end);
             let asked = (0..20).map(|_| ask(&actor, HOP, &message));
             let answers = join_all(asked).await.into_iter().flatten();
@@ -330,7 +331,7 @@ async fn flood(
             let fill = circuits.iter_mut().take(floods).map(|stream| {
                 // A far end that does not read blocks the write, and the limit of bytes ends it.
                 let write = async { while stream.write_all(&chunk).await.is_ok() {} };
-                timeout(ANSWER * 2, write)
+                timeout(ANSWER * 4, write)
             });
             join_all(fill).await;
         }
