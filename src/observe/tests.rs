@@ -4,8 +4,10 @@ use std::{
     fmt::Write as _,
     fs::{self, File},
     io::{BufWriter, Write as _},
-    time::Instant,
 };
+
+#[cfg(target_os = "linux")]
+use rustix::time::{ClockId, clock_gettime};
 
 use super::{Options, observe, rendered};
 
@@ -18,10 +20,17 @@ fn line(micros: u64, node: &str, level: &str, event: &str, fields: &str) -> Stri
     )
 }
 
+/// Returns the processor time of this thread, in seconds. Other work on the machine adds nothing.
+#[cfg(target_os = "linux")]
+fn processor_seconds() -> i64 {
+    clock_gettime(ClockId::ThreadCPUTime).tv_sec
+}
+
 fn hash(number: u64) -> String {
     format!("{number:064x}")
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_hostile_log_costs_seconds_and_its_page_stays_small() {
     const LINES: u64 = 30_000;
@@ -39,9 +48,10 @@ fn a_hostile_log_costs_seconds_and_its_page_stays_small() {
         );
         let _ = writeln!(log, "{}", line(micros + 2, "n2", "WARN", "peer_penalised", &fields));
     }
-    let started = Instant::now();
+    let before = processor_seconds();
     let [_, _, page] = rendered(log.as_bytes());
-    assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
+    let took = processor_seconds() - before;
+    assert!(took < 30, "{took} s");
     assert!(page.len() < 5_000_000, "{} bytes", page.len());
 }
 

@@ -198,11 +198,11 @@ fn the_protocol_version_of_identify_is_not_read() {
 #[test]
 fn a_peer_has_to_subscribe_and_a_subscriber_of_alive_to_publish() {
     says("has not subscribed to any topic 30 seconds after identify");
-    says("Each node publishes a probe on it every 15 seconds.");
-    says("that has sent it no gossip on any topic for 60 seconds");
+    says("Each node publishes a probe on it every 30 seconds.");
+    says("that has sent it no gossip on any topic for 2 minutes");
     let net = source("net/mod.rs");
     for setting in [
-        "let probe_interval = Duration::from_secs(15);",
+        "let probe_interval = Duration::from_secs(30);",
         "silence: probe_interval * 4,",
         "subscribe: Duration::from_secs(30),",
     ] {
