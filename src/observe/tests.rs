@@ -4,6 +4,7 @@ use std::{
     fmt::Write as _,
     fs::{self, File},
     io::{BufWriter, Write as _},
+    time::Instant,
 };
 
 #[cfg(target_os = "linux")]
