@@ -86,7 +86,7 @@ fn panel(svg: &mut String, offset: f64, title: &str, curves: &[Curve<'_>], point
             dot(svg, *place, 4.0, colour, &title);
         }
         if let Some((x, y)) = places.last() {
-            let (x, y, name) = (x - 50.0, y - 10.0, escape(name));
+            let (x, y, name) = (x + 10.0, y + 5.0, escape(name));
             let _ = write!(svg, r#"<text x="{x:.1}" y="{y:.1}" fill="{colour}">{name}</text>"#);
         }
     }
