@@ -321,7 +321,7 @@ fn junk_short_ids_under_an_honest_header_cost_the_block_nothing() {
 
     let mark = scene.node.log_mark();
     let peer = TestPeer::connect(&scene.node, forge.network, responder);
-    peer.publish(Topic::Blocks, &compact(&block, b"junk!!"));
+    peer.publish(Topic::Blocks, &compact(&block, b"junk!"));
     scene
         .node
         .await_event_since(mark, "peer_penalised", |event| event["peer"] == peer.id.to_string());
