@@ -152,7 +152,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Adds the chat room's first node as a peer, unless this node is that one.
+    /// Dials the chat room's first node, unless this node is that one.
     fn meet(&mut self, place: Option<SocketAddr>) {
         let is_here = match place {
             // Both stand for this machine, even if it lacks one of the two address families.
@@ -169,7 +169,7 @@ impl Plan {
             }
             _ => MEETING_PLACE,
         };
-        self.config.peers = if is_here { Vec::new() } else { vec![peer_at(meeting_place)] };
+        self.config.meeting_place = (!is_here).then(|| peer_at(meeting_place));
     }
 
     fn say_who_can_reach(&mut self, name: &str) {
@@ -208,11 +208,7 @@ impl Plan {
         }
         let before = self.layers.port();
         self.pick_port();
-        let peers = self.config.peers.clone();
         let picked = self.layers.configure(&mut self.config).is_ok();
-        if self.layers.get(Key::Peers).0.is_none() {
-            self.config.peers = peers;
-        }
         picked && self.layers.port() != before
     }
 
@@ -388,14 +384,16 @@ mod tests {
     #[test]
     fn the_first_of_the_chat_room_waits_and_the_others_go_to_it() {
         let first = config("people 127.0.0.1 8891 yzw");
-        assert!(first.peers.is_empty());
+        assert_eq!((first.peers.len(), first.meeting_place), (0, None));
         assert_eq!(first.listen, ["/ip4/127.0.0.1/tcp/8891", "/ip4/127.0.0.1/udp/8891/quic-v1"]);
         assert_eq!((first.mining, first.make_wallet), (MiningMode::OnDemand, true));
         let second = config("people 127.0.0.1 8892 yjf");
-        assert_eq!(second.peers, ["/ip4/127.0.0.1/tcp/8891"]);
+        assert!(second.peers.is_empty(), "the user named nobody");
+        assert_eq!(second.meeting_place.as_deref(), Some("/ip4/127.0.0.1/tcp/8891"));
         let elsewhere = config("people 127.0.0.1 8892 yjf --peer 10.0.0.1:3000");
         assert_eq!(elsewhere.peers, ["/ip4/10.0.0.1/tcp/3000"]);
-        assert!(config("people 0.0.0.0 8891 yzw").peers.is_empty());
+        assert_eq!(elsewhere.meeting_place, None);
+        assert_eq!(config("people 0.0.0.0 8891 yzw").meeting_place, None);
     }
 
     #[test]

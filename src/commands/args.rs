@@ -215,11 +215,12 @@ pub(crate) enum ClientCommand {
     /// List friends, online or not
     #[command(after_help = "Example:\n  friendchain friends")]
     Friends,
-    /// Make somebody a friend, who is then trusted; `ban` reverses it
-    #[command(after_help = "Example:\n  friendchain accept-friend yjf#3f2a")]
+    /// Make people friends, who are then trusted; `ban` reverses it
+    #[command(after_help = "Example:\n  friendchain accept-friend yjf#3f2a sr xzq")]
     AcceptFriend {
-        /// A name, a name with an id suffix (yzw#3f2a), or a peer id
-        friend: String,
+        /// Names, names with an id suffix (yzw#3f2a), or peer ids
+        #[arg(required = true, value_name = "FRIEND")]
+        friends: Vec<String>,
     },
     /// Forget a friend; the chat stays, and the peer may come back as a stranger
     #[command(after_help = "Example:\n  friendchain forget yzw#d278")]

@@ -66,7 +66,11 @@ pub(super) async fn leave_chain(session: &mut Session<'_>) -> Result<(), Command
     let name =
         left.network_id.map_or_else(|| "the damaged chain".to_owned(), |id| format!("chain {id}"));
     session.write(&left, |out| {
-        writeln!(out, "Left {name}. Wallet and friends stay; a backup is in {}.", left.backup)
+        writeln!(
+            out,
+            "Left {name}. Wallet, chat and accepted friends stay; a backup is in {}.",
+            left.backup
+        )
     })
 }
 

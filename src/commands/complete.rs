@@ -89,7 +89,7 @@ fn of_argument(arg: &Arg) -> Wanted {
         return Wanted::Words(values.iter().map(|value| value.get_name().to_owned()).collect());
     }
     match arg.get_id().as_str() {
-        "friend" | "with" => Wanted::Friend,
+        "friend" | "friends" | "with" => Wanted::Friend,
         "address" | "miner" => Wanted::Address,
         "from" if arg.get_value_names().is_none_or(|names| names != ["HEIGHT"]) => Wanted::Address,
         "to" => Wanted::Payee,

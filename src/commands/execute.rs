@@ -61,7 +61,7 @@ async fn run(command: ClientCommand, session: &mut Session<'_>) -> Result<(), Co
             proofs::verify_proof(session, &file, trust).await
         }
         ClientCommand::Friends => friends::friends(session).await,
-        ClientCommand::AcceptFriend { friend } => friends::accept_friend(session, friend).await,
+        ClientCommand::AcceptFriend { friends } => friends::accept_friends(session, friends).await,
         ClientCommand::Forget { friend } => people::forget(session, friend).await,
         ClientCommand::BlockFriend { friend } => people::block_friend(session, friend).await,
         ClientCommand::UnblockFriend { friend } => people::unblock_friend(session, friend).await,

@@ -53,8 +53,9 @@ impl Moving {
         }
         self.0 = Some(invite.to_owned());
         Step::Say(format!(
-            "Move from lan to the chain {name}? Wallet, friends and chat stay, and a backup of lan \
-             is kept.\nCoins of lan are not coins of {name}. y/n"
+            "Move from lan to the chain {name}? Wallet, chat, and the friends whom you accepted \
+             stay;\nwhoever is a friend only by being on this LAN does not. A backup of lan is \
+             kept.\nCoins of lan are not coins of {name}. y/n"
         ))
     }
 }

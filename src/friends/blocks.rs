@@ -86,6 +86,9 @@ impl Friends {
         if self.blocked.len() >= MAX_BLOCKED {
             return Err(ResolveError::TooManyBlocked(MAX_BLOCKED).into());
         }
+        if self.is_online(&peer) {
+            self.seen(&peer, now)?;
+        }
         let name = self.name_of(&peer).cloned().unwrap_or_else(|| FriendName::of_any(""));
         let requests = self.take_requests(&peer);
         self.drop_kept_of(&peer)?;

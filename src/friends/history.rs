@@ -1,8 +1,8 @@
 //! The history of the chat: the newest lines, a search, and the lines that are unread.
 //!
 //! Lines have places in the order of their arrival. A line to all may arrive after later ones of
-//! its author. Readers therefore get each author's lines in the order sent, in the places that
-//! these lines occupy.
+//! its author, direct ones among them. Readers therefore get each author's lines in the order sent,
+//! in the places that these lines occupy.
 
 use std::{collections::HashMap, vec};
 
@@ -35,25 +35,24 @@ pub(crate) struct Found {
     pub(crate) before: Option<u64>,
 }
 
-/// Sorts each author's lines to the same receivers by the order sent. Together they keep the places
-/// that they occupy.
+/// Sorts each author's lines, direct ones and those to all, by the order sent. Together they keep
+/// the places that they occupy.
 #[must_use]
 pub(crate) fn in_sent_order(records: Vec<ChatRecord>) -> Vec<ChatRecord> {
     let mut authors = Vec::with_capacity(records.len());
     let mut lines: HashMap<_, Vec<ChatRecord>> = HashMap::new();
     for record in records {
-        let of = (record.from, record.to);
-        authors.push(of);
-        lines.entry(of).or_default().push(record);
+        authors.push(record.from);
+        lines.entry(record.from).or_default().push(record);
     }
     let mut lines: HashMap<_, vec::IntoIter<ChatRecord>> = lines
         .into_iter()
-        .map(|(of, mut lines)| {
+        .map(|(author, mut lines)| {
             lines.sort_by_key(|line| line.counter);
-            (of, lines.into_iter())
+            (author, lines.into_iter())
         })
         .collect();
-    authors.iter().filter_map(|of| lines.get_mut(of)?.next()).collect()
+    authors.iter().filter_map(|author| lines.get_mut(author)?.next()).collect()
 }
 
 /// Marks all lines as read in a file that has no mark yet.

@@ -31,6 +31,7 @@ mod kept;
 mod known_addresses;
 mod list;
 mod missed;
+mod notices;
 mod outbox;
 mod payees;
 mod people;
@@ -79,6 +80,7 @@ use self::{
     conversations::Conversations,
     former::Former,
     kept::Kept,
+    notices::Notices,
     profiles::{Known, Presence},
     rates::Rates,
     requests::Request,
@@ -156,6 +158,8 @@ pub(crate) enum FriendsEvent {
     Renamed { peer: PeerId, old: String, new: String },
     /// A stranger has introduced itself.
     Asks { peer: PeerId, name: String },
+    /// A peer that a friend introduced is here, and the user has not accepted it.
+    Introduced { peer: PeerId, name: String, by: Option<String> },
     /// A line went into the box of requests: the user neither accepted its author nor wrote to it.
     Requested { peer: PeerId, name: String },
     /// A line of our own was stored, and waits to be sent or published.
@@ -205,6 +209,7 @@ pub(crate) struct Friends {
     /// The connected peers.
     presence: HashMap<PeerId, Presence>,
     rates: Rates,
+    notices: Notices,
     /// Announcements that wait for the batch's commit; `None` outside of a batch.
     waiting: Option<Vec<Announcement>>,
     events: broadcast::Sender<FriendsEvent>,
@@ -279,6 +284,7 @@ impl Friends {
             own: None,
             presence: HashMap::new(),
             rates: Rates::new(clock()),
+            notices: Notices::default(),
             clock,
             waiting: None,
             events: broadcast::Sender::new(EVENTS),
@@ -367,6 +373,7 @@ impl Friends {
         let event = FriendJoined { peer: *peer, name: name.clone() };
         self.announce(move || event.emit());
         self.emit(FriendsEvent::Joined { peer: *peer, name });
+        self.tell_of_introduced(*peer);
     }
 
     fn leave(&mut self, peer: &PeerId, how: Departure) {

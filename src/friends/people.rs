@@ -2,7 +2,7 @@
 //! makes it a friend.
 
 use super::{
-    Friends, FriendsEvent, ProfileError, ResolveError, StoreFault, chat, conversations,
+    Friends, ProfileError, ResolveError, StoreFault, chat, conversations,
     requests::Request,
     standing::{self, Standing, is_chosen_in},
 };
@@ -33,7 +33,7 @@ impl Friends {
 
     /// Stores the connected peers that became friends by their address: they answered at an address
     /// that the user gave or, on the network `lan`, at a private one. Also drops peers that are
-    /// gone for good.
+    /// gone for good, and shows notices that waited for a name.
     pub(crate) fn keep_friends(
         &mut self,
         peers: &[PeerId],
@@ -47,6 +47,7 @@ impl Friends {
                 self.promote(*peer, Standing::NEARBY, now)?;
             }
         }
+        self.tell_of_nameless();
         self.drop_ghosts(now)
     }
 
@@ -89,6 +90,7 @@ impl Friends {
         let standing = if is_news { Standing { since: now, ..standing } } else { standing };
         let crowded_out = if held.is_none() { self.nearby_to_evict(standing) } else { None };
         let requests = self.take_requests(&peer);
+        self.notices.forget(&peer);
         let Self { me, network, store, lines, people, .. } = self;
         store.write(|tables| {
             if let Some(other) = crowded_out {
@@ -151,14 +153,7 @@ impl Friends {
             Ok::<_, StoreFault>(())
         })?;
         self.people.remove(&peer);
+        self.notices.forget(&peer);
         Ok(())
-    }
-
-    /// Notifies the user that somebody outside the chat wrote, at a limited rate.
-    pub(super) fn tell_of_request(&mut self, author: &PeerId) {
-        if self.rates.take_notice((self.clock)()) {
-            let name = self.full_label(author);
-            self.emit(FriendsEvent::Requested { peer: *author, name });
-        }
     }
 }

@@ -360,6 +360,7 @@ impl Friends {
             self.emit(FriendsEvent::Renamed { peer, old, new });
         }
         self.join(&peer);
+        self.named(peer);
         Ok(kept)
     }
 

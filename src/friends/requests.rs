@@ -72,7 +72,7 @@ impl Friends {
             self.requests.remove(&evicted);
         }
         self.requests.insert(order, Request { id, received: now, line });
-        self.tell_of_request(&author);
+        self.tell_of_request(author);
         Ok(())
     }
 

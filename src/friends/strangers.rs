@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Friends, FriendsEvent, ProfileError, ProfileReceipt};
+use super::{Friends, ProfileError, ProfileReceipt};
 use crate::{
     peers::Level,
     primitives::{FriendName, PeerId},
@@ -77,10 +77,8 @@ impl Friends {
         if !is_new {
             return Ok(ProfileReceipt::Updated);
         }
-        if self.rates.take_notice((self.clock)()) {
-            let name = self.label(&peer);
-            self.emit(FriendsEvent::Asks { peer, name });
-        }
+        self.tell_of_stranger(peer);
+        self.named(peer);
         Ok(ProfileReceipt::New)
     }
 }

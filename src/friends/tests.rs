@@ -8,6 +8,7 @@ mod levels;
 mod lines;
 mod missed;
 mod names;
+mod notices;
 mod quotas;
 mod sealed;
 

@@ -199,6 +199,18 @@ pub(super) fn is_nearby(address: &Multiaddr) -> bool {
         })
 }
 
+/// True if an IPv6 address lies in the same /64 as one of this machine's own addresses, so that it
+/// is on a network of this machine. Loopback and link-local addresses do not count.
+pub(super) fn is_on_link<'a>(found: Ipv6Addr, own: impl Iterator<Item = &'a Multiaddr>) -> bool {
+    let prefix = |ip: Ipv6Addr| ip.to_bits() >> 64;
+    let is_wide = |ip: Ipv6Addr| !ip.is_loopback() && !ip.is_unicast_link_local();
+    let mut own = own.filter_map(|address| match ip(address) {
+        Some(IpAddr::V6(ip)) => Some(ip),
+        _ => None,
+    });
+    is_wide(found) && own.any(|ip| is_wide(ip) && prefix(ip) == prefix(found))
+}
+
 /// The region in which an address means one machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
@@ -397,6 +409,23 @@ mod tests {
         }
         let full = format!("/ip4/10.0.0.1/tcp/8891/p2p/{PEER}");
         assert_eq!(peer_of(&parse(&full).unwrap()).unwrap().to_string(), PEER);
+    }
+
+    #[test]
+    fn only_neighbours_of_own_addresses_are_on_link() {
+        let own: Vec<Multiaddr> =
+            ["/ip4/10.0.0.1/tcp/1", "/ip6/::1/tcp/1", "/ip6/fe80::1/tcp/1", "/ip6/fd00::1/tcp/1"]
+                .map(|text| text.parse().unwrap())
+                .into();
+        for (found, is_near) in [
+            ("fd00::2", true),
+            ("fd00:0:0:1::2", false),
+            ("2001:4860::8888", false),
+            ("fe80::2", false),
+            ("::1", false),
+        ] {
+            assert_eq!(is_on_link(found.parse().unwrap(), own.iter()), is_near, "{found}");
+        }
     }
 
     #[test]

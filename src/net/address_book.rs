@@ -41,7 +41,7 @@ use super::{
     },
 };
 use crate::{
-    peers::{Level, Trust},
+    peers::{Level, Trust, host_group},
     primitives::PeerId,
 };
 
@@ -102,6 +102,8 @@ struct Seed {
     address: Multiaddr,
     /// The peer at the address, once a connection has shown it.
     peer: Option<PeerId>,
+    /// False for the meeting place, which the user did not name.
+    by_user: bool,
     failures: u32,
     next: Instant,
     dialing: bool,
@@ -152,11 +154,12 @@ impl Word {
         Self { teller: None, account: Teller::Walk, scopes: everybody, own: false }
     }
 
-    /// Returns the origin of a machine's announcement by mDNS. The library replaces the host of a
-    /// record by the sender's, so the teller is always at the announced address.
+    /// Returns the origin of a machine's announcement by mDNS. Over IPv4 the library replaces the
+    /// host of a record by the sender's. Over IPv6 a machine can name any address of its network,
+    /// so all machines of one network share an account.
     pub(super) fn of_nearby(address: &Multiaddr, machine: IpAddr) -> Self {
         let scopes = vec![scope(address)];
-        Self { teller: None, account: Teller::Nearby(machine), scopes, own: false }
+        Self { teller: None, account: Teller::Nearby(host_group(machine)), scopes, own: false }
     }
 }
 
@@ -212,16 +215,29 @@ impl AddressBook {
     /// Adds an address from the user. It is never forgotten, and it is dialed even if it is public
     /// and `private_only` is set.
     pub(super) fn add_seed(&mut self, address: Multiaddr, now: Instant) {
+        self.insert_seed(address, true, now);
+    }
+
+    /// Adds the address at which nodes of this machine meet. It is dialed like the user's
+    /// addresses.
+    ///
+    /// # Security
+    /// Any program of this machine may listen there, so an answer earns no trust.
+    pub(super) fn add_meeting_place(&mut self, address: Multiaddr, now: Instant) {
+        self.insert_seed(address, false, now);
+    }
+
+    fn insert_seed(&mut self, address: Multiaddr, by_user: bool, now: Instant) {
         if self.seeds.len() >= MAX_SEEDS || self.seeds.iter().any(|seed| seed.address == address) {
             return;
         }
         let peer = peer_of(&address);
-        self.seeds.push(Seed { address, peer, failures: 0, next: now, dialing: false });
+        self.seeds.push(Seed { address, peer, by_user, failures: 0, next: now, dialing: false });
     }
 
     /// True if the user named the peer, or an address at which it has answered.
     pub(super) fn is_named(&self, peer: PeerId) -> bool {
-        self.seeds.iter().any(|seed| seed.peer == Some(peer))
+        self.seeds.iter().any(|seed| seed.by_user && seed.peer == Some(peer))
     }
 
     /// Removes a seed that turned out to be an address of this node.

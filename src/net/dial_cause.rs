@@ -17,6 +17,8 @@ pub(crate) enum DialCause {
     Refused,
     /// There was no answer in time.
     TimedOut,
+    /// No machine has the address, or this machine has lost its cable.
+    NoHost,
     /// This machine has no route to the address, or may not use it.
     NoRoute,
     /// The name has no address.
@@ -76,8 +78,8 @@ impl DialCause {
         match kind {
             io::ErrorKind::ConnectionRefused => Some(Self::Refused),
             io::ErrorKind::TimedOut => Some(Self::TimedOut),
-            io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkUnreachable
+            io::ErrorKind::HostUnreachable => Some(Self::NoHost),
+            io::ErrorKind::NetworkUnreachable
             | io::ErrorKind::NetworkDown
             | io::ErrorKind::AddrNotAvailable
             | io::ErrorKind::PermissionDenied => Some(Self::NoRoute),
@@ -106,6 +108,7 @@ mod tests {
         let wrapped = TransportTimeoutError::Other(io::Error::other(refused()));
         assert_eq!(of(io::Error::other(wrapped)), Some(DialCause::Refused));
         assert_eq!(of(io::Error::other("no node")), None);
+        assert_eq!(of(io::ErrorKind::HostUnreachable.into()), Some(DialCause::NoHost));
         let nested = Hiding(Hiding(Shown(refused())));
         assert_eq!(of(io::Error::other(nested)), Some(DialCause::Refused));
     }

@@ -103,6 +103,8 @@ pub(crate) struct NetConfig {
     /// Addresses to dial until they are connected: multiaddrs with or without `/p2p/`, or
     /// `host:port`.
     pub(crate) peers: Vec<String>,
+    /// One more address to dial until it is connected. A peer there is no friend for that reason.
+    pub(crate) meeting_place: Option<String>,
     /// True if mDNS finds peers on the local network.
     pub(crate) mdns: bool,
     /// True if public addresses from other peers are not dialed. The addresses in `peers` are
@@ -186,6 +188,7 @@ impl NetConfig {
             listen: Self::listen_on_port(0),
             external: Vec::new(),
             peers: Vec::new(),
+            meeting_place: None,
             mdns: true,
             private_only: false,
             relays: false,

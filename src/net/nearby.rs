@@ -20,6 +20,7 @@ use std::{
     convert::Infallible,
     future::poll_fn,
     io,
+    net::IpAddr,
     task::{Context, Poll},
     time::Duration,
 };
@@ -43,7 +44,10 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::limits::{MAX_NEARBY_RECORDS, NEARBY_AGE};
+use super::{
+    address::ip,
+    limits::{MAX_NEARBY_RECORDS, NEARBY_AGE},
+};
 
 /// Events that wait for the swarm task.
 const WAITING: usize = 64;
@@ -108,48 +112,25 @@ async fn live(
     addresses: &mut watch::Receiver<Vec<Multiaddr>>,
     out: &mpsc::Sender<mdns::Event>,
 ) -> End {
-    let settings = mdns::Config {
-        // The library's default of minutes is too long for friends who start their nodes within
-        // seconds of one another.
-        ttl: Duration::from_mins(1),
-        query_interval: Duration::from_secs(10),
-        enable_ipv6: false,
-    };
-    // The library omits records of its own identity. A second instance with another identity, which
-    // announces nothing, sees those of a copy of this node.
-    let quiet = mdns::Config { query_interval: NEARBY_AGE, ..settings.clone() };
-    let inner = mdns::tokio::Behaviour::new(settings, me);
-    let watcher = mdns::tokio::Behaviour::new(quiet, PeerId::random());
-    let (mut inner, mut watcher) = match (inner, watcher) {
-        (Ok(inner), Ok(watcher)) => (inner, watcher),
-        (Err(error), _) | (_, Err(error)) => {
+    let mut instances = match Instance::all(me) {
+        Ok(instances) => instances,
+        Err(error) => {
             tracing::debug!(%error, "no discovery on the local network");
             return End::Over;
         }
     };
     let end = Instant::now() + NEARBY_AGE;
     let mut held = Vec::new();
-    announce(&mut inner, &mut held, addresses.borrow_and_update().clone());
+    announce(&mut instances, &mut held, addresses.borrow_and_update().clone());
     loop {
         tokio::select! {
-            event = poll_fn(|context| inner.poll(context)) => {
-                if let ToSwarm::GenerateEvent(event) = event {
+            event = poll_fn(|context| next_event(&mut instances, me, context)) => {
+                if let Some(event) = event {
                     // An event that finds no room is lost. The next query finds its peers again.
                     let _ = out.try_send(shortened(event));
                 }
-                if inner.discovered_nodes().len() > MAX_NEARBY_RECORDS {
-                    return if paused(addresses).await { End::Full } else { End::Over };
-                }
-            }
-            event = poll_fn(|context| watcher.poll(context)) => {
-                if let ToSwarm::GenerateEvent(mdns::Event::Discovered(records)) = event {
-                    let ours: Vec<_> =
-                        records.into_iter().filter(|(peer, _)| *peer == me).collect();
-                    if !ours.is_empty() {
-                        let _ = out.try_send(shortened(mdns::Event::Discovered(ours)));
-                    }
-                }
-                if watcher.discovered_nodes().len() > MAX_NEARBY_RECORDS {
+                let held = |one: &Instance| one.behaviour.discovered_nodes().len();
+                if instances.iter().any(|one| held(one) > MAX_NEARBY_RECORDS) {
                     return if paused(addresses).await { End::Full } else { End::Over };
                 }
             }
@@ -157,11 +138,99 @@ async fn live(
                 if changed.is_err() {
                     return End::Over;
                 }
-                announce(&mut inner, &mut held, addresses.borrow_and_update().clone());
+                announce(&mut instances, &mut held, addresses.borrow_and_update().clone());
             }
             () = sleep_until(end) => return End::Aged,
         }
     }
+}
+
+/// The purpose of an instance of the library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Discovery over IPv4.
+    V4,
+    /// Discovery over IPv6. The library serves one of the two families in each instance.
+    V6,
+    /// The search for copies of this node. The library omits records of its own identity, so this
+    /// instance has another one, announces nothing, and sees those of a copy.
+    Copies,
+}
+
+/// One instance of the library.
+struct Instance {
+    purpose: Purpose,
+    behaviour: mdns::tokio::Behaviour,
+}
+
+impl Instance {
+    fn all(me: PeerId) -> io::Result<[Self; 3]> {
+        let settings = mdns::Config {
+            // The library's default of minutes is too long for friends who start their nodes within
+            // seconds of one another.
+            ttl: Duration::from_mins(1),
+            query_interval: Duration::from_secs(10),
+            enable_ipv6: false,
+        };
+        // Interfaces have several IPv6 addresses, and the library queries and answers for each.
+        // The first queries come within seconds here too.
+        let v6 = mdns::Config {
+            ttl: Duration::from_mins(2),
+            query_interval: Duration::from_secs(30),
+            enable_ipv6: true,
+        };
+        let quiet = mdns::Config { query_interval: NEARBY_AGE, ..settings.clone() };
+        let new = |purpose, settings, id| {
+            Ok::<_, io::Error>(Self {
+                purpose,
+                behaviour: mdns::tokio::Behaviour::new(settings, id)?,
+            })
+        };
+        Ok([
+            new(Purpose::V4, settings, me)?,
+            new(Purpose::V6, v6, me)?,
+            new(Purpose::Copies, quiet, PeerId::random())?,
+        ])
+    }
+}
+
+/// Returns an instance's next event, or `None` in place of one that is not for the swarm.
+fn next_event(
+    instances: &mut [Instance],
+    me: PeerId,
+    context: &mut Context<'_>,
+) -> Poll<Option<mdns::Event>> {
+    for Instance { purpose, behaviour } in instances {
+        if let Poll::Ready(event) = behaviour.poll(context) {
+            let ToSwarm::GenerateEvent(event) = event else { return Poll::Ready(None) };
+            return Poll::Ready(wanted(*purpose, me, event));
+        }
+    }
+    Poll::Pending
+}
+
+/// Returns the records of an event that suit the purpose of their instance.
+fn wanted(purpose: Purpose, me: PeerId, event: mdns::Event) -> Option<mdns::Event> {
+    let suits = |(peer, address): &(PeerId, Multiaddr)| match purpose {
+        Purpose::V4 => true,
+        // The socket of IPv6 hears packets of IPv4 too.
+        Purpose::V6 => matches!(ip(address), Some(IpAddr::V6(ip)) if ip.to_ipv4_mapped().is_none()),
+        Purpose::Copies => *peer == me,
+    };
+    let (event, is_empty) = match event {
+        mdns::Event::Discovered(mut records) => {
+            records.retain(suits);
+            let is_empty = records.is_empty();
+            (mdns::Event::Discovered(records), is_empty)
+        }
+        mdns::Event::Expired(_) if purpose == Purpose::Copies => return None,
+        mdns::Event::Expired(mut records) => {
+            records.retain(suits);
+            let is_empty = records.is_empty();
+            (mdns::Event::Expired(records), is_empty)
+        }
+    };
+    (!is_empty).then_some(event)
 }
 
 /// Waits after a flood. Returns false if the network has ended.
@@ -187,14 +256,19 @@ fn shortened(event: mdns::Event) -> mdns::Event {
 }
 
 /// Passes the addresses to announce to the library, as a swarm would.
-fn announce(inner: &mut mdns::tokio::Behaviour, held: &mut Vec<Multiaddr>, wanted: Vec<Multiaddr>) {
+fn announce(instances: &mut [Instance], held: &mut Vec<Multiaddr>, wanted: Vec<Multiaddr>) {
     let listener_id = ListenerId::next();
-    for addr in held.iter().filter(|address| !wanted.contains(address)) {
-        let event = ExpiredListenAddr { listener_id, addr };
-        inner.on_swarm_event(FromSwarm::ExpiredListenAddr(event));
-    }
-    for addr in wanted.iter().filter(|address| !held.contains(address)) {
-        inner.on_swarm_event(FromSwarm::NewListenAddr(NewListenAddr { listener_id, addr }));
+    for Instance { behaviour, .. } in
+        instances.iter_mut().filter(|one| one.purpose != Purpose::Copies)
+    {
+        for addr in held.iter().filter(|address| !wanted.contains(address)) {
+            let event = ExpiredListenAddr { listener_id, addr };
+            behaviour.on_swarm_event(FromSwarm::ExpiredListenAddr(event));
+        }
+        for addr in wanted.iter().filter(|address| !held.contains(address)) {
+            let event = NewListenAddr { listener_id, addr };
+            behaviour.on_swarm_event(FromSwarm::NewListenAddr(event));
+        }
     }
     *held = wanted;
 }
@@ -249,5 +323,32 @@ impl NetworkBehaviour for Nearby {
             Poll::Ready(Some(event)) => Poll::Ready(ToSwarm::GenerateEvent(event)),
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_instance_passes_on_the_records_of_its_purpose() {
+        let (me, friend) = (PeerId::random(), PeerId::random());
+        let record = |peer, text: &str| (peer, text.parse::<Multiaddr>().unwrap());
+        let of_friend = record(friend, "/ip4/10.0.0.2/tcp/1");
+        let (v6, mapped) =
+            (record(friend, "/ip6/fd00::2/tcp/1"), record(friend, "/ip6/::ffff:10.0.0.2/tcp/1"));
+        let all = vec![of_friend, mapped, v6.clone(), record(me, "/ip4/10.0.0.3/tcp/1")];
+        for (purpose, passed) in [
+            (Purpose::V4, all.clone()),
+            (Purpose::V6, vec![v6]),
+            (Purpose::Copies, vec![all[3].clone()]),
+        ] {
+            let found = wanted(purpose, me, mdns::Event::Discovered(all.clone()));
+            let Some(mdns::Event::Discovered(found)) = found else { panic!("{found:?}") };
+            assert_eq!(found, passed, "{purpose:?}");
+        }
+        let none = vec![all[0].clone()];
+        assert!(wanted(Purpose::V6, me, mdns::Event::Expired(none)).is_none());
+        assert!(wanted(Purpose::Copies, me, mdns::Event::Expired(all)).is_none());
     }
 }

@@ -16,13 +16,13 @@ use tokio::{
 use super::{
     blocking::blocking,
     clock::{moment, moment_with_sleep, now},
-    config::{MEETING_PLACE, NodeConfig, RelayMode, only_this_machine, peer_at},
+    config::{NodeConfig, RelayMode, only_this_machine},
     keyring::Keyring,
     metrics::{Listener, Liveness, Monitor, Watched},
     open::{ChainOutput, OpenChain, adopt_lan, open_chain, open_friends},
     parts::{ChainParts, OpenFiles},
     recovery::Recovery,
-    router::{self, Ended, News, Parts, Router},
+    router::{self, Ended, Parts, Router},
     service::{
         BlocksWon, OwnName, PaidParts, PaidSender, PaidTask, Payments, Service, Unusable,
         announce_payments, console_event,
@@ -374,6 +374,7 @@ async fn start_networking(
     let mut net_config = NetConfig::new(base.identity.clone(), base.network.id);
     net_config.listen.clone_from(&config.listen);
     net_config.peers.clone_from(&config.peers);
+    net_config.meeting_place.clone_from(&config.meeting_place);
     net_config.mdns = config.mdns;
     let is_lan = base.network.id == Network::lan().id;
     net_config.external.clone_from(&config.external);
@@ -443,23 +444,13 @@ async fn router_parts(
             let keyring = keyring.clone();
             async move { keyring.first_address().await }.boxed()
         }),
-        news: Box::new(move |news| {
-            if !is_about_meeting_place(&news) {
-                feed.push(console_event(news));
-            }
-        }),
+        news: Box::new(move |news| feed.push(console_event(news))),
         trades: Box::new(move |entry, origin| paid.offer(entry, origin)),
         min_work: blocking(move || reader.min_work()).await?,
         mining: base.mining,
         metrics,
         tried: networking.tried,
     })
-}
-
-/// True if the notice says that the chat room's first address cannot be reached. The user did not
-/// type that address, and another group may be there.
-fn is_about_meeting_place(news: &News) -> bool {
-    matches!(news, News::NoWay(attempt) if attempt.address == peer_at(MEETING_PLACE))
 }
 
 /// The running HTTP server.

@@ -17,7 +17,7 @@ use crate::{
     wire::address::{HostPort, ip_multiaddr},
 };
 
-/// The peer that `people` dials if no peer is named: the first of a chat room's five nodes.
+/// The place that `people` dials if no peer is named: the first of a chat room's five nodes.
 pub(crate) const MEETING_PLACE: SocketAddr =
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8_891);
 
@@ -47,6 +47,9 @@ pub(crate) struct NodeConfig {
     pub(crate) external: Vec<String>,
     /// Multiaddrs of the peers to dial, with or without `/p2p/…`.
     pub(crate) peers: Vec<String>,
+    /// Multiaddr at which the nodes of a chat room on this machine meet. It is dialed as well, but
+    /// nobody is a friend for answering there.
+    pub(crate) meeting_place: Option<String>,
     pub(crate) mining: MiningMode,
     /// The address that is paid for mined blocks. None: the wallet's first one.
     pub(crate) miner: Option<Address>,
@@ -88,6 +91,7 @@ impl NodeConfig {
             listen: listen_anywhere(0),
             external: Vec::new(),
             peers: Vec::new(),
+            meeting_place: None,
             mining: MiningMode::Off,
             miner: None,
             miner_friend: None,
@@ -165,8 +169,8 @@ pub(crate) fn parse_peer(text: &str) -> Result<String, RpcError> {
         None => Err(RpcError::new(
             "bad_peer_address",
             format!(
-                "'{text}' is not a peer's address: write 192.168.1.5:3000, a host's name and \
-                 port, or a multiaddr"
+                "'{text}' is not a peer's address: write 192.168.1.5:3000, \
+                 [fd00::2]:3000, a host's name and port, or a multiaddr"
             ),
         )),
     }

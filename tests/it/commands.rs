@@ -6,8 +6,10 @@ use std::{
     net::TcpStream,
 };
 
+use serde_json::Value;
+
 use crate::support::{
-    TestNet,
+    Folder, TestNet,
     chain::{await_one_tip, number, text},
     eventually, holds,
 };
@@ -148,6 +150,31 @@ fn who_joins_is_a_stranger_until_accepted_and_its_lines_wait_for_that() {
     let texts: Vec<_> = history["messages"].as_array().expect("lines").iter().collect();
     assert_eq!((&texts[0]["text"], &texts[1]["text"]), (&"let me in".into(), &"welcome".into()));
     assert_eq!(yzw.json(["history", "--requests"])["messages"].as_array().map(Vec::len), none);
+}
+
+#[test]
+fn several_friends_are_accepted_by_one_command() {
+    let net = TestNet::new();
+    let (yzw, one, two) = (net.folder("yzw"), net.folder("one"), net.folder("two"));
+    yzw.create_chain(&yzw.new_address());
+    one.join(&yzw);
+    two.join(&yzw);
+    let first = yzw.start(&[]);
+    let _others = (one.start_with_peers(&[&first]), two.start_with_peers(&[&first]));
+    let id = |folder: &Folder| text(&folder.json(["status"])["peer_id"]);
+    let ids = [id(&one), id(&two)];
+    eventually("both are here", || {
+        let peers = yzw.json(["peers"]);
+        let is_named = |peer: &Value| peer["name"].is_string();
+        let named =
+            peers["peers"].as_array().is_some_and(|all| all.len() == 2 && all.iter().all(is_named));
+        holds(named, &peers)
+    });
+    let accepted = yzw.json(["accept-friend", &ids[0], &ids[1]])["accepted"].clone();
+    let of = |at: usize| text(&accepted[at]["peer_id"]);
+    assert_eq!([of(0), of(1)], ids, "{accepted}");
+    let shown = yzw.run(["accept-friend", &ids[0], &ids[1]]).done().stdout;
+    assert_eq!(shown.matches("is your friend now").count(), 2, "{shown}");
 }
 
 #[test]

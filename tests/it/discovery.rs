@@ -39,6 +39,24 @@ fn friends_on_one_lan_meet_by_mdns_alone() {
     });
 }
 
+#[test]
+fn friends_on_a_lan_without_ipv4_meet_by_mdns_alone() {
+    if !namespaces_wanted() {
+        return;
+    }
+    let lan = Lan::new(2);
+    lan.only_ipv6();
+    let net = TestNet::new();
+    let start = |name: &str, host: &str| {
+        let node = net.folder(name).in_namespace(host).spawn(&["people", name]);
+        node.await_event("node_started", |_| true);
+        node
+    };
+    let (one, two) = (start("yzw", &lan.hosts[0]), start("yjf", &lan.hosts[1]));
+    one.await_event("friend_joined", |event| event["name"] == "yjf");
+    two.await_event("friend_joined", |event| event["name"] == "yzw");
+}
+
 /// A pulled cable closes no connection and sends no goodbye, so that only silence shows it.
 #[test]
 fn a_pulled_cable_is_noticed_and_friends_meet_again_when_it_is_back() {

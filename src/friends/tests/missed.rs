@@ -63,6 +63,24 @@ fn who_comes_back_gets_what_it_missed_from_any_friend_once_and_in_order() {
 }
 
 #[test]
+fn direct_lines_and_lines_to_all_of_one_author_are_listed_in_the_order_written() {
+    let (mut friends, yjf, sr) = (friends(), Key::new(1), Key::new(2));
+    for key in [&yjf, &sr] {
+        friends.befriend(key.profile("friend", NOW), NOW).unwrap();
+    }
+    let me = Some(friends.me);
+    for (counter, text) in [(1, "one"), (3, "five")] {
+        friends.receive_direct(yjf.peer, yjf.line(me, text, NOW, counter), NOW).unwrap();
+    }
+    friends.receive_direct(sr.peer, sr.line(me, "six", NOW, 1), NOW).unwrap();
+    friends.receive_broadcast(yjf.line(None, "two to all", NOW, 2), NOW).unwrap();
+    let all = friends.history(None, 10).unwrap();
+    assert_eq!(texts(&all), ["one", "two to all", "six", "five"]);
+    let with = friends.history(Some(&yjf.peer), 10).unwrap();
+    assert_eq!(texts(&with), ["one", "two to all", "five"]);
+}
+
+#[test]
 fn a_list_is_told_in_pages_and_to_nobody_unknown() {
     let (mut friends, yjf, stranger) = (friends(), Key::new(1), Key::new(2));
     friends.befriend(yjf.profile("yjf", NOW), NOW).unwrap();

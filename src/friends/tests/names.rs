@@ -235,6 +235,13 @@ fn whoever_is_blocked_is_not_heard_and_is_what_it_was_when_the_block_is_lifted()
         assert_eq!(friends.block(&label, NOW).unwrap().0, pest.peer, "twice is once");
         friends.offline(pest.peer, Departure::Lost, NOW).unwrap();
         assert!(events.try_recv().is_err(), "the user knows");
+        let seen = |friends: &Friends| friends.friend(&pest.peer).unwrap().last_seen;
+        friends.unblock("yjf").unwrap();
+        friends.online(pest.peer, NOW).unwrap();
+        friends.block("yjf", NOW + 5 * MINUTE).unwrap();
+        assert_eq!(seen(&friends), Some(NOW + 5 * MINUTE), "the peer was here until the block");
+        friends.offline(pest.peer, Departure::Lost, NOW + 9 * MINUTE).unwrap();
+        assert_eq!(seen(&friends), Some(NOW + 5 * MINUTE));
     }
     let mut friends = Friends::open(&path, me.config(NETWORK)).unwrap();
     assert_eq!(friends.blocked(), [pest.peer]);

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeSet,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     net::{
-        address::{ip, is_dialable, scope, without_peer},
+        address::{ip, is_dialable, is_on_link, scope, without_peer},
         address_book::Word,
         behaviour::BehaviourEvent,
         copies::End,
@@ -204,7 +205,9 @@ impl Network {
                             self.claimed(&without_peer(&address));
                             continue;
                         }
-                        self.found(peer, &address, &Word::of_nearby(&address, machine));
+                        if self.is_believable(machine) {
+                            self.found(peer, &address, &Word::of_nearby(&address, machine));
+                        }
                     }
                 }
                 self.dial_due(Instant::now());
@@ -218,6 +221,15 @@ impl Network {
             }
         }
         None
+    }
+
+    /// True if an mDNS record may name this machine. Over IPv4 it is the sender. Over IPv6 the
+    /// sender has a link-local address and may name any other, so only neighbours are believed.
+    fn is_believable(&self, machine: IpAddr) -> bool {
+        match machine {
+            IpAddr::V4(_) => true,
+            IpAddr::V6(ip) => is_on_link(ip, self.listening.iter()),
+        }
     }
 
     /// Records that a machine announces this node's identity at an address that is not this node's.

@@ -121,6 +121,22 @@ fn listen_addresses(texts: &[String]) -> Result<Vec<Multiaddr>, NetError> {
     texts.iter().map(|text| Ok(parse_listen(text)?)).collect()
 }
 
+/// Adds the addresses that the node dials until they are connected.
+fn add_seeds(
+    book: &mut AddressBook,
+    peers: &[String],
+    meeting_place: Option<&str>,
+    now: Instant,
+) -> Result<(), NetError> {
+    for text in peers {
+        book.add_seed(parse(text)?, now);
+    }
+    if let Some(place) = meeting_place {
+        book.add_meeting_place(parse(place)?, now);
+    }
+    Ok(())
+}
+
 /// Parses addresses at which others reach this node.
 fn parsed(texts: &[String]) -> Result<Vec<Multiaddr>, NetError> {
     let address = |text: &String| Ok(without_peer(&parse(text)?));
@@ -156,9 +172,7 @@ impl Network {
         let (me, back_off) = (config.identity.peer_id(), config.tuning.back_off);
         let (trust, seed, copies) = (config.trust, rand::random(), Copies::default());
         let mut book = AddressBook::new(me, config.private_only, back_off, trust.clone(), seed);
-        for text in &config.peers {
-            book.add_seed(parse(text)?, now);
-        }
+        add_seeds(&mut book, &config.peers, config.meeting_place.as_deref(), now)?;
         let settings = BehaviourConfig {
             network: config.network,
             mdns: config.mdns,

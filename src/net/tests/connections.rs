@@ -5,8 +5,9 @@ use std::{net::TcpListener, time::Duration};
 use prometheus_client::registry::Registry;
 
 use super::{Node, config, pair};
-use crate::net::{
-    CommandError, Identity, NetConfig, NetError, NetEvent, Told, event::DialError, spawn,
+use crate::{
+    net::{CommandError, Identity, NetConfig, NetError, NetEvent, Told, event::DialError, spawn},
+    peers::Trust,
 };
 
 #[tokio::test]
@@ -50,6 +51,20 @@ async fn a_peer_that_the_user_named_is_a_friend_whichever_end_dials() {
     let again = Node::with(moved).await;
     a.connected_to(again.id()).await;
     assert!(trust.is_friend(&again.id()));
+}
+
+#[tokio::test]
+async fn a_peer_at_the_meeting_place_is_met_and_is_no_friend() {
+    for is_lan in [true, false] {
+        let b = Node::start().await;
+        let mut meets = config();
+        meets.meeting_place = Some(b.address.clone());
+        meets.trust = Trust::new([], is_lan);
+        let trust = meets.trust.clone();
+        let mut a = Node::with(meets).await;
+        a.connected_to(b.id()).await;
+        assert_eq!(trust.is_friend(&b.id()), is_lan, "an address suffices on lan alone");
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{net::DialCause, primitives::PeerId, wire::address::split_peer};
+use crate::{net::DialCause, peers::Trust, primitives::PeerId, wire::address::split_peer};
 
 /// The most addresses that are kept: more than a person reads.
 const MAX_ATTEMPTS: usize = 16;
@@ -39,6 +39,8 @@ pub(crate) struct Attempt {
     pub(crate) address: String,
     /// The expected peer, if it is known.
     pub(crate) peer: Option<PeerId>,
+    /// True if the user gave the address: a `--peer`, or an invite's.
+    pub(crate) by_user: bool,
     /// The last failure, and its details; `None` before the first outcome.
     pub(crate) failure: Option<(Failure, String)>,
     /// The number of failures in a row.
@@ -55,7 +57,10 @@ impl Attempts {
         let mut attempts = Self::default();
         for address in addresses {
             let (address, peer) = split_peer(address);
-            attempts.entry(address, peer.and_then(|peer| peer.parse().ok()));
+            if let Some(attempt) = attempts.entry(address, peer.and_then(|peer| peer.parse().ok()))
+            {
+                attempt.by_user = true;
+            }
         }
         attempts
     }
@@ -64,7 +69,13 @@ impl Attempts {
         if self.0.len() >= MAX_ATTEMPTS && !self.0.contains_key(address) {
             return None;
         }
-        let new = || Attempt { address: address.to_owned(), peer, failure: None, failures: 0 };
+        let new = || Attempt {
+            address: address.to_owned(),
+            peer,
+            by_user: false,
+            failure: None,
+            failures: 0,
+        };
         Some(self.0.entry(address.to_owned()).or_insert_with(new))
     }
 
@@ -88,6 +99,12 @@ impl Attempts {
     pub(super) fn answered(&mut self, address: &str, peer: &PeerId) {
         let address = split_peer(address).0;
         self.0.retain(|known, attempt| known != address && attempt.peer.as_ref() != Some(peer));
+    }
+
+    /// True if a notice about the attempt helps the user, who gave the address or knows its peer as
+    /// a friend. Neighbours of other groups are nobody's business.
+    pub(super) fn is_news(attempt: &Attempt, trust: &Trust) -> bool {
+        attempt.by_user || attempt.peer.is_some_and(|peer| trust.is_friend(&peer))
     }
 
     /// Returns all attempts, by address.
@@ -117,6 +134,23 @@ mod tests {
         assert!(failed(&mut attempts, "/ip4/10.0.0.1/tcp/1", other));
         assert_eq!((attempts.list().len(), attempts.list()[0].failures), (1, 3));
         assert!(other.needs_the_user() && !REFUSED.needs_the_user());
+    }
+
+    #[test]
+    fn only_the_users_addresses_and_friends_are_worth_a_notice() {
+        let (friend, neighbour) = (PeerId(PublicKey([1; 32])), PeerId(PublicKey([2; 32])));
+        let trust = Trust::new([friend], false);
+        let named = "/ip4/10.0.0.1/tcp/1";
+        let mut attempts = Attempts::of(&[named.to_owned()]);
+        for (address, peer, is_news) in [
+            (named, neighbour, true),
+            ("/ip4/10.0.0.2/tcp/1", friend, true),
+            ("/ip4/10.0.0.3/udp/1/quic-v1", neighbour, false),
+        ] {
+            let failed = attempts.failed(address, Some(peer), Failure::OtherNetwork, String::new());
+            assert_eq!(Attempts::is_news(failed.unwrap(), &trust), is_news, "{address}");
+        }
+        assert_eq!(attempts.list().len(), 3, "status shows them all");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use tokio::sync::broadcast::error::RecvError;
 
-use super::{Attempt, Failure, Router};
+use super::{Attempt, Done, Failure, Router, attempts::Attempts};
 use crate::{
     chain::{
         ChainReader, Divergence, Tip,
@@ -64,7 +64,11 @@ pub(crate) enum News {
         address: Option<String>,
     },
     /// An address cannot be reached, and waiting rarely helps.
-    NoWay(Attempt),
+    NoWay {
+        attempt: Attempt,
+        /// The label of the peer there, if this node knows it.
+        name: Option<String>,
+    },
     Friend(FriendsEvent),
     /// This machine has slept, and friends are here again.
     Back {
@@ -115,7 +119,7 @@ impl Router {
     }
 
     /// Records that an address could not be reached. Notifies the user once if waiting will not
-    /// help.
+    /// help, and the address is the user's or a friend's.
     pub(super) fn no_way(
         &mut self,
         address: &str,
@@ -124,9 +128,18 @@ impl Router {
         details: String,
     ) {
         let found = self.attempts.failed(address, peer, failure, details).cloned();
-        if let Some(attempt) = found.filter(|_| failure.needs_the_user()) {
-            self.publish_news(News::NoWay(attempt));
-        }
+        let is_news = |attempt: &Attempt| Attempts::is_news(attempt, &self.trust);
+        let Some(attempt) = found.filter(is_news).filter(|_| failure.needs_the_user()) else {
+            return;
+        };
+        let friends = self.friends.clone();
+        self.spawn_work(async move {
+            let known = match attempt.peer {
+                Some(peer) => friends.friend(peer).await.ok().flatten(),
+                None => None,
+            };
+            Some(Done::News(vec![News::NoWay { attempt, name: known.map(|it| it.name) }]))
+        });
     }
 
     pub(super) fn on_friends(&mut self, event: Result<FriendsEvent, RecvError>) {

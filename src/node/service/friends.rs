@@ -71,9 +71,10 @@ pub(crate) fn console_event(news: News) -> ConsoleEvent {
         }
         News::TradeVoid { txid, reason } => ConsoleEvent::TradeVoid { txid, reason },
         News::CopyRuns { address } => ConsoleEvent::Notice { text: copy_text(address) },
-        News::NoWay(attempt) => {
+        News::NoWay { attempt, name } => {
             let tried = try_view(attempt);
-            ConsoleEvent::Notice { text: format!("{}: {}", tried.place(), tried.words()) }
+            let who = name.map_or_else(String::new, |name| format!("{} at ", printable(&name)));
+            ConsoleEvent::Notice { text: format!("{who}{}: {}", tried.place(), tried.words()) }
         }
         News::Friend(event) => friends_event(event),
         News::Back { away_ms, friends, lines } => ConsoleEvent::Back { away_ms, friends, lines },
@@ -104,8 +105,16 @@ fn friends_event(event: FriendsEvent) -> ConsoleEvent {
         FriendsEvent::Asks { name, .. } => ConsoleEvent::Notice {
             text: printable(&format!("{name} wants to be your friend: accept-friend {name}")),
         },
+        FriendsEvent::Introduced { name, by, .. } => {
+            let by = by.map_or_else(String::new, |by| format!(", introduced by {by},"));
+            let text = format!("{name}{by} is no friend yet: accept-friend {name}");
+            ConsoleEvent::Notice { text: printable(&text) }
+        }
         FriendsEvent::Requested { name, .. } => ConsoleEvent::Notice {
-            text: printable(&format!("{name}, who is no friend, wrote: history --requests")),
+            text: printable(&format!(
+                "{name}, who is no friend yet, wrote: accept-friend {name} shows it in the chat \
+                 (history --requests reads it first)"
+            )),
         },
         FriendsEvent::Sent(record) => ConsoleEvent::ChatSent {
             id: record.id.to_string(),

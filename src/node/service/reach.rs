@@ -201,6 +201,7 @@ pub(super) fn try_view(attempt: Attempt) -> TryView {
         Failure::Dial(cause) => match cause {
             DialCause::Refused => TryFailure::Refused,
             DialCause::TimedOut => TryFailure::TimedOut,
+            DialCause::NoHost => TryFailure::NoHost,
             DialCause::NoRoute => TryFailure::NoRoute,
             DialCause::NameNotFound => TryFailure::NameNotFound,
             DialCause::WrongPeer => TryFailure::WrongPeer,

@@ -24,6 +24,7 @@ pub(crate) enum Reach {
 pub(crate) enum TryFailure {
     Refused,
     TimedOut,
+    NoHost,
     NoRoute,
     NameNotFound,
     WrongPeer,
@@ -69,6 +70,7 @@ impl TryView {
         let words = match failure {
             TryFailure::Refused => "refused: no node listens there now",
             TryFailure::TimedOut => "timed out: that machine is off, or a firewall is between",
+            TryFailure::NoHost => "no answer: that machine is off, or this one has no network",
             TryFailure::NoRoute => "no way there: check this machine's network",
             TryFailure::NameNotFound => "name not found: check its spelling, and the name server",
             TryFailure::WrongPeer => "somebody else is there: ask your friend for a new address",

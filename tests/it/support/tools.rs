@@ -207,6 +207,18 @@ impl Lan {
         format!("10.88.0.{number}")
     }
 
+    /// Leaves the hosts with one IPv6 address each, fd00::1 and on, and no IPv4 address.
+    #[track_caller]
+    pub(crate) fn only_ipv6(&self) {
+        for (host, number) in self.hosts.iter().zip(1..) {
+            shell(&format!(
+                "ip -n {host} addr del {address}/24 dev eth0 && \
+                 ip -n {host} addr add fd00::{number}/64 dev eth0 nodad",
+                address = Self::address(number),
+            ));
+        }
+    }
+
     /// Plugs or unplugs a host's cable.
     #[track_caller]
     pub(crate) fn plug(&self, number: usize, up: bool) {
