@@ -141,3 +141,45 @@ fn friends_event(event: FriendsEvent) -> ConsoleEvent {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        node::router::{Attempt, Failure},
+        primitives::{PeerId, PublicKey},
+    };
+
+    fn text(news: News) -> String {
+        match console_event(news) {
+            ConsoleEvent::Notice { text } => text,
+            other => panic!("{other:?} is no notice"),
+        }
+    }
+
+    #[test]
+    fn notices_name_the_person_and_the_command() {
+        let peer = PeerId(PublicKey([1; 32]));
+        let attempt = Attempt {
+            address: "/ip6/fd00::2/tcp/8891".to_owned(),
+            peer: Some(peer),
+            by_user: true,
+            failure: Some((Failure::OtherNetwork, String::new())),
+            failures: 1,
+        };
+        let name = Some("ann".to_owned());
+        let said = text(News::NoWay { attempt: attempt.clone(), name });
+        assert!(said.starts_with("ann at [fd00::2]:8891: that node is on another chain"), "{said}");
+        let said = text(News::NoWay { attempt, name: None });
+        assert!(said.starts_with("[fd00::2]:8891: "), "{said}");
+
+        let (name, by) = ("sr".to_owned(), Some("yjf".to_owned()));
+        let introduced = FriendsEvent::Introduced { peer, name: name.clone(), by };
+        assert_eq!(
+            text(News::Friend(introduced)),
+            "sr, introduced by yjf, is no friend yet: accept-friend sr"
+        );
+        let said = text(News::Friend(FriendsEvent::Requested { peer, name }));
+        assert!(said.contains("accept-friend sr"), "{said}");
+    }
+}
