@@ -135,29 +135,13 @@ fn a_seed_is_dialed_until_it_is_connected_and_again_when_it_is_lost() {
 
 #[test]
 fn only_a_seed_of_the_user_names_its_peer() {
-    let now = Instant::now();
-    let mut book = book();
+    let (now, mut book) = (Instant::now(), book());
     let (seed, place) = (address("/ip4/10.0.0.1/tcp/1"), address("/ip4/127.0.0.1/tcp/8891"));
     book.add_seed(seed.clone(), now);
     book.add_meeting_place(place.clone(), now);
-    assert_eq!(due(&mut book, now), [Dial::Seed(seed.clone()), Dial::Seed(place.clone())]);
     book.seed_answered(&seed, peer(1));
     book.seed_answered(&place, peer(2));
     assert_eq!((book.is_named(peer(1)), book.is_named(peer(2))), (true, false));
-    book.add_meeting_place(seed, now);
-    assert!(book.is_named(peer(1)), "an address that the user gave stays the user's");
-}
-
-#[test]
-fn machines_of_one_ipv6_network_share_a_budget_for_their_announcements() {
-    let now = Instant::now();
-    let mut book = book();
-    let told = (1..500).filter(|number| {
-        let at = address(&format!("/ip6/fd00::{number:x}/tcp/1"));
-        let word = Word::of_nearby(&at, format!("fd00::{number:x}").parse().unwrap());
-        book.add_hint(fake(*number), &at, &word, now)
-    });
-    assert_eq!(told.count(), INTRODUCED_HINTS);
 }
 
 #[test]
@@ -625,6 +609,12 @@ fn a_machine_that_announces_by_mdns_has_a_budget_of_its_own() {
     let other = port("192.168.1.10", 1);
     let machine = "192.168.1.10".parse().unwrap();
     assert!(book.add_hint(peer(1), &other, &Word::of_nearby(&other, machine), now));
+    let v6 = (600..999).filter(|n| {
+        let (at, host) = (format!("/ip6/fd00::{n}/tcp/1"), format!("fd00::{n}"));
+        let word = Word::of_nearby(&address(&at), host.parse().unwrap());
+        book.add_hint(fake(*n), &address(&at), &word, now)
+    });
+    assert_eq!(v6.count(), INTRODUCED_HINTS, "all machines of one /64 share a budget");
 }
 
 #[test]
