@@ -194,7 +194,7 @@ const fn is_local_v6(host: Ipv6Addr) -> bool {
 
 /// Returns an attempt in the form of the RPC.
 pub(super) fn try_view(attempt: Attempt) -> TryView {
-    let Attempt { address, peer, failure, failures } = attempt;
+    let Attempt { address, peer, failure, failures, .. } = attempt;
     let reason = failure.as_ref().map(|(_, reason)| printable(reason)).filter(|it| !it.is_empty());
     let failure = failure.map(|(failure, _)| match failure {
         Failure::OtherNetwork => TryFailure::OtherNetwork,
