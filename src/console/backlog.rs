@@ -1,8 +1,8 @@
 //! The lines that a console has shown, which are broken anew when the window's width changes.
 //!
 //! A terminal breaks wide rows inside words, and never joins rows that the console has broken.
-//! After a change of the width, the backlog therefore clears the rows that it knows on the screen,
-//! and prints their lines again. Rows that have scrolled away stay as they are.
+//! After a change of the width, the backlog therefore clears the screen, and prints its lines
+//! again. Rows that have scrolled away stay as they are.
 
 use std::collections::VecDeque;
 
@@ -73,6 +73,8 @@ pub(super) struct Backlog {
     lines: VecDeque<Line>,
     /// The columns of the screen at the last drawing; 0 before the first one.
     drawn_at: usize,
+    /// True once the screen has no rows from before the console.
+    is_alone: bool,
 }
 
 impl Backlog {
@@ -104,18 +106,9 @@ impl Backlog {
         self.drawn_at != 0 && size.columns != 0 && size.columns != self.drawn_at
     }
 
-    /// Returns a text that clears the lines on the screen and prints them for another width. The
-    /// cursor is `above` rows below the last of them, and the prompt needs `prompt` rows.
-    ///
-    /// `is_alone` is false if there may be rows between them that are not in the backlog. They are
-    /// then drawn again only if they fill the screen.
-    pub(super) fn redraw(
-        &mut self,
-        size: Size,
-        prompt: usize,
-        above: isize,
-        is_alone: bool,
-    ) -> String {
+    /// Returns a text that clears the screen and prints its lines for another size. The prompt
+    /// needs `prompt` rows below them.
+    pub(super) fn redraw(&mut self, size: Size, prompt: usize) -> String {
         self.drawn_at = size.columns;
         let room = size.rows.saturating_sub(prompt);
         let (mut rows, mut shown) = (0_usize, 0_usize);
@@ -126,22 +119,17 @@ impl Backlog {
             rows = rows.saturating_add(line.rows_at(size.columns));
             shown = shown.saturating_add(1);
         }
-        let (rows, shown) = if rows >= room {
-            (size.rows, shown)
-        } else if is_alone {
-            (rows.saturating_add_signed(above), shown)
-        } else {
-            (0_usize.saturating_add_signed(above), 0)
-        };
+        let mut out = String::new();
+        if rows < room && !self.is_alone {
+            // What was on the screen before the console scrolls away, so that it is not lost.
+            out.push_str(&format!("\u{1b}[{}H{}", size.rows, "\n".repeat(size.rows)));
+        }
+        self.is_alone = true;
         // Each row is cleared separately: when a whole screen is cleared at once, some terminals
         // keep its rows in their history.
-        let mut out = up(rows);
-        out.push_str(&"\u{1b}[2K\u{1b}[B".repeat(rows));
-        out.push_str(&up(rows));
-        if shown == 0 {
-            // The line editor needs a text that ends with a newline.
-            out.push_str("\u{1b}[A\n");
-        }
+        out.push_str("\u{1b}[H");
+        out.push_str(&"\u{1b}[2K\u{1b}[B".repeat(size.rows));
+        out.push_str("\u{1b}[H");
         let first = self.lines.len().saturating_sub(shown);
         for line in self.lines.range_mut(first..) {
             out.push_str(&line.broken(size.text_width()));
@@ -149,11 +137,6 @@ impl Backlog {
         }
         out
     }
-}
-
-/// Returns a sequence that moves the cursor up, at most to the first row, and to the first column.
-fn up(rows: usize) -> String {
-    if rows == 0 { "\r".to_owned() } else { format!("\u{1b}[{rows}A\r") }
 }
 
 #[cfg(test)]
@@ -164,92 +147,49 @@ mod tests {
     const NARROW: Size = Size { columns: 40, rows: 24 };
     const TEXT: &str = "09:30 yjf: a line that is long enough for two rows of forty columns";
 
-    /// Applies what `redraw` returns to the rows of a screen. The cursor is below the last one.
-    fn redrawn(mut rows: Vec<String>, text: &str) -> Vec<String> {
-        let mut at = rows.len();
-        let mut rest = text;
-        while let Some(c) = rest.chars().next() {
-            if let Some(sequence) = rest.strip_prefix("\u{1b}[") {
-                let end = sequence.find(char::is_alphabetic).expect("a letter");
-                let (number, letter) = (&sequence[..end], &sequence[end..=end]);
-                rest = &sequence[end + 1..];
-                match letter {
-                    "A" => at = at.saturating_sub(number.parse().unwrap_or(1)),
-                    "B" => at += 1,
-                    "K" => rows.get_mut(at).into_iter().for_each(String::clear),
-                    other => panic!("{other}"),
-                }
-                continue;
-            }
-            rest = &rest[c.len_utf8()..];
-            rows.resize(rows.len().max(at + 1), String::new());
-            match c {
-                '\n' => at += 1,
-                '\r' => {}
-                c => rows[at].push(c),
-            }
-        }
-        rows.truncate(at);
-        rows
-    }
-
-    /// Returns the rows as a terminal breaks them again.
-    fn reflowed(rows: &[String], columns: usize) -> Vec<String> {
-        let row = |row: &String| {
-            let chars: Vec<char> = row.chars().collect();
-            let parts = chars.chunks(columns).map(|part| part.iter().collect());
-            if chars.is_empty() { vec![String::new()] } else { parts.collect::<Vec<String>>() }
-        };
-        rows.iter().flat_map(row).collect()
-    }
-
-    fn lines(text: &str) -> Vec<String> {
-        text.lines().map(str::to_owned).collect()
+    /// Returns the lines that follow the last sequence, which clears the screen.
+    fn drawn(text: &str) -> Vec<&str> {
+        let (_, lines) = text.rsplit_once("\u{1b}[H").expect("the screen is cleared");
+        lines.lines().collect()
     }
 
     #[test]
     fn shown_lines_are_broken_between_words_at_each_width() {
         let mut log = Backlog::default();
-        let mut rows = vec!["$ friendchain console".to_owned()];
-        rows.extend(lines(&log.add(Flow::Talk, TEXT, WIDE)));
-        assert_eq!(log.add(Flow::Typed, &format!("yzw> ca {}", "x ".repeat(30)), WIDE), "");
-        rows.push(format!("yzw> ca {}", "x ".repeat(30)));
-        rows.extend(lines(&log.add(Flow::Answer, "a table  with gaps", WIDE)));
+        let typed = format!("yzw> ca {}", "x ".repeat(30));
+        let table = "a table   with gaps   that fits eighty columns, but not forty of them";
+        assert_eq!(log.add(Flow::Talk, TEXT, WIDE), format!("{TEXT}\n"));
+        assert_eq!(log.add(Flow::Typed, &typed, WIDE), "", "it is on the screen already");
+        log.add(Flow::Answer, &format!("{table}\n"), WIDE);
         assert!(!log.is_stale(WIDE) && log.is_stale(NARROW));
-        let before = rows.clone();
-        let narrow = redrawn(reflowed(&rows, 40), &log.redraw(NARROW, 1, 0, true));
-        assert_eq!(narrow[0], before[0], "what was there before the console stays");
-        assert_eq!(narrow[1], "09:30 yjf: a line that is long enough");
-        assert_eq!(narrow[2], "    for two rows of forty columns");
-        assert_eq!(narrow.last().expect("rows"), "a table  with gaps");
+        let narrow = log.redraw(NARROW, 1);
+        let rows = drawn(&narrow);
+        assert_eq!(rows[0], "09:30 yjf: a line that is long enough");
+        assert_eq!(rows[1], "    for two rows of forty columns");
+        assert_eq!(rows[2], typed, "the terminal breaks it");
+        assert!(rows[3..].iter().all(|row| row.len() <= 40) && rows.len() == 5, "{rows:?}");
         assert!(!log.is_stale(NARROW));
-        // The terminal joins the row that it has broken itself, and no other.
-        let typed = before[2].clone();
-        let mut joined = narrow[..3].to_vec();
-        joined.extend([typed, "a table  with gaps".to_owned()]);
-        assert_eq!(redrawn(joined, &log.redraw(WIDE, 1, 0, true)), before);
+        let wide = log.redraw(WIDE, 1);
+        assert_eq!(drawn(&wide), [TEXT, typed.as_str(), table]);
     }
 
     #[test]
-    fn a_full_screen_is_drawn_whole_and_no_line_of_it_is_lost() {
+    fn what_was_there_before_the_console_scrolls_away_once_and_is_not_cleared() {
+        let mut log = Backlog::default();
+        log.add(Flow::Talk, TEXT, WIDE);
+        assert!(log.redraw(NARROW, 1).contains(&"\n".repeat(24)));
+        assert!(!log.redraw(WIDE, 1).contains("\n\n"));
+    }
+
+    #[test]
+    fn a_full_screen_is_drawn_with_all_lines_that_it_had() {
         let small = Size { columns: 80, rows: 4 };
         let mut log = Backlog::default();
         for number in 0..10 {
             log.add(Flow::Talk, &format!("{number} {TEXT}"), small);
         }
-        let text = log.redraw(Size { columns: 40, rows: 4 }, 1, 0, false);
-        assert!(text.starts_with("\u{1b}[4A\r"), "{text:?}");
+        let text = log.redraw(Size { columns: 40, rows: 4 }, 1);
         assert!(text.contains("9 09:30") && text.contains("8 09:30"), "{text:?}");
-        assert!(!text.contains("7 09:30"), "it has scrolled away: {text:?}");
-    }
-
-    #[test]
-    fn rows_of_others_are_not_cleared_and_leftovers_of_the_typed_line_are() {
-        let mut log = Backlog::default();
-        log.add(Flow::Talk, TEXT, WIDE);
-        let text = log.redraw(NARROW, 1, 2, false);
-        assert!(text.starts_with("\u{1b}[2A") && !text.contains("yjf"), "{text:?}");
-        let text = log.redraw(WIDE, 1, -1, true);
-        assert!(text.starts_with('\r') && text.ends_with("columns\n"), "{text:?}");
+        assert!(!text.contains("7 09:30") && !text.contains("\n\n"), "{text:?}");
     }
 }

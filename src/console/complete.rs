@@ -127,11 +127,7 @@ impl Completer for Completion {
             return Ok((position, Vec::new()));
         }
         let typed = line.get(..position).unwrap_or(line);
-        let found = complete(typed, &self.words, &self.names.lock());
-        if found.1.len() > 1 {
-            self.drawn.lists();
-        }
-        Ok(found)
+        Ok(complete(typed, &self.words, &self.names.lock()))
     }
 }
 

@@ -1,8 +1,4 @@
-//! The line in the editor, and the rows that a change of the window's width leaves of it.
-//!
-//! When the window becomes narrower, the terminal breaks the line into more rows, but the line
-//! editor clears only as many rows as it had before. When the window becomes wider, the editor
-//! clears more rows than the line has.
+//! The size of the terminal, and the line in the editor.
 
 use std::{
     io,
@@ -45,31 +41,17 @@ struct State {
     prompt: String,
     /// The typed text as it is shown.
     typed: String,
-    /// The columns of the terminal when the editor drew the line.
-    columns: usize,
-    /// Rows above the line that remain of an earlier drawing. Negative if the editor has cleared
-    /// rows above the line.
-    above: isize,
-    /// True if the editor may have printed rows of its own, such as a list of completions.
-    has_lists: bool,
 }
 
 impl Drawn {
     /// Begins a line after a prompt.
     pub(super) fn begin(&self, prompt: &str) {
-        let mut state = self.lock();
-        let has_lists = state.has_lists;
-        *state = State { prompt: prompt.to_owned(), has_lists, ..State::default() };
+        *self.lock() = State { prompt: prompt.to_owned(), typed: String::new() };
     }
 
     /// Records that the editor draws the line, which shows this text.
     pub(super) fn draw(&self, typed: &str) {
-        self.lock().draw(typed, Size::of_stdout().columns);
-    }
-
-    /// Records that the editor may list completions below the line.
-    pub(super) fn lists(&self) {
-        self.lock().has_lists = true;
+        typed.clone_into(&mut self.lock().typed);
     }
 
     /// Returns the line as it is shown, with its prompt.
@@ -78,57 +60,12 @@ impl Drawn {
         format!("{}{}", state.prompt, state.typed)
     }
 
-    /// Returns the line's rows on a screen of this width, the rows above it that remain of an
-    /// earlier drawing, and whether the screen has no rows of the editor's own. The caller clears
-    /// the rows above.
-    pub(super) fn take(&self, columns: usize) -> (usize, isize, bool) {
-        let mut state = self.lock();
-        let rows = state.width().checked_div(columns).unwrap_or_default();
-        (rows.saturating_add(1), std::mem::take(&mut state.above), !state.has_lists)
+    /// Returns the line's rows on a screen of this width.
+    pub(super) fn rows(&self, columns: usize) -> usize {
+        self.line().width().checked_div(columns).unwrap_or_default().saturating_add(1)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn width(&self) -> usize {
-        self.prompt.width().saturating_add(self.typed.width())
-    }
-
-    fn draw(&mut self, typed: &str, columns: usize) {
-        if columns != self.columns {
-            // The line is unchanged, so the editor draws it because the window changed.
-            let rows = |columns: usize| {
-                let rows = self.width().checked_div(columns)?;
-                isize::try_from(rows).ok()
-            };
-            if let (Some(now), Some(before)) = (rows(columns), rows(self.columns)) {
-                self.above = self.above.saturating_add(now.saturating_sub(before));
-            }
-        }
-        self.columns = columns;
-        typed.clone_into(&mut self.typed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_narrower_window_leaves_rows_of_the_line_and_a_wider_one_loses_rows_above_it() {
-        let mut state = State { prompt: "yzw> ".to_owned(), ..State::default() };
-        let line = "x".repeat(74);
-        state.draw("", 80);
-        state.draw(&line, 80);
-        assert_eq!(state.above, 0, "typing leaves nothing");
-        state.draw(&line, 40);
-        state.draw(&line, 20);
-        assert_eq!(state.above, 3, "one row at 40 columns, and two more at 20");
-        state.above = 0;
-        state.draw(&line, 100);
-        assert_eq!(state.above, -3);
     }
 }

@@ -185,8 +185,7 @@ fn print_all(gate: &Gate, mut printer: impl ExternalPrinter, drawn: &Drawn) {
         let mut text = String::new();
         // While the user drags the border, the size differs each time.
         if size == std::mem::replace(&mut last, size) && backlog.is_stale(size) {
-            let (rows, above, is_alone) = drawn.take(size.columns);
-            text = backlog.redraw(size, rows, above, is_alone);
+            text = backlog.redraw(size, drawn.rows(size.columns));
         }
         for (flow, line) in waiting {
             text.push_str(&backlog.add(flow, &line, size));

@@ -220,7 +220,7 @@ fn shown_lines_end_at_words_again_after_a_change_of_the_windows_size() {
     for columns in [40, 100, 60, 80] {
         terminal.tmux(&format!("resize-window -x {columns} -y 24"));
         eventually(&format!("the screen has {columns} columns"), || {
-            let screen = terminal.screen();
+            let screen = terminal.tmux("capture-pane -p");
             is_broken_for(&screen, " you to all: ", text, columns)?;
             let joined = terminal.tmux("capture-pane -p -J");
             let typed = "yzw→everybody> half a line that is being typed";
