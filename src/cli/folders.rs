@@ -24,29 +24,45 @@ pub(crate) fn folder_of(
     id: Option<&NodeId>,
     starts: bool,
 ) -> Result<DataDir, RpcError> {
-    let named = DataDir::resolve(base, id)?;
-    if id.is_some() || named.is_there() {
-        return Ok(named);
-    }
-    let all = DataDir::all(base)?;
-    match all.as_slice() {
-        [] => return Ok(named),
-        [(_, only)] => return Ok(only.clone()),
-        _ => {}
-    }
-    let running: Vec<bool> = all.iter().map(|(_, folder)| folder.is_held()).collect();
-    let mut held = all.iter().zip(&running).filter(|(_, runs)| **runs);
-    match (held.next(), held.next()) {
-        (Some(((_, only), _)), None) if !starts => Ok(only.clone()),
-        _ => Err(several(&all, &running)),
+    match choice_of(base, id, starts)? {
+        Choice::One(folder) => Ok(folder),
+        Choice::Several(all) => Err(several(&all)),
     }
 }
 
-fn several(all: &[(NodeId, DataDir)], running: &[bool]) -> RpcError {
-    let state = |runs: bool| if runs { "runs" } else { "does not run" };
-    let shown = all.iter().zip(running).take(LISTED);
-    let mut list: Vec<_> =
-        shown.map(|((id, _), runs)| format!("{id} ({})", state(*runs))).collect();
+/// The folders that a command may mean.
+pub(crate) enum Choice {
+    One(DataDir),
+    Several(Vec<(NodeId, DataDir)>),
+}
+
+/// Does the same as [`folder_of`], and returns all folders if several qualify.
+pub(crate) fn choice_of(
+    base: Option<&Path>,
+    id: Option<&NodeId>,
+    starts: bool,
+) -> Result<Choice, RpcError> {
+    let named = DataDir::resolve(base, id)?;
+    if id.is_some() || named.is_there() {
+        return Ok(Choice::One(named));
+    }
+    let all = DataDir::all(base)?;
+    match all.as_slice() {
+        [] => return Ok(Choice::One(named)),
+        [(_, only)] => return Ok(Choice::One(only.clone())),
+        _ => {}
+    }
+    let mut held = all.iter().filter(|(_, folder)| folder.is_held());
+    match (held.next(), held.next()) {
+        (Some((_, only)), None) if !starts => Ok(Choice::One(only.clone())),
+        _ => Ok(Choice::Several(all)),
+    }
+}
+
+fn several(all: &[(NodeId, DataDir)]) -> RpcError {
+    let state = |folder: &DataDir| if folder.is_held() { "runs" } else { "does not run" };
+    let shown = all.iter().take(LISTED);
+    let mut list: Vec<_> = shown.map(|(id, folder)| format!("{id} ({})", state(folder))).collect();
     if let Some(more) = all.len().checked_sub(LISTED).filter(|more| *more > 0) {
         list.push(format!("{more} more"));
     }

@@ -31,7 +31,7 @@ use self::{
     args::{Cli, Command, Global, Observe},
     find::{Reached, reach, reach_running, until_free},
     folders::folder_of,
-    joining::{ask_first, join_at_terminal},
+    joining::{Next, ask_first, join_at_terminal},
     logging::{LogDefault, LogError, LogFiles, LogFormat, LogOptions},
     questions::at_terminal,
     restoring::restore,
@@ -113,16 +113,15 @@ async fn dispatch(cli: Cli, matches: ArgMatches) -> Result<(), CommandError> {
             let name = flags.place().ok().map(|(_, name)| name);
             start_logging_of(&global, false, name, plan.as_ref().ok())?;
             let mut plan = plan?;
-            ask_first(&mut plan, &flags.words).await?;
-            daemon::people(plan, color).await
+            if ask_first(&mut plan, &flags.words).await? {
+                daemon::people(plan, color).await
+            } else {
+                Ok(())
+            }
         }
         Command::Console => {
             start_logging(&global, false, None)?;
-            let folder = folder()?;
-            let client = reach_running(&folder).await?;
-            let options = ConsoleOptions { folder, color, first_event: 0, owns_node: false };
-            let keyboard = &mut Keyboard::default();
-            console::run(client, options, &mut Signals::listen()?, keyboard).await.map(drop)
+            open_console(folder()?, color).await
         }
         Command::Observe(flags) => {
             start_logging(&global, false, None)?;
@@ -137,7 +136,7 @@ async fn dispatch(cli: Cli, matches: ArgMatches) -> Result<(), CommandError> {
         Command::ManPages { folder } => man_pages::write(&folder),
         Command::Client(ClientCommand::Join { invite }) if at_terminal() && !global.json => {
             start_logging(&global, false, None)?;
-            join_and_talk(&global, &folder()?, invite, color).await
+            join_and_talk(&global, id.as_ref(), invite.join(" "), color).await
         }
         Command::Client(ClientCommand::Restore { file }) => {
             start_logging(&global, false, None)?;
@@ -155,14 +154,26 @@ async fn dispatch(cli: Cli, matches: ArgMatches) -> Result<(), CommandError> {
     }
 }
 
+/// Opens a console on the node that runs on the folder.
+async fn open_console(folder: DataDir, color: bool) -> Result<(), CommandError> {
+    let client = reach_running(&folder).await?;
+    let options = ConsoleOptions { folder, color, first_event: 0, owns_node: false };
+    let keyboard = &mut Keyboard::default();
+    console::run(client, options, &mut Signals::listen()?, keyboard).await.map(drop)
+}
+
 /// Runs `join` on a terminal, and then the console if the user wants it.
 async fn join_and_talk(
     global: &Global,
-    folder: &DataDir,
+    id: Option<&NodeId>,
     invite: String,
     color: bool,
 ) -> Result<(), CommandError> {
-    let Some(name) = join_at_terminal(folder, invite).await? else { return Ok(()) };
+    let (folder, name) = match join_at_terminal(global.data_dir.as_deref(), id, invite).await? {
+        Next::Nothing => return Ok(()),
+        Next::Console { folder } => return open_console(folder, color).await,
+        Next::People { folder, name } => (folder, name),
+    };
     // Parsed like a typed command, with the settings of the environment.
     let parsed = environment::parse::<Cli>(["friendchain", "people", "--", &name]);
     let (cli, matches) =

@@ -10,6 +10,68 @@ pub(crate) fn at_terminal() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
+/// The person who answers questions.
+pub(crate) trait Person {
+    /// Asks a question. Returns the answer without white space around it, or `None` at the end of
+    /// the input.
+    fn ask(&mut self, question: &str) -> io::Result<Option<String>>;
+
+    /// Reads a further row of a pasted text. The question is asked only if none is there.
+    fn row(&mut self, question: &str) -> io::Result<Option<String>>;
+
+    /// Drops the rows that are still there, so that they answer no other question.
+    fn drop_rows(&mut self) -> io::Result<()>;
+}
+
+/// The person at the terminal of this process.
+pub(crate) struct AtTerminal;
+
+impl Person for AtTerminal {
+    fn ask(&mut self, question: &str) -> io::Result<Option<String>> {
+        ask(question)
+    }
+
+    fn row(&mut self, question: &str) -> io::Result<Option<String>> {
+        if is_row_there() { read_line(&mut unbuffered()?) } else { ask(question) }
+    }
+
+    fn drop_rows(&mut self) -> io::Result<()> {
+        while is_row_there() {
+            read_line(&mut unbuffered()?)?;
+        }
+        Ok(())
+    }
+}
+
+/// True if a whole row is there, or arrives at once, as the rows of a pasted text do.
+#[cfg(unix)]
+fn is_row_there() -> bool {
+    use std::{
+        thread,
+        time::{Duration, Instant},
+    };
+
+    const PASTED: Duration = Duration::from_millis(200);
+    const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+    let deadline = Instant::now() + PASTED;
+    loop {
+        if rustix::io::ioctl_fionread(io::stdin()).is_ok_and(|bytes| bytes > 0) {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// False: this platform does not report typed rows, so each one is asked for.
+#[cfg(not(unix))]
+const fn is_row_there() -> bool {
+    false
+}
+
 /// Asks a question. Returns the answer without white space around it, or `None` at the end of the
 /// input.
 pub(crate) fn ask(question: &str) -> io::Result<Option<String>> {

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{look::hanging, outcome::CommandError};
+use super::{look::hanging_answer, outcome::CommandError};
 use crate::{primitives::escaped, rpc::RpcError};
 
 /// The form of an answer, and the stream that it goes to.
@@ -28,7 +28,7 @@ impl Answer<'_> {
             let mut shown = Vec::new();
             text(&mut shown)?;
             let shown = String::from_utf8_lossy(&shown);
-            self.out.write_all(hanging(0, &shown).as_bytes())?;
+            self.out.write_all(hanging_answer(&shown).as_bytes())?;
         }
         Ok(())
     }

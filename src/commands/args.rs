@@ -79,8 +79,9 @@ pub(crate) enum ClientCommand {
     /// Join an invite's chain, and on a terminal open a console
     #[command(after_help = "Example:\n  friendchain join friendchain:…")]
     Join {
-        /// The text that `invite` printed
-        invite: String,
+        /// The text that `invite` printed, in one or several rows
+        #[arg(required = true)]
+        invite: Vec<String>,
     },
     /// Leave the chain; wallet and friends stay, and a backup of the chain is kept
     #[command(after_help = "Example:\n  friendchain leave-chain")]

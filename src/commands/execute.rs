@@ -39,7 +39,7 @@ async fn run(command: ClientCommand, session: &mut Session<'_>) -> Result<(), Co
         ClientCommand::GetBalance { address } => wallet::get_balance(session, &address).await,
         ClientCommand::CreateBlockchain(args) => chain::create_blockchain(session, args).await,
         ClientCommand::Invite => chain::invite(session).await,
-        ClientCommand::Join { invite } => chain::join(session, invite).await,
+        ClientCommand::Join { invite } => chain::join(session, invite.join(" ")).await,
         ClientCommand::LeaveChain => chain::leave_chain(session).await,
         ClientCommand::Mine { count, to } => chain::mine(session, count, to).await,
         ClientCommand::PrintChain { limit, from } => chain::blocks(session, from, limit).await,
@@ -90,7 +90,7 @@ pub(crate) fn check_before_making(command: &ClientCommand) -> Result<(), Command
     match command {
         ClientCommand::CreateBlockchain(args) => parsed_address(&args.address).map(drop),
         ClientCommand::Join { invite } => {
-            Ok(Invite::from_text(invite).map(drop).map_err(RpcError::from)?)
+            Ok(Invite::from_text(&invite.join(" ")).map(drop).map_err(RpcError::from)?)
         }
         _ => Ok(()),
     }

@@ -27,6 +27,15 @@ pub(super) fn invite_holds(invite: &InviteText) -> String {
     format!("The invite holds {addresses}, for {who}.")
 }
 
+/// Returns the offer to move from the built-in chain to another one.
+pub(crate) fn move_offer(name: &str) -> String {
+    format!(
+        "Move from lan to the chain {name}? Wallet, chat, and the friends whom you accepted stay;\n\
+         whoever is a friend only by being on this LAN does not. A backup of lan is kept.\nCoins \
+         of lan are not coins of {name}."
+    )
+}
+
 /// Writes the addresses that the node tries, and the reasons why they fail.
 pub(super) fn write_tries(out: &mut dyn Write, status: &StatusReport) -> io::Result<()> {
     if status.running && status.peers == 0 && status.tries.is_empty() {

@@ -8,8 +8,9 @@ use std::{
 };
 
 use terminal_size::{Width, terminal_size_of};
-use unicode_width::UnicodeWidthStr;
+use unicode_width::UnicodeWidthStr as _;
 
+use super::columns::{WIDEST, most_columns, split_at_columns, split_first};
 use crate::primitives::INDENT;
 
 /// Columns of output that is not a terminal, and of a terminal that does not report its width.
@@ -129,17 +130,10 @@ pub(super) fn short_address(address: impl Display) -> String {
 
 /// Returns a text that is at most `width` columns wide. A longer text loses its end.
 pub(crate) fn fitted(text: &str, width: usize) -> String {
-    if text.width() <= width {
+    if most_columns(text) <= width {
         return text.to_owned();
     }
-    let room = width.saturating_sub(1);
-    let ends = text.char_indices().map(|(at, c)| at.saturating_add(c.len_utf8()));
-    // A character without a width of its own stays with the letter before it.
-    let cut = ends
-        .filter_map(|end| text.get(..end))
-        .take_while(|start| start.width() <= room)
-        .last()
-        .unwrap_or_default();
+    let (cut, _) = split_at_columns(text, width.saturating_sub(1));
     format!("{}{ELLIPSIS}", cut.trim_end())
 }
 
@@ -150,7 +144,8 @@ pub(crate) fn lines(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
     for word in text.split(' ') {
         let gap = usize::from(!line.is_empty());
-        if line.width().saturating_add(gap).saturating_add(word.width()) <= width {
+        let needed = most_columns(&line).saturating_add(gap).saturating_add(most_columns(word));
+        if needed <= width {
             line.extend(std::iter::repeat_n(' ', gap));
             line.push_str(word);
             continue;
@@ -159,10 +154,11 @@ pub(crate) fn lines(text: &str, width: usize) -> Vec<String> {
             lines.push(std::mem::take(&mut line));
         }
         let mut rest = word;
-        while rest.width() > width {
-            let end = broken_at(rest, width);
-            lines.push(rest.get(..end).unwrap_or_default().to_owned());
-            rest = rest.get(end..).unwrap_or_default();
+        while most_columns(rest) > width {
+            let (part, after) = split_at_columns(rest, width);
+            let (part, after) = if part.is_empty() { split_first(rest) } else { (part, after) };
+            lines.push(part.to_owned());
+            rest = after;
         }
         rest.clone_into(&mut line);
     }
@@ -170,19 +166,11 @@ pub(crate) fn lines(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Returns the length in bytes of the longest start of a word that fits, at least one character.
-fn broken_at(word: &str, room: usize) -> usize {
-    let ends = word.char_indices().map(|(at, c)| at.saturating_add(c.len_utf8()));
-    let fitting = ends.take_while(|end| word.get(..*end).is_some_and(|part| part.width() <= room));
-    let first = word.chars().next().map_or(1, char::len_utf8);
-    fitting.last().unwrap_or(first)
-}
-
 /// Writes a head and a text. Further lines are indented to the text's column.
 pub(crate) fn write_hanging(out: &mut dyn Write, head: &str, text: &str) -> io::Result<()> {
     let look = Look::current();
     let indent = head.width();
-    if look.full || indent.saturating_add(text.width()) <= look.width {
+    if look.full || indent.saturating_add(most_columns(text)) <= look.width {
         return writeln!(out, "{head}{text}");
     }
     // A long head leaves no room for the text beside it, so both are broken together.
@@ -218,23 +206,45 @@ pub(crate) fn broken(text: &str) -> String {
     broken_at_width(text, look.width)
 }
 
-/// Returns a text whose lines are broken between words, if standard output is a terminal. The first
-/// line follows a head of `head` columns, and the further ones follow [`INDENT`].
-///
-/// A word wider than a line stays whole: the terminal breaks it, and a link can still be copied.
-pub(crate) fn hanging(head: usize, text: &str) -> String {
+/// The treatment of words that are wider than a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LongWords {
+    /// The terminal breaks them, so that a link or an invite can be copied.
+    Whole,
+    /// They are broken where the line ends.
+    Broken,
+}
+
+/// Returns an answer whose lines are broken between words, if standard output is a terminal.
+/// Further rows follow [`INDENT`], and a wide word stays whole.
+pub(super) fn hanging_answer(text: &str) -> String {
     let look = Look::current();
     if look.breaks_sentences && !look.full {
-        hanging_at_width(head, text, look.width)
+        hung(text, look.width, LongWords::Whole)
     } else {
         text.to_owned()
     }
 }
 
+/// Returns a text of others whose lines are broken between words, if standard output is a terminal.
+/// Further rows follow [`INDENT`].
+///
+/// A word wider than a line is broken where the line ends. If the terminal broke it, its rest would
+/// begin in the first column and could imitate a line of somebody else.
+pub(crate) fn hanging(text: &str) -> String {
+    let look = Look::current();
+    if look.breaks_sentences { hanging_at_width(text, look.width) } else { text.to_owned() }
+}
+
 /// Does the same as [`hanging`], for a screen of `width` columns.
-pub(crate) fn hanging_at_width(head: usize, text: &str, width: usize) -> String {
+pub(crate) fn hanging_at_width(text: &str, width: usize) -> String {
+    hung(text, width.max(INDENT.len().saturating_add(WIDEST)), LongWords::Broken)
+}
+
+/// Breaks the lines of a text between words. Further rows follow [`INDENT`].
+fn hung(text: &str, width: usize, long: LongWords) -> String {
     let mut out = String::new();
-    let mut column = head;
+    let mut column = 0;
     for (at, line) in text.split('\n').enumerate() {
         if at > 0 {
             out.push('\n');
@@ -242,36 +252,46 @@ pub(crate) fn hanging_at_width(head: usize, text: &str, width: usize) -> String 
         }
         for (at, word) in line.split(' ').enumerate() {
             let gap = usize::from(at > 0);
-            let end = column.saturating_add(gap).saturating_add(columns(word));
+            let end = column.saturating_add(gap).saturating_add(most_columns(word));
             // A break right after the indent would gain nothing.
             if gap > 0 && end > width && column > INDENT.len() {
-                out.push('\n');
-                out.push_str(INDENT);
-                column = INDENT.len().saturating_add(columns(word));
+                column = begin_row(&mut out);
             } else {
                 out.extend(std::iter::repeat_n(' ', gap));
-                column = end;
+                column = column.saturating_add(gap);
             }
-            out.push_str(word);
+            column = match long {
+                LongWords::Broken => push_broken(&mut out, word, column, width),
+                LongWords::Whole => {
+                    out.push_str(word);
+                    column.saturating_add(most_columns(word))
+                }
+            };
         }
     }
     out
 }
 
-/// The columns from one tab stop of a terminal to the next.
-const TAB: usize = 8;
+/// Begins a further row. Returns the column after its indent.
+fn begin_row(out: &mut String) -> usize {
+    out.push('\n');
+    out.push_str(INDENT);
+    INDENT.len()
+}
 
-/// The beginning of a sequence that styles text. It ends with an `m`.
-pub(crate) const STYLE: &str = "\u{1b}[";
-
-/// Returns the most columns that a text needs, wherever its tabs begin. Sequences that style it
-/// need none.
-pub(crate) fn columns(text: &str) -> usize {
-    let tabs = text.matches('\t').count();
-    let mut parts = text.split(STYLE);
-    let first = parts.next().map_or(0, UnicodeWidthStr::width);
-    let rest = parts.map(|part| part.split_once('m').map_or(0, |(_, shown)| shown.width()));
-    rest.fold(first, usize::saturating_add).saturating_add(tabs.saturating_mul(TAB))
+/// Appends a word after `column` columns, broken where a row ends. Returns the column after it.
+fn push_broken(out: &mut String, word: &str, mut column: usize, width: usize) -> usize {
+    let mut rest = word;
+    while column.saturating_add(most_columns(rest)) > width {
+        let (part, after) = split_at_columns(rest, width.saturating_sub(column));
+        let is_full = column > INDENT.len() || !part.is_empty();
+        let (part, after) = if is_full { (part, after) } else { split_first(rest) };
+        out.push_str(part);
+        column = begin_row(out);
+        rest = after;
+    }
+    out.push_str(rest);
+    column.saturating_add(most_columns(rest))
 }
 
 /// Does the same as [`broken`], for a screen of `width` columns.
@@ -280,7 +300,7 @@ pub(crate) fn broken_at_width(text: &str, width: usize) -> String {
     for line in text.split('\n') {
         let bare = line.trim_start_matches(' ');
         let indent = line.get(..line.len().saturating_sub(bare.len())).unwrap_or_default();
-        if line.width() <= width || indent.len() >= width {
+        if most_columns(line) <= width || indent.len() >= width {
             out.push(line.to_owned());
         } else {
             let parts = lines(bare, width.saturating_sub(indent.len()));
@@ -312,7 +332,7 @@ pub(super) fn sentence_for_stderr(sentence: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::columns::STYLE, *};
 
     const LOOK: Look = Look { width: 40, full: false, breaks_sentences: true };
 
@@ -330,19 +350,62 @@ mod tests {
     }
 
     #[test]
-    fn a_chat_line_is_broken_between_words_and_a_link_stays_whole() {
-        assert_eq!(hanging_at_width(11, "one two three", 15), "one\n    two three");
-        assert_eq!(hanging_at_width(3, "a\n    b c d e f g", 11), "a\n    b c d e\n    f g");
+    fn a_chat_line_is_broken_between_words_and_a_long_word_where_the_row_ends() {
+        let after = |head, text: &str, width, long| {
+            let head = "x".repeat(head);
+            let shown = hung(&format!("{head}{text}"), width, long);
+            shown.strip_prefix(&head).expect("the head comes first").to_owned()
+        };
+        let told = |head, text: &str, width| after(head, text, width, LongWords::Broken);
+        assert_eq!(told(11, "one two three", 15), "one\n    two three");
+        assert_eq!(told(3, "a\n    b c d e f g", 11), "a\n    b c d e\n    f g");
         let link = "x".repeat(30);
         let text = format!("see {link} there");
-        assert_eq!(hanging_at_width(6, &text, 20), format!("see\n    {link}\n    there"));
-        assert_eq!(hanging_at_width(30, "two words", 20), "two\n    words");
-        assert_eq!(hanging_at_width(5, "  as  it is", 20), "  as  it is");
-        assert_eq!(hanging_at_width(5, "a\tb c", 12), "a\tb\n    c");
-        assert_eq!(hanging_at_width(5, "李雷 李雷 李雷", 15), "李雷 李雷\n    李雷");
+        let (start, end) = link.split_at(16);
+        assert_eq!(told(6, &text, 20), format!("see\n    {start}\n    {end}\n    there"));
+        let whole = format!("see\n    {link}\n    there");
+        assert_eq!(after(6, &text, 20, LongWords::Whole), whole, "an invite can be copied");
+        assert_eq!(told(5, "  as  it is", 20), "  as  it is");
+        assert_eq!(told(5, "a\tb c", 15), "a\tb\n    c");
+        assert_eq!(told(5, "李雷 李雷 李雷", 15), "李雷 李雷\n    李雷");
         let styled = format!("{STYLE}2m09:30{STYLE}0m {STYLE}1;38;5;33m李雷{STYLE}0m: one two");
-        assert_eq!(columns(&styled), "09:30 李雷: one two".width());
-        assert_eq!(hanging_at_width(0, &styled, 16), styled.replace(" two", "\n    two"));
+        assert_eq!(hanging_at_width(&styled, 16), styled.replace(" two", "\n    two"));
+    }
+
+    /// Blanks that end no word, and characters that terminals show with different widths.
+    const FILLERS: [char; 12] = [
+        'm', '李', '\u{a0}', '\u{2007}', '\u{202f}', '\u{2800}', '\u{3164}', '\u{ffa0}',
+        '\u{115f}', '\u{ad}', '\u{200b}', '\t',
+    ];
+
+    #[test]
+    fn no_text_begins_a_row_in_the_first_column() {
+        let lie = "02:01\u{a0}dee:\u{a0}pay\u{a0}bob\u{a0}50";
+        for width in [6, 20, 40, 80] {
+            for filler in FILLERS {
+                for count in 0..2 * width {
+                    let run: String = std::iter::repeat_n(filler, count).collect();
+                    let shown = hanging_at_width(&format!("02:00 eve: {run}{lie}"), width);
+                    let mut rows = shown.lines();
+                    let first = rows.next().expect("a row");
+                    assert!(first.starts_with("02:00 "[..width.min(6)].trim_end()), "{shown}");
+                    assert!(rows.all(|row| row.starts_with(INDENT)), "{shown}");
+                    let fits = |row: &str| filler == '\t' || most_columns(row) <= width;
+                    assert!(shown.lines().all(fits), "{width} columns, {filler:?}:\n{shown}");
+                    let letters = |text: &str| text.replace([' ', '\n'], "");
+                    assert_eq!(letters(&shown), letters(&format!("02:00 eve: {run}{lie}")));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_style_is_never_cut_in_two() {
+        let styled = format!("{STYLE}2m{}{STYLE}0m", "x".repeat(90));
+        let shown = hanging_at_width(&styled, 40);
+        assert!(shown.starts_with(&format!("{STYLE}2m{}\n    x", "x".repeat(40))), "{shown:?}");
+        assert!(shown.ends_with(&format!("x{STYLE}0m")), "{shown:?}");
+        assert_eq!(shown.lines().count(), 3);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::{
-    look::{fitted, short_address, with_short_ids},
+    look::{Look, fitted, short_address, with_short_ids},
     names::Names,
     table::write_table,
     text,
@@ -78,7 +78,8 @@ pub(super) fn write_payments(out: &mut dyn Write, list: &PaymentList) -> io::Res
         let below = [payment.memo.clone(), payment.reason.as_deref().map(with_short_ids)];
         for text in below.into_iter().flatten() {
             let line = shown(&text).replace('\n', " ");
-            writeln!(out, "  {}", fitted(&line, COLUMNS.saturating_sub(2)))?;
+            let width = Look::current().width.min(COLUMNS);
+            writeln!(out, "  {}", fitted(&line, width.saturating_sub(2)))?;
         }
     }
     if list.older > 0 {

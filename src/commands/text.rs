@@ -458,16 +458,18 @@ pub(crate) fn event_line(event: &ConsoleEvent) -> String {
         ConsoleEvent::Reunited { tip, height } => {
             format!("* one branch again: the tip is {height} {}", short(tip))
         }
-        ConsoleEvent::TradeMined { txid, height, was_void: true, .. } => format!(
-            "* your trade {} was void, and is in block {height} all the same: somebody who had it \
+        ConsoleEvent::TradeMined { txid, kind, height, was_void: true, .. } => format!(
+            "* your {} {} was void, and is in block {height} all the same: somebody who had it \
              has sent it on, and it is paid",
+            kind_name(*kind),
             short(txid)
         ),
-        ConsoleEvent::TradeMined { txid, height, .. } => {
-            format!("* your trade {} is in block {height}", short(txid))
+        ConsoleEvent::TradeMined { txid, kind, height, .. } => {
+            format!("* your {} {} is in block {height}", kind_name(*kind), short(txid))
         }
-        ConsoleEvent::TradeVoid { txid, reason } => {
-            format!("* your trade {} is void: {}", short(txid), with_short_ids(reason))
+        ConsoleEvent::TradeVoid { txid, kind, reason } => {
+            let (kind, txid) = (kind_name(*kind), short(txid));
+            format!("* your {kind} {txid} is void: {}", with_short_ids(reason))
         }
         ConsoleEvent::Paid { from, amount, memo, height, .. } => {
             paid_line(from.as_deref(), *amount, memo.as_deref(), *height)
@@ -583,12 +585,14 @@ mod tests {
         };
         assert_eq!(event_line(&chat(true)), "yzw: Good morning");
         assert_eq!(event_line(&chat(false)), "yzw to all: Good morning");
-        let mined = |was_void| {
+        let mined = |kind, was_void| {
             let (txid, block) = (TxId([0x5f; 32]), BlockHash::ZERO);
-            event_line(&ConsoleEvent::TradeMined { txid, block, height: 7, was_void })
+            event_line(&ConsoleEvent::TradeMined { txid, kind, block, height: 7, was_void })
         };
-        assert_eq!(mined(false), "* your trade 5f5f5f5f5f5f is in block 7");
-        assert!(mined(true).contains("was void, and is in block 7 all the same"));
+        let (trade, note) = (TransactionKind::Trade, TransactionKind::Note);
+        assert_eq!(mined(trade, false), "* your trade 5f5f5f5f5f5f is in block 7");
+        assert_eq!(mined(note, false), "* your note 5f5f5f5f5f5f is in block 7");
+        assert!(mined(trade, true).contains("was void, and is in block 7 all the same"));
     }
 
     #[test]

@@ -208,6 +208,30 @@ impl Invite {
         Self::read(&mut Reader::new(payload))
     }
 
+    /// True if a text is the beginning of an invite, to which further rows may belong.
+    ///
+    /// Mail programs and terminals break an invite into rows, and only the first has the prefix. A
+    /// whole invite with a changed letter is no beginning.
+    #[must_use]
+    pub(crate) fn is_beginning(text: &str) -> bool {
+        if text.len() > MAX_INVITE_CHARS.saturating_mul(2) {
+            return false;
+        }
+        let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+        let Some(encoded) = text.strip_prefix(INVITE_PREFIX) else { return false };
+        // The last letters may hold a part of a byte, so they are completed and then cut off.
+        let whole = encoded.len().saturating_mul(6) / 8;
+        let fill = encoded.len().next_multiple_of(4).saturating_sub(encoded.len());
+        let filled = format!("{encoded}{}", "A".repeat(fill));
+        let Ok(mut bytes) = BASE64URL_NOPAD.decode(filled.as_bytes()) else { return false };
+        bytes.truncate(whole);
+        match Self::read(&mut Reader::new(&bytes)) {
+            Ok(_) | Err(InviteError::Layout(DecodeError::Truncated { .. })) => true,
+            Err(InviteError::Layout(DecodeError::Trailing { extra })) => extra < CHECKSUM_BYTES,
+            Err(_) => false,
+        }
+    }
+
     fn read(reader: &mut Reader<'_>) -> Result<Self, InviteError> {
         match reader.u8()? {
             VERSION => {}
@@ -318,6 +342,25 @@ mod tests {
         }
         for end in 0..text.len() {
             assert!(Invite::from_text(&text[..end]).is_err(), "{end}");
+        }
+    }
+
+    #[test]
+    fn each_start_of_an_invite_is_a_beginning_and_a_changed_one_is_none() {
+        for count in 0..4 {
+            let text = invite(count).to_text();
+            for end in INVITE_PREFIX.len()..text.len() {
+                assert!(Invite::is_beginning(&text[..end]), "{end} of {}", text.len());
+                assert!(Invite::is_beginning(&format!("{}\n", &text[..end])), "{end}");
+            }
+            let last = text.chars().rev().nth(1).expect("a letter");
+            let changed = if last == 'A' { 'B' } else { 'A' };
+            let changed = format!("{}{changed}A", &text[..text.len() - 2]);
+            assert!(!Invite::is_beginning(&changed), "{changed}");
+            assert!(!Invite::is_beginning(&format!("{text}AAAA")));
+        }
+        for other in ["", "friendchain", "hello", "friendchain:a.b", "friendchain:zzzz"] {
+            assert!(!Invite::is_beginning(other), "{other}");
         }
     }
 

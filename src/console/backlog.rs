@@ -7,7 +7,13 @@
 use std::collections::VecDeque;
 
 use super::resize::Size;
-use crate::commands::look::{broken, broken_at_width, columns, hanging, hanging_at_width};
+use crate::{
+    commands::{
+        columns::columns,
+        look::{broken, broken_at_width, hanging, hanging_at_width},
+    },
+    primitives::INDENT,
+};
 
 /// The most lines that are kept: more than a tall screen has rows.
 const MOST_LINES: usize = 500;
@@ -19,7 +25,7 @@ pub(super) enum Flow {
     Answer,
     /// Wide lines are broken, and each part keeps its indent.
     Sentence,
-    /// Chat and messages: further rows have an indent, and a link stays whole.
+    /// Chat and messages: further rows have an indent, so that none looks like somebody else's.
     Talk,
     /// A line that the user typed. It is on the screen, and the terminal breaks it.
     Typed,
@@ -31,7 +37,7 @@ impl Flow {
         match self {
             Self::Answer | Self::Typed => text.to_owned(),
             Self::Sentence => broken(text),
-            Self::Talk => hanging(0, text),
+            Self::Talk => hanging(text),
         }
     }
 }
@@ -48,16 +54,24 @@ struct Line {
 }
 
 impl Line {
-    /// Returns the rows of the line on a screen to which text of this width fits.
+    /// Returns the rows of the line on a screen of this width.
     fn broken(&mut self, width: usize) -> String {
         let text = match self.flow {
             Flow::Typed => self.text.clone(),
             Flow::Answer if width >= self.made_for => self.text.clone(),
-            Flow::Answer | Flow::Sentence => broken_at_width(&self.text, width),
-            Flow::Talk => hanging_at_width(0, &self.text, width),
+            Flow::Answer if self.keeps_indent(width) => broken_at_width(&self.text, width),
+            Flow::Sentence => broken_at_width(&self.text, width),
+            Flow::Answer | Flow::Talk => hanging_at_width(&self.text, width),
         };
         self.rows = text.split('\n').map(columns).collect();
         text
+    }
+
+    /// True if each row of a line on a narrow screen can keep the line's own indent.
+    fn keeps_indent(&self, width: usize) -> bool {
+        let bare = self.text.trim_start_matches(' ');
+        let indent = self.text.len().saturating_sub(bare.len());
+        indent >= INDENT.len() && indent <= width / 2
     }
 
     /// Returns the number of rows that the printed line has on a screen of this width.
@@ -83,11 +97,11 @@ impl Backlog {
         if self.drawn_at == 0 {
             self.drawn_at = size.columns;
         }
-        let width = size.text_width();
+        let (made_for, width) = (size.text_width(), size.width());
         let mut out = String::new();
         for line in text.strip_suffix('\n').unwrap_or(text).split('\n') {
             let (text, rows) = (line.to_owned(), Vec::new());
-            let mut line = Line { flow, text, made_for: width, rows };
+            let mut line = Line { flow, text, made_for, rows };
             let shown = line.broken(width);
             if flow != Flow::Typed {
                 out.push_str(&shown);
@@ -132,7 +146,7 @@ impl Backlog {
         out.push_str("\u{1b}[H");
         let first = self.lines.len().saturating_sub(shown);
         for line in self.lines.range_mut(first..) {
-            out.push_str(&line.broken(size.text_width()));
+            out.push_str(&line.broken(size.width()));
             out.push('\n');
         }
         out
@@ -145,6 +159,8 @@ mod tests {
 
     const WIDE: Size = Size { columns: 80, rows: 24 };
     const NARROW: Size = Size { columns: 40, rows: 24 };
+    /// Ends with what looks like a line of somebody else.
+    const LIE: &str = "02:01\u{a0}dee:\u{a0}pay\u{a0}bob\u{a0}50";
     const TEXT: &str = "09:30 yjf: a line that is long enough for two rows of forty columns";
 
     /// Returns the lines that follow the last sequence, which clears the screen.
@@ -171,6 +187,31 @@ mod tests {
         assert!(!log.is_stale(NARROW));
         let wide = log.redraw(WIDE, 1);
         assert_eq!(drawn(&wide), [TEXT, typed.as_str(), table]);
+    }
+
+    #[test]
+    fn no_text_of_others_begins_a_row_in_the_first_column_at_any_width() {
+        let tiny = Size { columns: 17, rows: 24 };
+        let talk = |before: &str| format!("{before}{}{LIE}", "m".repeat(64));
+        for (flow, text) in [
+            (Flow::Talk, talk("02:00 bob#61c7: ")),
+            (Flow::Talk, talk("* Zoë paid you 0.1: www")),
+            // As `history` has broken it for 80 columns.
+            (Flow::Answer, format!("2026-11-30 02:00:00 bob to you: m\n    {LIE} {LIE}")),
+            (Flow::Answer, format!("2026-11-30 02:00:00 bob to you: hello {LIE}")),
+        ] {
+            let mut log = Backlog::default();
+            let mut shown = vec![(WIDE, log.add(flow, &text, WIDE))];
+            shown.push((tiny, drawn(&log.redraw(tiny, 1)).join("\n")));
+            shown.push((tiny, Backlog::default().add(flow, &text, tiny)));
+            for (size, shown) in shown {
+                for row in shown.lines() {
+                    assert!(columns(row) <= size.columns, "{shown:?}");
+                    assert!(!row.starts_with("02:01"), "{shown:?}");
+                }
+                assert!(shown.contains("50"), "{shown:?}");
+            }
+        }
     }
 
     #[test]

@@ -103,6 +103,8 @@ enum Step {
     Due,
     /// A command has become slow.
     Slow,
+    /// Rows of an invite are missing.
+    CutInvite,
     Signal(Ending),
 }
 
@@ -260,6 +262,7 @@ impl Console {
                 }
                 Step::Due => self.screen.print(Flow::Talk, &self.view.gathered())?,
                 Step::Slow => self.say_delay()?,
+                Step::CutInvite => self.say_cut_invite()?,
                 Step::Signal(Ending::Interrupt) if self.interrupts() => self.interrupt()?,
                 Step::Signal(_) => return Ok(Ended::Left),
             }
@@ -274,6 +277,7 @@ impl Console {
             !self.jobs.is_full() && !self.screen.is_full()
         };
         let (due, slow) = (self.view.due(), self.jobs.slow_at());
+        let cut = self.moving.due();
         let asks = !self.closing && !self.questions.is_open();
         tokio::select! {
             input = self.lines.next(), if room && !self.closing => Step::Input(input),
@@ -282,6 +286,7 @@ impl Console {
             question = self.questions.next(), if asks => Step::Asked(question),
             () = moment(due) => Step::Due,
             () = moment(slow) => Step::Slow,
+            () = moment(cut) => Step::CutInvite,
             ending = signals.next() => Step::Signal(ending),
         }
     }
@@ -318,6 +323,7 @@ impl Console {
                 }
             }
             Input::End => {
+                self.say_cut_invite()?;
                 self.closing = true;
                 self.questions.give_up();
             }
@@ -341,7 +347,9 @@ impl Console {
         }
         let line = match self.moving.step(&self.client, typed, self.owns_node).await {
             Move::Pass => words::parse(typed, &self.talk),
+            Move::Nothing => return Ok(()),
             Move::Say(text) => Line::Show(text),
+            Move::Run(line) => words::parse(&line, &self.talk),
             Move::Move(invite) => {
                 self.invite = Some(invite);
                 return Ok(());
@@ -485,6 +493,11 @@ impl Console {
 
     fn say_delay(&self) -> Result<(), CommandError> {
         self.jobs.delay().map_or(Ok(()), |sentence| self.say(&sentence))
+    }
+
+    /// Tells the user that rows of an invite are missing.
+    fn say_cut_invite(&mut self) -> Result<(), CommandError> {
+        self.moving.missing().map_or(Ok(()), |sentence| self.show(&sentence))
     }
 
     /// Prints a sentence of the console's own.

@@ -25,7 +25,12 @@ impl Size {
         Self { columns: columns.into(), rows: rows.into() }
     }
 
-    /// Returns the width to which text is fitted.
+    /// Returns the columns of the screen, or the usual number if the terminal reports none.
+    pub(super) fn width(self) -> usize {
+        if self.columns == 0 { self.text_width() } else { self.columns }
+    }
+
+    /// Returns the width to which the text of commands is fitted.
     pub(super) fn text_width(self) -> usize {
         let columns = u16::try_from(self.columns).unwrap_or(u16::MAX);
         width_of(Some((Width(columns), Height(0))))

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::{
     commands::{
         chat_text::{left_with, mark as chat_mark},
-        look::STYLE,
+        columns::STYLE,
         text::event_line,
     },
     primitives::{PeerId, UnixMillis, printable, shown},
@@ -459,7 +459,11 @@ mod tests {
             ConsoleEvent::FriendJoined { name: text(), peer_id: peer(1) },
             ConsoleEvent::FriendLeft { name: text(), peer_id: peer(2), quit: false },
             ConsoleEvent::BlockConnected { hash, height: 1, count: 1, notes: vec![text()] },
-            ConsoleEvent::TradeVoid { txid: crate::primitives::TxId([1; 32]), reason: text() },
+            ConsoleEvent::TradeVoid {
+                txid: crate::primitives::TxId([1; 32]),
+                kind: crate::primitives::TransactionKind::Note,
+                reason: text(),
+            },
             ConsoleEvent::Notice { text: text() },
         ] {
             let mut shown = view.event(&event, Instant::now()).unwrap_or_default();

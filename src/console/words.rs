@@ -152,11 +152,43 @@ pub(crate) fn parse(line: &str, talk: &Talk) -> Line {
         return parsed;
     }
     let is_word = !line.trim().contains(char::is_whitespace);
+    if is_word && *talk != Talk::Nobody && is_unsent_part(line.trim()) {
+        return Line::Show(
+            "that looks like a part of an invite, and was not sent: join with the whole invite, \
+             or type a space first to send it"
+                .to_owned(),
+        );
+    }
     match nearest_word(line.trim()).filter(|_| is_word) {
         Some(near) => ask(line.trim(), &near, talk),
         None if *talk == Talk::Nobody => no_command(line, talk),
         None => talk.say(line),
     }
+}
+
+/// The shortest text that is taken for a part of an invite, in characters: longer than most words,
+/// and shorter than a row of a narrow terminal.
+const INVITE_PART: usize = 32;
+
+/// True if a word may be a part of an invite's letters.
+pub(super) fn is_invite_part(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
+}
+
+/// True for a long word in which capital and small letters and digits are mixed, as in an invite.
+fn is_unsent_part(word: &str) -> bool {
+    let has = |kind: fn(&u8) -> bool| word.bytes().any(|c| kind(&c));
+    word.len() >= INVITE_PART
+        && is_invite_part(word)
+        && has(u8::is_ascii_uppercase)
+        && has(u8::is_ascii_lowercase)
+        && has(u8::is_ascii_digit)
+}
+
+/// True for a word of the chat room and for a command.
+pub(super) fn is_known_word(word: &str) -> bool {
+    let others = ["?", "quit", "exit", "help", "y", "n", "yes", "no"];
+    TIPS.iter().any(|tip| tip.word == word) || others.contains(&word) || is_command(word)
 }
 
 /// Returns the word or command that is nearest to a mistyped one.
@@ -455,6 +487,24 @@ mod tests {
         assert!(matches!(parse("la", &yjf()), Line::Account));
         assert!(matches!(parse("c yzw hello", &yjf()), Line::Chat { peer: None, .. }));
         assert!(said(" hello").contains("ca everybody"));
+    }
+
+    #[test]
+    fn a_part_of_an_invite_is_not_sent() {
+        let row = "AQEAAAAAAAAx9Zk3_bq-7yTAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        for talk in [yjf(), Talk::Everybody] {
+            let Line::Show(text) = parse(row, &talk) else { panic!("sent") };
+            assert!(text.contains("not sent"), "{text}");
+            assert!(matches!(
+                parse(&format!(" {row}"), &talk),
+                Line::Chat { .. } | Line::ChatAll(_)
+            ));
+        }
+        for text in
+            ["https://example.org/AAAAAAAAAAAAAAAAAAAAAAAAA0a", "hmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm"]
+        {
+            assert!(matches!(parse(text, &Talk::Everybody), Line::ChatAll(_)), "{text}");
+        }
     }
 
     #[test]

@@ -49,12 +49,9 @@ impl Router {
     /// announced at once.
     pub(super) fn publish_connected(&mut self, connected: &[(BlockHash, Height)], mined: &[TxId]) {
         let Some(&(hash, height)) = connected.last() else { return };
-        let own: Vec<_> = mined.iter().filter(|txid| self.own_trades.remove(txid)).collect();
-        let own = own.into_iter().map(|&txid| News::TradeMined {
-            txid,
-            block: hash,
-            height,
-            was_void: false,
+        let own = mined.iter().filter_map(|&txid| {
+            let kind = self.own_trades.remove(&txid)?;
+            Some(News::TradeMined { txid, kind, block: hash, height, was_void: false })
         });
         let own = own.collect();
         let syncs = matches!(self.sync.progress().phase, Phase::Syncing | Phase::Starting);

@@ -75,7 +75,9 @@ use crate::{
     miner::MinerHandle,
     net::{GossipId, NetEvent, NetHandle},
     peers::{BAN_MS, Ban, BanTerm, Offence, Peers, Trust},
-    primitives::{Address, BlockHash, Header, MiningMode, Moment, PeerId, TxId, UnixMillis},
+    primitives::{
+        Address, BlockHash, Header, MiningMode, Moment, PeerId, TransactionKind, TxId, UnixMillis,
+    },
     relay::{Relay, RelayConfig, RelayEvent},
     sync::{Sync, SyncEvent, SyncReport},
     telemetry::{events, metrics::EventMetrics},
@@ -277,7 +279,7 @@ pub(crate) struct Router {
     syncs: HashMap<u64, oneshot::Sender<SyncReport>>,
     next_ticket: u64,
     /// Own trades that are announced when they are mined.
-    own_trades: HashSet<TxId>,
+    own_trades: HashMap<TxId, TransactionKind>,
     /// Blocks that joined the chain during a sync.
     catch_up: catch_up::CatchUp,
     couriers: Couriers<SentLine>,
@@ -379,7 +381,7 @@ impl Router {
             next_request: 0,
             syncs: HashMap::new(),
             next_ticket: 0,
-            own_trades: HashSet::new(),
+            own_trades: HashMap::new(),
             catch_up: catch_up::CatchUp::default(),
             couriers: Couriers::default(),
             carrying: Carrying::default(),
@@ -409,7 +411,7 @@ impl Router {
     async fn run(mut self, mut inbox: Inbox, mempool: Vec<MempoolEntry>) -> Ended {
         for entry in mempool {
             if entry.local {
-                self.own_trades.insert(entry.txid);
+                self.own_trades.insert(entry.txid, entry.transaction.kind());
             }
             self.trade_added(entry);
         }
@@ -493,18 +495,19 @@ impl Router {
                 self.metrics.trade_accepted(entry.local);
                 (self.trades)(&entry, origin);
                 if origin == Origin::Local {
-                    self.own_trades.insert(entry.txid);
+                    self.own_trades.insert(entry.txid, entry.transaction.kind());
                 }
                 self.trade_added(entry);
             }
             ChainEvent::TradeVoid { txid, reason } => {
                 self.metrics.trade_dropped("void");
-                self.own_trades.remove(&txid);
-                self.publish_news(News::TradeVoid { txid, reason });
+                let kind = self.own_trades.remove(&txid).unwrap_or(TransactionKind::Trade);
+                self.publish_news(News::TradeVoid { txid, kind, reason });
                 self.relay(RelayEvent::TradeGone { txid });
             }
             ChainEvent::VoidMined { txid, block, height } => {
-                self.publish_news(News::TradeMined { txid, block, height, was_void: true });
+                let kind = TransactionKind::Trade;
+                self.publish_news(News::TradeMined { txid, kind, block, height, was_void: true });
             }
             ChainEvent::TradeDropped { txid, reason } => {
                 self.metrics.trade_dropped(reason.code());

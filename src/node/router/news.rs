@@ -48,6 +48,7 @@ pub(crate) enum News {
     /// A trade of this node's wallet was mined.
     TradeMined {
         txid: TxId,
+        kind: TransactionKind,
         block: BlockHash,
         height: Height,
         /// True if the user was notified before that the trade is void.
@@ -56,6 +57,7 @@ pub(crate) enum News {
     /// A trade can never be mined any more.
     TradeVoid {
         txid: TxId,
+        kind: TransactionKind,
         reason: String,
     },
     /// Another node with our identity runs.

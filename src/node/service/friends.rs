@@ -66,10 +66,10 @@ pub(crate) fn console_event(news: News) -> ConsoleEvent {
             fork_height,
         },
         News::Reunited { tip, height } => ConsoleEvent::Reunited { tip, height },
-        News::TradeMined { txid, block, height, was_void } => {
-            ConsoleEvent::TradeMined { txid, block, height, was_void }
+        News::TradeMined { txid, kind, block, height, was_void } => {
+            ConsoleEvent::TradeMined { txid, kind, block, height, was_void }
         }
-        News::TradeVoid { txid, reason } => ConsoleEvent::TradeVoid { txid, reason },
+        News::TradeVoid { txid, kind, reason } => ConsoleEvent::TradeVoid { txid, kind, reason },
         News::CopyRuns { address } => ConsoleEvent::Notice { text: copy_text(address) },
         News::NoWay { attempt, name } => {
             let tried = try_view(attempt);

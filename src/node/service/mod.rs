@@ -277,8 +277,11 @@ impl FriendchainApiServer for Service {
     }
 
     async fn join(&self, invite: String, name: Option<String>) -> Result<Joined, RpcError> {
+        let invite = Invite::from_text(&invite)?;
+        let chain = self.chain.as_ref().map(|chain| chain.handle.summary().network);
+        setup::check_not_joined(chain.as_deref(), invite.network())?;
         self.check_no_chain()?;
-        setup::join(&self.datadir, Invite::from_text(&invite)?, name).await
+        setup::join(&self.datadir, invite, name).await
     }
 
     async fn backup(&self) -> Result<BackupMade, RpcError> {

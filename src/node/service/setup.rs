@@ -46,6 +46,19 @@ pub(super) async fn mine_network(
     Ok(Network::from_genesis(genesis)?)
 }
 
+/// Fails if the folder holds the invite's chain.
+pub(super) fn check_not_joined(held: Option<&Network>, wanted: &Network) -> Result<(), RpcError> {
+    if held.is_none_or(|held| held.id != wanted.id) {
+        return Ok(());
+    }
+    let name = printable(&wanted.params.name);
+    let sentence = format!(
+        "this node is on the chain {name} ({}) already: there is nothing to join",
+        wanted.id
+    );
+    Err(RpcError::new("chain_exists", sentence))
+}
+
 /// Creates an invite's chain, stores the invite's addresses, and stores the user's name if one is
 /// given.
 pub(super) async fn join(

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::values::Coins;
-use crate::primitives::{BlockHash, Height, PeerId, TxId, UnixMillis};
+use crate::primitives::{BlockHash, Height, PeerId, TransactionKind, TxId, UnixMillis};
 
 /// An event that a console shows above its prompt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +94,7 @@ pub(crate) enum ConsoleEvent {
     /// A trade or note of this wallet was mined.
     TradeMined {
         txid: TxId,
+        kind: TransactionKind,
         block: BlockHash,
         height: Height,
         /// True if the user was notified before that it is void: somebody else has sent it.
@@ -103,6 +104,7 @@ pub(crate) enum ConsoleEvent {
     /// A trade or note of this wallet can no longer be mined.
     TradeVoid {
         txid: TxId,
+        kind: TransactionKind,
         /// The cause, as a sentence.
         reason: String,
     },
