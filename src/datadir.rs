@@ -178,10 +178,11 @@ pub enum DataDirError {
 fn in_use_sentence(path: &Path, pid: Option<u32>) -> String {
     let process = pid
         .map_or_else(|| "another friendchain process".to_owned(), |pid| format!("process {pid}"));
+    let id = path.file_name().and_then(|id| id.to_str()).filter(|id| *id != "default");
+    let id = id.map(|id| format!("--node-id {id} ")).unwrap_or_default();
     format!(
-        "the data folder {} is in use by {process}: end it with `friendchain stop`, or give \
-         another folder with \
-         --data-dir or --node-id",
+        "the data folder {} is in use by {process}: open it with `friendchain {id}console`, end it \
+         with `friendchain {id}stop`, or give another folder with --data-dir or --node-id",
         path.display()
     )
 }

@@ -237,7 +237,7 @@ pub(crate) struct Observe {
 pub(crate) struct People {
     /// NAME is what friends see, and also selects one of several nodes on this machine; IP and PORT
     /// are for incoming connections [default: all addresses, and the kept port]
-    #[arg(required = true, num_args = 1..=3, value_name = "WORD")]
+    #[arg(required = true, num_args = 1..=3, value_name = "NAME")]
     pub(crate) words: Vec<String>,
     #[command(flatten)]
     pub(crate) node: NodeFlags,

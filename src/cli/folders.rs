@@ -66,7 +66,9 @@ fn several(all: &[(NodeId, DataDir)]) -> RpcError {
     if let Some(more) = all.len().checked_sub(LISTED).filter(|more| *more > 0) {
         list.push(format!("{more} more"));
     }
-    let example = all.first().map_or("", |(id, _)| id.as_str());
+    // Most commands are for a node that runs.
+    let example = all.iter().find(|(_, folder)| folder.is_held()).or(all.first());
+    let example = example.map_or("", |(id, _)| id.as_str());
     RpcError::new(
         "several_folders",
         format!(
@@ -142,6 +144,14 @@ mod tests {
         let lock = yjf.try_lock().expect("the lock");
         assert_eq!(chosen().expect("the only one that runs"), yjf);
         folder_of(Some(base), None, true).expect_err("it runs already");
+        let error = several(&DataDir::all(Some(base)).expect("the folders"));
+        assert!(
+            error.message.ends_with(
+                "yjf (runs), yzw (does not run): choose one, as in \
+             --node-id yjf"
+            ),
+            "{error}"
+        );
         let other = yzw.try_lock().expect("the lock");
         let error = chosen().expect_err("two run");
         assert!(error.message.contains("yjf (runs), yzw (runs)"), "{error}");

@@ -212,8 +212,8 @@ enum Group {
     New(String),
 }
 
-/// Asks at a first `people NAME` on a terminal for the group, and prepares the folder. Returns false
-/// if the user leaves.
+/// Asks at a first `people NAME` on a terminal for the group, and prepares the folder. Returns
+/// false if the user leaves.
 ///
 /// It does not ask if the folder has a chain, without a terminal, or after the Go seed's
 /// `IP PORT NAME`.
@@ -224,7 +224,9 @@ pub(crate) async fn ask_first(plan: &mut Plan, words: &[String]) -> Result<bool,
         return Ok(true);
     }
     let mut out = io::stdout();
-    match choose_group(&mut out, &mut AtTerminal, name)? {
+    let state = if has(folder, FRIENDS_FILE) { "is on no chain now" } else { "is new here" };
+    writeln!(out, "{name} {state}. Which group?")?;
+    match choose_group(&mut out, &mut AtTerminal)? {
         None => {
             writeln!(out, "\nNothing was made.")?;
             return Ok(false);
@@ -253,9 +255,7 @@ pub(crate) async fn ask_first(plan: &mut Plan, words: &[String]) -> Result<bool,
 fn choose_group(
     out: &mut impl Write,
     person: &mut impl Person,
-    name: &str,
 ) -> Result<Option<Group>, CommandError> {
-    writeln!(out, "{name} is new here. Which group?")?;
     writeln!(out, "  Enter   whoever is on this LAN")?;
     writeln!(out, "  i       I have an invite")?;
     writeln!(out, "  n       a new group")?;
@@ -406,7 +406,7 @@ mod tests {
     fn chosen(typed: &[&str]) -> (Option<Group>, String) {
         let mut person = Typed(typed.iter().map(|line| (*line).to_owned()).collect());
         let mut out = Vec::new();
-        let group = choose_group(&mut out, &mut person, "yzw").expect("an answer");
+        let group = choose_group(&mut out, &mut person).expect("an answer");
         (group, String::from_utf8(out).expect("text"))
     }
 

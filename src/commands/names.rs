@@ -21,6 +21,12 @@ impl Names {
         Self { own: known.own.into_iter().collect(), friends: known.friends.into_iter().collect() }
     }
 
+    /// Returns names for a test.
+    #[cfg(test)]
+    pub(super) fn known(own: Address, friend: Address, name: &str) -> Self {
+        Self { own: [own].into(), friends: [(friend, name.to_owned())].into() }
+    }
+
     /// Returns the name of an address; `None` if it is not known.
     pub(crate) fn of(&self, address: &Address) -> Option<&str> {
         if self.own.contains(address) {

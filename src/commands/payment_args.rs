@@ -13,7 +13,7 @@ pub(crate) struct SendArgs {
     /// Coins (10, or 0.25), and the recipient: an address or a friend's name
     #[arg(
         value_names = ["AMOUNT", "TO"],
-        num_args = 1..=2,
+        num_args = 1..,
         allow_negative_numbers = true,
         required_unless_present_all = ["amount", "to"]
     )]
@@ -54,6 +54,12 @@ impl SendArgs {
         let to = self.to.as_ref().or_else(|| words.next());
         match (amount, to, words.next()) {
             (Some(amount), Some(to), None) => Ok((amount.clone(), to.clone())),
+            (Some(_), Some(to), Some(_)) if self.payment.len() > 2 => {
+                Err(CommandError::Usage(RpcError::new(
+                    "usage",
+                    format!("a text goes after --memo: send 10 {to} --memo 'tea'"),
+                )))
+            }
             (_, _, Some(_)) => Err(usage("the amount or the recipient is given twice")),
             (_, None, _) => Err(usage("it is not said who gets the coins")),
             (None, ..) => Err(usage("the amount is missing")),
@@ -124,7 +130,19 @@ mod tests {
         ] {
             assert_eq!(parsed(line), both, "{line}");
         }
-        for line in ["", "10", "--to yjf", "--amount 10", "10 yjf ann", "10 yjf --to ann"] {
+        let words = "send 2 nina for the tea".split_whitespace();
+        let memo = Line::try_parse_from(words).expect("parsed").send.amount_and_recipient();
+        let sentence = memo.expect_err("a memo without its flag").to_string();
+        assert!(sentence.contains("--memo"), "{sentence}");
+        for line in [
+            "",
+            "10",
+            "--to yjf",
+            "--amount 10",
+            "10 yjf ann",
+            "10 yjf for the tea",
+            "10 yjf --to ann",
+        ] {
             assert_eq!(parsed(line), None, "{line}");
         }
     }

@@ -21,7 +21,12 @@ pub(super) async fn block_friend(
 ) -> Result<(), CommandError> {
     let state = session.client.block_friend(friend).await?;
     session.write(&state, |out| {
-        writeln!(out, "{} is blocked: nothing of them comes through any more.", state.name)
+        writeln!(
+            out,
+            "{} is blocked: nothing of them is shown. Lines written meanwhile may come after an \
+             unblock-friend.",
+            state.name
+        )
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::look::write_hanging;
+use super::look::{write_hanging, write_sentence};
 use crate::{primitives::UnixMillis, rpc::types::StatusReport};
 
 /// The text of an empty friends list, if no other machine can reach the node.
@@ -30,5 +30,7 @@ pub(super) fn write_reach(
     let place =
         copy.address.as_deref().map_or_else(String::new, |address| format!(" at {address}"));
     let seen = seen(copy.seen);
-    writeln!(out, "WARNING: a copy of this node's folder runs{place} (seen {seen}): stop one.")
+    let warning =
+        format!("WARNING: a copy of this node's folder runs{place} (seen {seen}): stop one.");
+    write_sentence(out, &warning)
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     primitives::{
-        Address, BlockHash, TransactionKind, UnixMillis, count_of_blocks, counted, shown,
+        Address, BlockHash, Height, TransactionKind, UnixMillis, count_of_blocks, counted, shown,
     },
     rpc::types::{
         Account, AddressBalance, AddressList, Anchor, AuditReport, BalanceReport, BlockView,
@@ -184,13 +184,17 @@ pub(super) fn write_block_short(
             write_hanging(out, &format!("  note  {author}: "), text)?;
             continue;
         }
-        let paid: Vec<_> = tx
-            .outputs
-            .iter()
-            .map(|output| format!("{} to {}", output.value, named(output.address)))
-            .collect();
+        let payers: Vec<_> = tx.inputs.iter().map(|input| named(input.address)).collect();
+        let paid = tx.outputs.iter().map(|output| (output.value, named(output.address)));
+        // Change goes back to the payer, and is no payment.
+        let (back, mut paid): (Vec<_>, Vec<_>) = paid.partition(|(_, to)| payers.contains(to));
+        if paid.is_empty() {
+            paid = back;
+        }
+        let paid: Vec<_> = paid.iter().map(|(value, to)| format!("{value} to {to}")).collect();
         let separator = if text.is_empty() { "" } else { ": " };
-        let said = format!("{author} pays {}{separator}{text}", paid.join(", "));
+        let pays = if author == "you" { "pay" } else { "pays" };
+        let said = format!("{author} {pays} {}{separator}{text}", paid.join(", "));
         write_hanging(out, "  trade ", &said)?;
     }
     Ok(())
@@ -444,7 +448,8 @@ pub(crate) fn event_line(event: &ConsoleEvent) -> String {
         ConsoleEvent::Reorganised { tip, height, disconnected } => {
             let (left, tip) = (count_of_blocks((*disconnected).into()), short(tip));
             format!(
-                "* another branch has more work: {left} left the chain, the tip is {height} {tip}"
+                "* another branch has more work: {left} left the chain, and the coins won there \
+                 are gone; the tip is {height} {tip}"
             )
         }
         ConsoleEvent::Diverged { tip, height, branch, branch_height, fork_height } => {
@@ -458,14 +463,9 @@ pub(crate) fn event_line(event: &ConsoleEvent) -> String {
         ConsoleEvent::Reunited { tip, height } => {
             format!("* one branch again: the tip is {height} {}", short(tip))
         }
-        ConsoleEvent::TradeMined { txid, kind, height, was_void: true, .. } => format!(
-            "* your {} {} was void, and is in block {height} all the same: somebody who had it \
-             has sent it on, and it is paid",
-            kind_name(*kind),
-            short(txid)
-        ),
-        ConsoleEvent::TradeMined { txid, kind, height, .. } => {
-            format!("* your {} {} is in block {height}", kind_name(*kind), short(txid))
+        ConsoleEvent::TradeMined { txid, kind, height, was_void, .. } => {
+            let (kind, txid) = (kind_name(*kind), short(txid));
+            mined_line(kind, &txid, *height, *was_void)
         }
         ConsoleEvent::TradeVoid { txid, kind, reason } => {
             let (kind, txid) = (kind_name(*kind), short(txid));
@@ -482,13 +482,24 @@ pub(crate) fn event_line(event: &ConsoleEvent) -> String {
     }
 }
 
+/// Formats the event that an own trade or note was mined.
+fn mined_line(kind: &str, txid: &str, height: Height, was_void: bool) -> String {
+    if was_void {
+        format!(
+            "* your {kind} {txid} was void, and is in block {height} all the same: somebody who \
+             had it has sent it on, and it is paid"
+        )
+    } else {
+        format!("* your {kind} {txid} is in block {height}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         primitives::{
-            Address, Amount, Height, MerkleRoot, Owner, PeerId, PublicKey, Transaction, TxId,
-            TxOutput,
+            Address, Amount, MerkleRoot, Owner, PeerId, PublicKey, Transaction, TxId, TxOutput,
         },
         rpc::types::{Bits, TxPlace},
     };
@@ -571,6 +582,26 @@ mod tests {
         let shown = text(|out| write_tx(out, &view, true, &Names::default()));
         assert!(shown.contains(&format!("to   {} 10\n", Address(Owner::ZERO))), "{shown}");
         assert!(shown.contains("text tea\n") && shown.contains("3 confirmations"), "{shown}");
+    }
+
+    #[test]
+    fn a_block_on_one_line_says_who_pays_whom_and_leaves_out_change() {
+        let (you, other) = (Address(Owner::ZERO), Address(Owner([7; 20])));
+        let output =
+            |owner: Address, coins| TxOutput { value: Amount::from_coins(coins), owner: owner.0 };
+        let transaction = Transaction {
+            inputs: vec![],
+            outputs: vec![output(other, 1), output(you, 99)],
+            memo: vec![],
+        };
+        let place = TxPlace::Mined { block: BlockHash([1; 32]), height: 2, tip_height: 4 };
+        let mut tx = TxView::new(&transaction, TxId([3; 32]), Amount::ZERO, place);
+        tx.kind = TransactionKind::Trade;
+        tx.inputs = vec![InputView { txid: TxId([4; 32]), index: 0, address: you }];
+        let block = BlockView { transactions: vec![tx], ..genesis() };
+        let names = Names::known(you, other, "g4");
+        let shown = text(|out| write_block_short(out, &block, &names));
+        assert!(shown.ends_with("  trade you pay 1 to g4\n"), "{shown}");
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub(crate) mod words;
 
 use std::{sync::Arc, time::Duration};
 
+use futures::future::FutureExt as _;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::{
@@ -248,7 +249,13 @@ impl Console {
             match self.step(signals).await {
                 Step::Input(input) => self.on_input(input).await?,
                 Step::Answered(answered) => self.on_answer(answered?)?,
-                Step::Heard(Some(Heard::Page(page))) => self.on_page(&page)?,
+                Step::Heard(Some(Heard::Page(page))) => {
+                    // An answer that is ready comes before the events that follow from it.
+                    if let Some(answered) = self.jobs.next().now_or_never() {
+                        self.on_answer(answered?)?;
+                    }
+                    self.on_page(&page)?;
+                }
                 Step::Heard(Some(Heard::Refused(why))) => {
                     self.say(&format!("* events are not shown: {why}"))?;
                 }
@@ -345,6 +352,9 @@ impl Console {
         if self.closing || self.invite.is_some() {
             return Ok(());
         }
+        if !self.moving.continues(typed) {
+            self.say_cut_invite()?;
+        }
         let line = match self.moving.step(&self.client, typed, self.owns_node).await {
             Move::Pass => words::parse(typed, &self.talk),
             Move::Nothing => return Ok(()),
@@ -359,7 +369,7 @@ impl Console {
             Line::Empty => {}
             Line::Quit => self.closing = true,
             Line::Show(text) => self.show(&text)?,
-            Line::Help => self.screen.print(Flow::Answer, &words::help())?,
+            Line::Help => self.screen.print(Flow::Talk, &words::help())?,
             Line::ChooseAll => {
                 self.talk = Talk::Everybody;
                 self.say(
@@ -484,8 +494,10 @@ impl Console {
 
     /// Ends the wait for the answer of the running command. The node may still carry it out.
     fn interrupt(&mut self) -> Result<(), CommandError> {
+        let was_asked = self.questions.is_open();
         self.questions.give_up();
         match self.jobs.give_up() {
+            Some(title) if was_asked => self.say(&format!("* {title} is given up")),
             Some(title) => self.say(&format!("* no longer waits for {title}; the node may go on")),
             None => Ok(()),
         }

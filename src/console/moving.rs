@@ -91,6 +91,14 @@ impl Moving {
         }
     }
 
+    /// True if a line belongs to the invite whose first rows were read.
+    pub(super) fn continues(&self, line: &str) -> bool {
+        match &self.0 {
+            State::Rows { text, due } => continues(text, line, *due, Instant::now()),
+            _ => false,
+        }
+    }
+
     /// Returns a sentence if rows of an invite are missing. Rows that follow still complete it.
     pub(super) fn missing(&mut self) -> Option<String> {
         let State::Rows { due, .. } = &mut self.0 else { return None };
@@ -108,10 +116,8 @@ impl Moving {
                 _ => self.begin(line, now),
             },
             State::Rows { text, due } => {
-                let joined = format!("{text}{}", line.trim());
-                let is_last = !line.trim().is_empty() && Invite::from_text(&joined).is_ok();
-                if is_last || is_row(line, due.is_some_and(|due| now < due)) {
-                    self.check(joined, now)
+                if continues(&text, line, due, now) {
+                    self.check(format!("{text}{}", line.trim()), now)
                 } else {
                     self.begin(line, now)
                 }
@@ -166,6 +172,13 @@ impl Moving {
     }
 }
 
+/// True if a line continues the invite that begins with `text`.
+fn continues(text: &str, line: &str, due: Option<Instant>, now: Instant) -> bool {
+    let row = line.trim();
+    let is_last = !row.is_empty() && Invite::from_text(&format!("{text}{row}")).is_ok();
+    is_last || is_row(row, due.is_some_and(|due| now < due))
+}
+
 /// Returns the end of the wait for a row that follows one at `now`.
 fn after(now: Instant) -> Instant {
     now.checked_add(NEXT_ROW).unwrap_or(now)
@@ -185,6 +198,8 @@ fn invite_in(line: &str) -> Option<&str> {
     if line.starts_with(INVITE_PREFIX) {
         return Some(line);
     }
+    // As the README shows it for a shell.
+    let line = line.strip_prefix("friendchain ").map_or(line, str::trim_start);
     let rest = line.strip_prefix('/').unwrap_or(line).strip_prefix("join")?;
     let invite = rest.trim_start();
     (invite.len() < rest.len() && invite.starts_with(INVITE_PREFIX)).then_some(invite)
@@ -217,6 +232,7 @@ mod tests {
     fn only_a_join_with_an_invite_is_about_moving() {
         assert_eq!(invite_in("join friendchain:abc "), Some("friendchain:abc"));
         assert_eq!(invite_in("/join  friendchain:abc"), Some("friendchain:abc"));
+        assert_eq!(invite_in("friendchain join friendchain:abc"), Some("friendchain:abc"));
         assert_eq!(invite_in("friendchain:abc"), Some("friendchain:abc"));
         for other in
             ["join", "joinfriendchain:a", "join me", "c yzw join friendchain:a", "y", " join a"]
@@ -273,6 +289,7 @@ mod tests {
         }
         let mut moving = Moving::default();
         assert_eq!(moving.read("join friendchain:AQEAAAAAAA", now), Part::More);
+        assert!(moving.continues(&rows[1]) && !moving.continues("la"));
         assert_eq!(moving.read("la", now), Part::None, "a command is no row, even at once");
     }
 

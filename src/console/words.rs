@@ -21,14 +21,14 @@ struct Tip {
 }
 
 const TIPS: [Tip; 10] = [
-    Tip { word: "b", does: "launch mining.", usage: Some(("b <data>", "b GoodMorning!")) },
+    Tip { word: "b", does: "note and mining.", usage: Some(("b <data>", "b GoodMorning!")) },
     Tip {
         word: "c",
         does: "chat to one.",
         usage: Some(("c <friend> <data>", "c yzw GoodMorning!")),
     },
     Tip { word: "ca", does: "chat to all.", usage: Some(("ca <data>", "ca GoodMorning!")) },
-    Tip { word: "h", does: "show helps.", usage: None },
+    Tip { word: "h", does: "show help.", usage: None },
     Tip { word: "la", does: "list account.", usage: None },
     Tip { word: "lb", does: "list block chain.", usage: None },
     Tip { word: "lf", does: "list friends.", usage: None },
@@ -36,6 +36,9 @@ const TIPS: [Tip; 10] = [
     Tip { word: "sync", does: "sync block chain.", usage: Some(("sync [friend]", "sync yzw")) },
     Tip { word: "q", does: "quit.", usage: None },
 ];
+
+/// The program's name, which a line from a shell begins with.
+const PROGRAM: &str = "friendchain";
 
 /// The current conversation, which receives the lines that are no commands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -211,7 +214,11 @@ fn ask(word: &str, near: &str, talk: &Talk) -> Line {
 /// Returns the answer to a line that is neither a command nor text for anybody.
 fn no_command(line: &str, talk: &Talk) -> Line {
     let word = printable(split_word(line).0);
-    let near = nearest_word(split_word(line).0).map(|near| format!("did you mean {near}? "));
+    let (first, rest) = split_word(line);
+    if first == PROGRAM && is_known_word(split_word(rest.trim_start()).0) {
+        return Line::Show(format!("type it without {PROGRAM}: {}", printable(rest.trim())));
+    }
+    let near = nearest_word(first).map(|near| format!("did you mean {near}? "));
     let near = near.unwrap_or_default();
     let choose = if *talk == Talk::Nobody { format!("; to talk, {CHOOSE}") } else { String::new() };
     Line::Show(format!(
@@ -277,7 +284,7 @@ fn parse_long(line: &str) -> Line {
         Ok(words) => words,
         Err(open) => {
             return Line::Show(format!(
-                "a quote {open} is open: close it, or double it away with \\{open}"
+                "a quote {open} is open: close it, or write \\{open} for the sign itself"
             ));
         }
     };
@@ -293,13 +300,27 @@ fn parse_long(line: &str) -> Line {
             command => Line::Command { command: Box::new(command), json, full },
         },
         Err(error) if error.kind() == ErrorKind::DisplayHelp => Line::Show(help_on(named)),
-        Err(error) => Line::Show(error.to_string().trim_end().to_owned()),
+        Err(error) => Line::Show(usage_of(&error, named.as_deref())),
     }
 }
 
-/// Returns the help on a command, or the list of all.
+/// Returns the sentence on wrong usage, with the command that shows more in a console.
+fn usage_of(error: &clap::Error, named: Option<&str>) -> String {
+    let text = error.to_string();
+    let text = text.trim_end().trim_end_matches("For more information, try '--help'.").trim_end();
+    match named.filter(|name| is_command(name)) {
+        Some(name) => format!("{text}\n\nhelp {name} shows more."),
+        None => text.to_owned(),
+    }
+}
+
+/// Returns the help on a command, or the list of all, without the program's name.
 fn help_on(named: Option<String>) -> String {
-    named.and_then(|name| of_command(commands(), &name)).unwrap_or_else(|| overview(&commands()))
+    let help = named.and_then(|name| of_command(commands(), &name));
+    help.map_or_else(
+        || overview(&commands()),
+        |help| help.replace("  friendchain ", "  ").replace("Usage:  ", "Usage: "),
+    )
 }
 
 /// Returns the names of all commands and words.
@@ -442,8 +463,10 @@ mod tests {
         assert_eq!(said("la now"), "usage: la");
         assert!(said("nonsense").contains("'nonsense'"));
         assert!(said("send --from a").contains("AMOUNT"));
-        assert!(said("note 'open").contains('\''));
+        assert!(said("note 'open").contains("write \\' for the sign"));
         assert!(said("sync a b").contains("Usage"));
+        assert!(said("friendchain send 10 yzw").ends_with("without friendchain: send 10 yzw"));
+        assert!(said("friendchain is fun").contains("no command here"));
     }
 
     #[test]
@@ -469,7 +492,12 @@ mod tests {
         let Line::Command { command, .. } = alone("sync") else { panic!("not sync") };
         assert!(matches!(*command, ClientCommand::Sync { friend: None }));
         assert!(said("help").contains("create-wallet"));
-        assert!(said("help send").contains("--amount"));
+        let help = said("help send");
+        assert!(help.contains("--amount") && !help.contains("friendchain send"), "{help}");
+        assert!(!help.contains("Usage:  "), "{help}");
+        let refused = said("invite g3");
+        assert!(refused.ends_with("help invite shows more."), "{refused}");
+        assert!(!refused.contains("--help"), "{refused}");
     }
 
     #[test]

@@ -314,7 +314,8 @@ fn or_namesakes(namesakes: &[String]) -> String {
     if namesakes.is_empty() {
         return String::new();
     }
-    format!(": write {} for who is called so, too", namesakes.join(" or "))
+    let others = if namesakes.len() == 1 { "the other one is" } else { "the others are" };
+    format!("; {others} {}", namesakes.join(", "))
 }
 
 const fn verify_refusal(error: &VerifyError) -> Refusal {

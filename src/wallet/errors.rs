@@ -142,8 +142,8 @@ pub enum SignError {
 pub enum BuildError {
     /// The balance of the payer is too small.
     #[error(
-        "{payer} has {has}{}, and this needs {needs}: send less, or wait for more or mine it{}",
-        pending_part(*.pending), more_part(*.more)
+        "{payer} has {has}{}, and this needs {needs}: {}{}",
+        pending_part(*.pending), way_to_coins(*.has), more_part(*.more)
     )]
     NotEnough {
         payer: Payer,
@@ -210,6 +210,15 @@ impl fmt::Display for Payer {
             Self::Wallet => f.write_str("the wallet"),
             Self::Address(address) => address.fmt(f),
         }
+    }
+}
+
+/// Returns advice for a wallet that has too few coins.
+fn way_to_coins(has: Amount) -> &'static str {
+    if has == Amount::ZERO {
+        "mine a block with mine, or ask a friend for some"
+    } else {
+        "send less, or wait for more or mine it"
     }
 }
 

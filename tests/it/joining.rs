@@ -90,6 +90,15 @@ fn a_console_of_a_daemon_says_how_to_move() {
     let _daemon = ann.start(&[]);
     let console = ann.run_reading(["console"], &format!("join {}\n", yzw.invite()));
     assert!(console.stdout.contains("leave-chain"), "{console:?}");
+    // No row of an invite is sent, whole or cut.
+    let invite = yzw.invite();
+    let (first, rest) = invite.split_at(80);
+    let typed = format!("ca\njoin {first}\n{rest}\nla\njoin {first}\nla\n{rest}\n");
+    let console = ann.run_reading(["console"], &typed);
+    assert_eq!(console.stdout.matches("leave-chain").count(), 1, "{console:?}");
+    assert_eq!(console.stdout.matches("checksum does not fit").count(), 1, "{console:?}");
+    assert_eq!(console.stdout.matches("was not sent").count(), 1, "{console:?}");
+    assert_eq!(ann.json(["history"])["messages"], serde_json::json!([]));
     let (code, sentence) = ann.refused(&["join", &yzw.invite()]);
     assert_eq!(code, "chain_exists");
     assert!(sentence.contains("stop the node"), "{sentence}");
@@ -262,6 +271,43 @@ fn a_join_on_a_terminal_asks_for_the_name_and_opens_the_console() {
     terminal.type_text("q");
     terminal.keys("Enter");
     terminal.await_screen("it ends", |screen| screen.ends_with("ended: 0"));
+}
+
+#[test]
+fn a_join_on_a_terminal_reads_all_rows_and_offers_the_move_from_lan() {
+    if !terminal_wanted() {
+        return;
+    }
+    let net = TestNet::new();
+    let (yzw, chain, _node) = group(&net);
+    let ann = net.folder("ann");
+    let _daemon = ann.start(&[]);
+    assert_eq!(ann.json(["status"])["network_name"], "lan");
+    let invite = yzw.invite();
+    let (first, rest) = invite.split_at(80);
+    let terminal = Terminal::open(&ann, "moving", &["join", first]);
+    terminal.await_screen("the rest is asked for", |screen| screen.contains("paste the rest"));
+    let (second, third) = rest.split_at(80);
+    terminal.tmux(&format!("set-buffer '{second}\n{third}\n'"));
+    terminal.tmux("paste-buffer");
+    terminal.await_screen("the move is offered", |screen| screen.ends_with("Move? [y/N]"));
+    terminal.say("y");
+    terminal.await_screen("the console is offered", |screen| screen.ends_with("[Y/n]"));
+    terminal.say("n");
+    terminal.await_screen("the way back", |screen| screen.contains("Later: friendchain people"));
+    assert_eq!(ann.json(["status"])["network_id"], chain.as_str());
+
+    let terminal = Terminal::open(&ann, "again", &["join", &invite]);
+    terminal.await_screen("it is known", |screen| {
+        screen.contains("already.") && screen.ends_with("[Y/n]")
+    });
+    terminal.say("n");
+    terminal.await_screen("it ends", |screen| screen.ends_with("ended: 0"));
+    let (code, sentence) = ann.refused(&["join", &invite]);
+    assert_eq!(code, "chain_exists");
+    assert!(sentence.contains("nothing to join"), "{sentence}");
+    let (_, sentence) = ann.refused(&["join", first]);
+    assert!(sentence.contains("checksum does not fit"), "{sentence}");
 }
 
 #[test]

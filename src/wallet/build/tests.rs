@@ -124,7 +124,8 @@ fn too_little_says_what_there_is_and_what_waits() {
     let nothing = send(&spendable(vec![], vec![]), 10, 0).unwrap_err();
     assert_eq!(
         nothing.to_string(),
-        "the wallet has 0, and this needs 0.0000001: send less, or wait for more or mine it"
+        "the wallet has 0, and this needs 0.0000001: mine a block with mine, or ask a friend for \
+         some"
     );
 }
 
