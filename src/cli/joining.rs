@@ -184,7 +184,7 @@ fn later(base: Option<&Path>, folder: &DataDir, name: &str, is_running: bool) ->
     let is_found = if is_running {
         matches!(choice_of(base, None, false), Ok(Choice::One(found)) if found == *folder)
     } else {
-        let home = name.parse().ok().and_then(|id| home_of(base, &id).ok());
+        let home = name.parse::<NodeId>().ok().and_then(|id| home_of(base, &id).ok());
         home.is_some_and(|home| home.folder == *folder)
     };
     let id = folder.path().file_name().and_then(|id| id.to_str()).filter(|_| !is_found);
@@ -278,7 +278,7 @@ fn choose_group(
         match checked_invite(invite, person) {
             Ok((invite, _)) => return Ok(Some(Group::Invited(invite))),
             Err(CommandError::Failed(error)) => {
-                writeln!(out, "{}", broken(&error.to_string()))?;
+                writeln!(out, "{}", broken(&error.message))?;
                 writeln!(out, "Type i, n, or Enter alone; q leaves.")?;
             }
             Err(error) => return Err(error),
@@ -430,7 +430,8 @@ mod tests {
         let (group, said) = chosen(&["what", "q"]);
         assert_eq!(group, None);
         assert!(said.contains("Type i, n, or Enter alone"), "{said}");
-        for ended in [&[][..], &["i"], &["n"], &["n", "a group"]] {
+        let unanswered: [&[&str]; 4] = [&[], &["i"], &["n"], &["n", "a group"]];
+        for ended in unanswered {
             assert_eq!(chosen(ended).0, None, "{ended:?}");
         }
     }
@@ -459,7 +460,7 @@ mod tests {
             .collect();
         assert!(rows.len() > 2, "{}", rows.len());
         assert_eq!(chosen(&rows).0, invited);
-        assert_eq!(chosen(&[&["i"][..], &rows].concat()).0, invited);
+        assert_eq!(chosen(&[&["i"][..], &rows[..]].concat()).0, invited);
         let (group, said) = chosen(&["i", "friendchain:x.", ""]);
         assert_eq!(group, Some(Group::Lan));
         assert!(said.contains("invite"), "{said}");

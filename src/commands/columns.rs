@@ -4,7 +4,7 @@
 //! terminal that breaks a row itself continues it in the first column, where a stranger's text
 //! could imitate a line of somebody else.
 
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// The columns from one tab stop of a terminal to the next.
 const TAB: usize = 8;
@@ -20,7 +20,7 @@ pub(crate) const STYLE: &str = "\u{1b}[";
 pub(crate) fn columns(text: &str) -> usize {
     let tabs = text.matches('\t').count();
     let mut parts = text.split(STYLE);
-    let first = parts.next().map_or(0, |part| part.width());
+    let first = parts.next().map_or(0, UnicodeWidthStr::width);
     let rest = parts.map(|part| part.split_once('m').map_or(0, |(_, shown)| shown.width()));
     rest.fold(first, usize::saturating_add).saturating_add(tabs.saturating_mul(TAB))
 }
@@ -64,12 +64,20 @@ fn cells(text: &str) -> impl Iterator<Item = (usize, usize)> {
 
 /// Returns the most columns that a terminal may need for a character.
 fn most_columns_of(c: char) -> usize {
-    let usual = c.width().unwrap_or(1);
+    let usual = UnicodeWidthChar::width(c).unwrap_or(1);
     let most = match c {
         '\t' => TAB,
-        // Marks that some terminals show as a blank, and the selector that makes a sign an emoji.
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' => 1,
-        '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{ffa0}' | '\u{fe0f}' => 1,
+        // Marks that some terminals show as a blank, and selectors that make a sign wide.
+        '\u{ad}'
+        | '\u{61c}'
+        | '\u{180e}'
+        | '\u{200b}'
+        | '\u{200e}'
+        | '\u{200f}'
+        | '\u{2060}'..='\u{2064}'
+        | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}'
+        | '\u{ffa0}' => 1,
         // A filler of Hangul, letters of flags, and emoji that older or newer terminals know.
         '\u{3164}' | '\u{1f000}'..='\u{1faff}' => WIDEST,
         _ => 0,

@@ -244,7 +244,7 @@ pub(crate) fn hanging_at_width(text: &str, width: usize) -> String {
 /// Breaks the lines of a text between words. Further rows follow [`INDENT`].
 fn hung(text: &str, width: usize, long: LongWords) -> String {
     let mut out = String::new();
-    let mut column = 0;
+    let mut column: usize = 0;
     for (at, line) in text.split('\n').enumerate() {
         if at > 0 {
             out.push('\n');
@@ -332,7 +332,8 @@ pub(super) fn sentence_for_stderr(sentence: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::columns::STYLE, *};
+    use super::*;
+    use crate::commands::columns::STYLE;
 
     const LOOK: Look = Look { width: 40, full: false, breaks_sentences: true };
 

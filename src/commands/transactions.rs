@@ -100,7 +100,7 @@ mod tests {
     use crate::{
         commands::{asking::Asking, progress::ProgressMode, session::Context},
         primitives::{Amount, BlockHash, Transaction, TxId},
-        rpc::{Client, types::TxPlace},
+        rpc::{Client, RpcError, types::TxPlace},
     };
 
     #[tokio::test]
@@ -111,7 +111,7 @@ mod tests {
         let transaction = Transaction { inputs: vec![], outputs: vec![], memo: vec![] };
         let view = TxView::new(&transaction, txid, Amount::ZERO, place);
         let mut node = RpcModule::new(view);
-        node.register_method("tx", |_, view, _| view.clone()).expect("a method");
+        node.register_method("tx", |_, view, _| Ok::<_, RpcError>(view.clone())).expect("a method");
         let mut context = Context {
             client: Client::local(node),
             json: false,

@@ -1,6 +1,6 @@
 //! Invite texts, which let a newcomer join a chain and verify the first peers that it connects to.
 
-use data_encoding::BASE64URL_NOPAD;
+use data_encoding::{BASE64URL_NOPAD, DecodeKind};
 
 use super::{GenesisError, MAX_GENESIS_BYTES, Network, Work};
 use crate::primitives::{
@@ -79,7 +79,7 @@ pub enum InviteError {
          again"
     )]
     TooLong(usize),
-    /// A character is not in base64url, or the last character has stray bits.
+    /// A character is not in base64url.
     #[error(
         "the invite is damaged at character {position}: copy it again, whole and without changes"
     )]
@@ -195,10 +195,14 @@ impl Invite {
         if text.len() > MAX_INVITE_CHARS {
             return Err(InviteError::TooLong(text.len()));
         }
-        let bytes =
-            BASE64URL_NOPAD.decode(encoded.as_bytes()).map_err(|error| InviteError::Character {
-                position: error.position.saturating_add(INVITE_PREFIX.len()).saturating_add(1),
-            })?;
+        let bytes = BASE64URL_NOPAD.decode(encoded.as_bytes()).map_err(|error| {
+            let position = error.position.saturating_add(INVITE_PREFIX.len()).saturating_add(1);
+            match error.kind {
+                DecodeKind::Symbol => InviteError::Character { position },
+                // A part is missing, or the last letter has stray bits.
+                _ => InviteError::Checksum,
+            }
+        })?;
         let Some((payload, sum)) = bytes.split_last_chunk::<CHECKSUM_BYTES>() else {
             return Err(InviteError::Checksum);
         };
