@@ -237,9 +237,9 @@ fn a_name_finds_its_friend_and_errors_say_what_to_type() {
     assert_eq!(friends.resolve("sr"), Err(ResolveError::Unknown("sr".to_owned())));
     assert_eq!(friends.resolve(&other.peer.to_string()).unwrap_err().code(), "unknown_friend");
     assert_eq!(friends.resolve("12D3KooWx").unwrap_err().code(), "bad_peer_id");
-    let other =
+    let namesake =
         ResolveError::NoteToSelf { name: "yzw".to_owned(), namesakes: vec!["yzw#955d".to_owned()] };
-    assert_eq!(other.to_string(), "'yzw' is you; the other one is yzw#955d");
+    assert_eq!(namesake.to_string(), "'yzw' is you; the other one is yzw#955d");
     let me = ResolveError::NoteToSelf { name: "yzw".to_owned(), namesakes: Vec::new() };
     assert_eq!(friends.resolve("yzw"), Err(me));
     assert_eq!(friends.resolve(&friends.me.to_string()).unwrap_err().code(), "note_to_self");
