@@ -21,7 +21,7 @@ use crate::{
         event::{DialError, NetEvent},
         gate::Denied,
         listen::root_cause,
-        peer::to_libp2p,
+        peer::{from_libp2p, to_libp2p},
     },
     primitives::PeerId,
 };
@@ -79,14 +79,7 @@ impl Network {
         let gate = &swarm.behaviour().gate;
         let due = book.due(now, enough, |peer| !gate.is_banned(peer));
         for dial in due {
-            if let Dial::Seed(address) = &dial
-                && self.is_own(address)
-            {
-                let reason = DialError::Oneself(address.to_string()).to_string();
-                self.book.remove_seed(address);
-                self.emit_failure(address, None, DialCause::SameIdentity, reason);
-                continue;
-            }
+            let Some(dial) = self.without_own(dial, now) else { continue };
             let options = match &dial {
                 Dial::Peer(peer, addresses) => dial_options(Some(*peer), addresses.clone()),
                 Dial::Seed(address) => dial_options(peer_of(address), vec![address.clone()]),
@@ -102,9 +95,41 @@ impl Network {
         }
     }
 
+    /// Takes the addresses out of a dial at which this node itself listens. Another node of this
+    /// machine may have had them before. Returns `None` if there is no other address.
+    fn without_own(&mut self, dial: Dial, now: Instant) -> Option<Dial> {
+        match dial {
+            Dial::Seed(address) if self.is_own(&address) => {
+                let reason = DialError::Oneself(address.to_string()).to_string();
+                self.book.remove_seed(&address);
+                self.emit_failure(&address, None, DialCause::SameIdentity, reason);
+                None
+            }
+            Dial::Hint(_, ref address) if self.is_own(address) => {
+                self.book.failed(&dial, now);
+                None
+            }
+            Dial::Peer(peer, addresses) => {
+                let (own, others): (Vec<_>, Vec<_>) =
+                    addresses.into_iter().partition(|address| self.is_own(address));
+                for address in &own {
+                    self.book.forget_address(&peer, address);
+                }
+                let is_vain = others.is_empty();
+                let dial = Dial::Peer(peer, others);
+                if is_vain {
+                    self.book.failed(&dial, now);
+                }
+                (!is_vain).then_some(dial)
+            }
+            other => Some(other),
+        }
+    }
+
     /// Dials a peer behind a relay at its own addresses.
-    pub(super) fn dial_directly(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        let Some(id) = to_libp2p(&peer) else { return };
+    pub(super) fn dial_directly(&mut self, peer: PeerId, mut addresses: Vec<Multiaddr>) {
+        addresses.retain(|address| !self.is_own(address));
+        let Some(id) = to_libp2p(&peer).filter(|_| !addresses.is_empty()) else { return };
         let options = DialOpts::peer_id(id).condition(PeerCondition::Always).addresses(addresses);
         let options = options.build();
         let dial = options.connection_id();
@@ -142,21 +167,21 @@ impl Network {
     }
 
     pub(super) fn on_dial_error(&mut self, id: ConnectionId, error: &SwarmDialError) {
-        if let SwarmDialError::LocalPeerId { address } = error {
+        let oneself = self.met_oneself(error);
+        if let Some(address) = oneself {
             let end = match self.dials.get(&id) {
                 Some(Dialing::Book(Dial::Peer(peer, _) | Dial::Hint(peer, _)))
                     if !self.trust.is_friend(peer) =>
                 {
                     End::DialerForStranger
                 }
+                Some(Dialing::Direct) => End::DialerForStranger,
                 _ => End::Dialer,
             };
             self.copies.refused(end, &without_peer(address), Instant::now());
         }
         match self.dials.remove(&id) {
-            Some(Dialing::Copy(address))
-                if !matches!(error, SwarmDialError::LocalPeerId { .. }) =>
-            {
+            Some(Dialing::Copy(address)) if oneself.is_none() => {
                 self.copies.unfounded(&address);
             }
             Some(Dialing::Book(dial)) => self.dial_failed(&dial, error, Instant::now()),
@@ -165,6 +190,20 @@ impl Network {
                 let _ = reply.send(Err(dial_error(&address, expected, error)));
             }
             Some(Dialing::Copy(_) | Dialing::Direct) | None => {}
+        }
+    }
+
+    /// Returns the address at which a dial met this node's own identity. libp2p reports a peer of
+    /// a wrong id if the dial was for another peer.
+    fn met_oneself<'a>(&self, error: &'a SwarmDialError) -> Option<&'a Multiaddr> {
+        match error {
+            SwarmDialError::LocalPeerId { address } => Some(address),
+            SwarmDialError::WrongPeerId { obtained, address }
+                if from_libp2p(obtained) == Some(self.me) =>
+            {
+                Some(address)
+            }
+            _ => None,
         }
     }
 

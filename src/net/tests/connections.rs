@@ -88,6 +88,26 @@ async fn friends_that_the_node_names_are_dialed() {
 }
 
 #[tokio::test]
+async fn a_peers_former_address_is_a_copy_if_a_copy_answers_and_not_if_it_is_ours() {
+    let mine = config();
+    let trust = mine.trust.clone();
+    let mut a = Node::with(mine.clone()).await;
+    let former = |address: &str| {
+        let (peer, addresses) = (Identity::generate().peer_id(), [address.to_owned()]);
+        trust.accept(peer);
+        a.handle.add_known(peer, &addresses, Told::Before).unwrap();
+    };
+    former(&a.address);
+    let b = Node::with(mine).await;
+    former(&b.address);
+    let seen = a.until(|event| match event {
+        NetEvent::CopySeen { address } => Some(address),
+        _ => None,
+    });
+    assert_eq!(seen.await, b.address);
+}
+
+#[tokio::test]
 async fn dials_that_lead_nowhere_say_why() {
     let (a, b, stranger) = (Node::start().await, Node::start().await, Identity::generate());
     let wrong = format!("{}/p2p/{}", b.address, stranger.peer_id());
