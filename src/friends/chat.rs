@@ -434,11 +434,21 @@ impl Friends {
         let state = LineState::Received;
         let new = NewLine { me: *me, network: *network, id, line: &line, state, now };
         store.write(|tables| new.insert(tables, lines, |peer| is_chosen_in(people, peer)))?;
+        Ok(self.announce_received(id, line, now))
+    }
+
+    /// Announces a line of another author that has joined the chat.
+    pub(super) fn announce_received(
+        &mut self,
+        id: MessageId,
+        line: SignedLine,
+        received: UnixMillis,
+    ) -> ChatRecord {
         let (from, direct) = (line.author, line.to.is_some());
         self.announce(move || ChatReceived { id: id.to_string(), from, direct }.emit());
-        let record = self.record(id, line, now, state);
+        let record = self.record(id, line, received, LineState::Received);
         self.emit(FriendsEvent::Received(record.clone()));
-        Ok(record)
+        record
     }
 
     /// Takes one line from the author's token bucket. A stranger that the user wrote to has the

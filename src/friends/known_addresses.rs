@@ -180,7 +180,7 @@ impl Friends {
             return Ok(());
         }
         self.trust.accept(peer);
-        self.promote(peer, Standing::ACCEPTED, now)
+        self.promote_met(peer, Standing::ACCEPTED, now)
     }
 
     /// Records a connection to a peer at an address that we dialed. Addresses of strangers share

@@ -41,14 +41,29 @@ impl Friends {
     ) -> Result<(), StoreFault> {
         let me = self.me;
         for peer in peers.iter().filter(|peer| **peer != me) {
-            if self.trust.is_accepted(peer) {
-                self.promote(*peer, Standing::ACCEPTED, now)?;
-            } else if self.trust.is_friend(peer) {
-                self.promote(*peer, Standing::NEARBY, now)?;
-            }
+            let standing = match *peer {
+                peer if self.trust.is_accepted(&peer) => Standing::ACCEPTED,
+                peer if self.trust.is_friend(&peer) => Standing::NEARBY,
+                _ => continue,
+            };
+            self.promote_met(*peer, standing, now)?;
         }
         self.tell_of_nameless();
         self.drop_ghosts(now)
+    }
+
+    /// Adds to the standing of a peer that became a friend by its address. Consoles show its
+    /// requests, since there is no command whose answer does.
+    pub(super) fn promote_met(
+        &mut self,
+        peer: PeerId,
+        standing: Standing,
+        now: UnixMillis,
+    ) -> Result<(), StoreFault> {
+        for Request { id, received, line } in self.promote(peer, standing, now)? {
+            self.announce_received(id, line, received);
+        }
+        Ok(())
     }
 
     /// Makes the peer named by a text a friend, at the user's wish. Returns the peer and its label.
@@ -71,18 +86,18 @@ impl Friends {
     }
 
     /// Adds to a peer's standing. If it is now chosen, its profile moves to the disk and its
-    /// requests move to the chat.
+    /// requests move to the chat. Returns these requests.
     pub(super) fn promote(
         &mut self,
         peer: PeerId,
         standing: Standing,
         now: UnixMillis,
-    ) -> Result<(), StoreFault> {
+    ) -> Result<Vec<Request>, StoreFault> {
         let held = self.people.get(&peer).copied();
         let standing =
             held.unwrap_or(Standing { since: now, ..Standing::default() }).with(standing);
         if held == Some(standing) {
-            return Ok(());
+            return Ok(Vec::new());
         }
         // The friend known first keeps the plain name, and a peer counts from the time it became a
         // friend.
@@ -121,7 +136,7 @@ impl Friends {
             return Err(fault);
         }
         self.join(&peer);
-        Ok(())
+        Ok(requests.into_values().collect())
     }
 
     /// Returns the peer whose row makes room for one more that was only met nearby.

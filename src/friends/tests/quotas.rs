@@ -140,6 +140,22 @@ fn requests_become_chat_once_their_author_is_accepted_or_written_to() {
 }
 
 #[test]
+fn requests_of_a_friend_by_its_address_are_shown_once_it_is_met() {
+    let (mut friends, yjf) = (friends(), Key::new(1));
+    receive(&mut friends, &yjf, "before we met", 0);
+    let mut events = friends.events.subscribe();
+    friends.trust.accept(yjf.peer);
+    for _ in 0..2 {
+        friends.keep_friends(&[yjf.peer], NOW).unwrap();
+    }
+    let shown = std::iter::from_fn(|| events.try_recv().ok()).filter_map(|event| match event {
+        FriendsEvent::Received(record) => Some(record.text),
+        _ => None,
+    });
+    assert_eq!(shown.collect::<Vec<_>>(), ["before we met"]);
+}
+
+#[test]
 fn a_ban_silences_an_author_whoever_forwards_it() {
     let (mut friends, yjf) = (friends(), Key::new(1));
     friends.befriend(yjf.profile("yjf", NOW), NOW).unwrap();

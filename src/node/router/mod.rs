@@ -31,6 +31,7 @@ mod reach;
 mod sealed;
 pub(crate) mod serve;
 mod turns;
+mod writers;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -293,6 +294,7 @@ pub(crate) struct Router {
     held: Vec<Held>,
     /// A wake from sleep whose notice is not published yet.
     back: Option<Back>,
+    writers: writers::Writers,
     profile: Option<SignedProfile>,
     /// The way in which others reach the node, and the way to each peer.
     reach: ReachState,
@@ -389,6 +391,7 @@ impl Router {
             new_lines,
             held: Vec::new(),
             back: None,
+            writers: writers::Writers::default(),
             profile: None,
             reach: ReachState::default(),
             done,
@@ -540,6 +543,7 @@ impl Router {
         self.send_due();
         self.ask_due();
         self.publish_back();
+        self.publish_requests();
         if self.greeting.elapsed() >= GREETING {
             self.greet_again();
         }

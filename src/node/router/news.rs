@@ -147,7 +147,11 @@ impl Router {
     pub(super) fn on_friends(&mut self, event: Result<FriendsEvent, RecvError>) {
         match event {
             Ok(event) if self.is_part_of_wake(&event) => {}
-            Ok(event) => self.publish_news(News::Friend(event)),
+            Ok(event) => {
+                if let Some(event) = self.hold_request(event) {
+                    self.publish_news(News::Friend(event));
+                }
+            }
             Err(RecvError::Lagged(missed)) => {
                 tracing::debug!(missed, "the console's feed missed some friends' events");
             }
