@@ -22,6 +22,12 @@ use crate::{
 /// among friends are usually shorter.
 pub const SETTLED_DEPTH: Height = 6;
 
+/// True if a coin is at least [`SETTLED_DEPTH`] deep below the tip, or of the genesis block, which
+/// no reorg removes.
+pub(crate) const fn is_settled(coin: &Coin, tip: Height) -> bool {
+    coin.height == 0 || tip.saturating_sub(coin.height).saturating_add(1) >= SETTLED_DEPTH
+}
+
 /// The source of a block, header or trade. It decides priority and blame, and whether this node
 /// must keep the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{
-    api::{Balance, Funds, MempoolEntry, OwnedCoin, SETTLED_DEPTH, SpendQuery, Spendable},
+    api::{Balance, Funds, MempoolEntry, OwnedCoin, SpendQuery, Spendable, is_settled},
     errors::ChainFault,
     store::tables::{META_TIP, ReadTables, coin_from_bytes, split_block_key, tx_key},
 };
@@ -40,15 +40,11 @@ enum Kind {
 impl Kind {
     fn of(coin: &Coin, tip: Height) -> Self {
         match coin.coinbase {
-            _ if depth(coin, tip) >= SETTLED_DEPTH => Self::Settled,
+            _ if is_settled(coin, tip) => Self::Settled,
             false => Self::Young,
             true => Self::YoungReward,
         }
     }
-}
-
-const fn depth(coin: &Coin, tip: Height) -> Height {
-    tip.saturating_sub(coin.height).saturating_add(1)
 }
 
 /// The largest coins of one kind, and the smallest one that suffices alone.
@@ -146,7 +142,7 @@ pub(super) fn funds(
         let (mut sum, mut settled) = (Amount::ZERO, Amount::ZERO);
         each_coin(tables, *owner, |found| {
             sum = sum.saturating_add(found.coin.value);
-            if depth(&found.coin, height) >= SETTLED_DEPTH {
+            if is_settled(&found.coin, height) {
                 settled = settled.saturating_add(found.coin.value);
             }
             if !spent.is_empty() && spent.contains(&found.outpoint) {

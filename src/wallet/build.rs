@@ -1,7 +1,7 @@
 //! Coin selection and building of unsigned trades and notes. Pure functions.
 //!
 //! A trade spends coins of any of the wallet's addresses. The safest coins are spent first:
-//! 1. Coins at least [`SETTLED_DEPTH`] deep on the chain.
+//! 1. Mined coins that are settled ([`is_settled`]).
 //! 2. Younger coins that are not a miner's reward. After a reorg, their trade can be mined again.
 //! 3. The wallet's own change that is not mined yet. It allows many sends in a row before a block.
 //! 4. Young rewards. A reorg destroys them and every trade that spends them. A trade that needs one
@@ -16,7 +16,7 @@ use std::{cmp::Reverse, collections::HashMap};
 
 use super::errors::{BuildError, Payer};
 use crate::{
-    chain::api::{OwnedCoin, SETTLED_DEPTH, Spendable},
+    chain::api::{OwnedCoin, Spendable, is_settled},
     consensus::MAX_TRANSACTION_BYTES,
     primitives::{
         Address, Amount, MAX_MEMO_BYTES, OutPoint, Owner, PublicKey, Signature, Transaction, TxId,
@@ -49,8 +49,8 @@ pub(crate) struct Order {
 pub(crate) struct BuiltTrade {
     /// The transaction. All signatures are zeros until `Wallet::sign` fills them.
     pub transaction: Transaction,
-    /// True if the trade spends a reward less than [`SETTLED_DEPTH`] deep. A reorg that removes the
-    /// reward's block makes this trade void.
+    /// True if the trade spends a reward that is not settled ([`is_settled`]). A reorg that removes
+    /// the reward's block makes this trade void.
     pub rests_on_young_rewards: bool,
     /// The transactions whose unmined coins the trade spends, each once.
     pub rests_on: Vec<TxId>,
@@ -301,9 +301,8 @@ fn candidates(spendable: &Spendable, unconfirmed: bool) -> Vec<Candidate> {
         sureness,
     };
     let confirmed = spendable.confirmed.iter().map(|owned| {
-        let depth = spendable.height.saturating_sub(owned.coin.height).saturating_add(1);
         let sureness = match owned.coin.coinbase {
-            _ if depth >= SETTLED_DEPTH => Sureness::Settled,
+            _ if is_settled(&owned.coin, spendable.height) => Sureness::Settled,
             false => Sureness::Young,
             true => Sureness::YoungReward,
         };

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     chain::{
         Origin,
+        api::SETTLED_DEPTH,
         testing::{PEER, TestChain, coin_of, genesis_coin, key, network, note, owner, pay},
     },
     primitives::Transaction,
@@ -99,7 +100,7 @@ fn a_balance_counts_no_change_as_income_and_knows_what_is_settled() {
     assert_eq!(funds.each, [coins(100), coins(0)]);
     let whole = funds.whole;
     assert_eq!((whole.pending_in, whole.pending_out), (coins(100), coins(11)), "10 and the fee");
-    assert_eq!((whole.confirmed, whole.settled), (coins(100), coins(0)));
+    assert_eq!((whole.confirmed, whole.settled), (coins(100), coins(100)), "genesis is final");
 
     for _ in 0..SETTLED_DEPTH {
         chain.mine(owner(&key(9)));

@@ -99,6 +99,9 @@ fn the_surest_coins_are_spent_first_and_young_rewards_last() {
     assert_eq!((built(200).rests_on.len(), built(200).rests_on_young_rewards), (0, false));
     assert_eq!((built(300).rests_on.len(), built(300).rests_on_young_rewards), (1, false));
     assert!(built(400).rests_on_young_rewards);
+    let mut genesis = spendable(vec![coin(1, 100, 0, true)], vec![]);
+    genesis.height = 1;
+    assert!(!send(&genesis, 100, 0).unwrap().rests_on_young_rewards, "no reorg removes genesis");
 }
 
 #[test]
@@ -118,8 +121,8 @@ fn too_little_says_what_there_is_and_what_waits() {
     let error = send(&coins, 9_000_000_000, 0).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the wallet has 60 (10 of it waits to be mined), and this needs 90: send less, or wait for \
-         more or mine it"
+        "the wallet has 60 (10 of it waits to be mined), and this needs 90: send less, wait for \
+         more, or mine some"
     );
     let nothing = send(&spendable(vec![], vec![]), 10, 0).unwrap_err();
     assert_eq!(
