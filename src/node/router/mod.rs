@@ -14,6 +14,7 @@ mod actions;
 mod answers;
 mod attempts;
 mod back;
+mod bans;
 mod catch_up;
 mod chat;
 mod copies;
@@ -58,7 +59,6 @@ pub(crate) use handle::{
     RouterHandle,
 };
 use missed::{Asked, Held};
-use network::log_unsent;
 pub(crate) use news::{News, NewsSink, TradeSink};
 use reach::ReachState;
 use sealed::{Carried, Carrying, Errand};
@@ -75,7 +75,7 @@ use crate::{
     friends::{FriendsEvent, FriendsHandle, Missed, ReceiveError, SentLine},
     miner::MinerHandle,
     net::{GossipId, NetEvent, NetHandle},
-    peers::{BAN_MS, Ban, BanTerm, Offence, Peers, Trust},
+    peers::{Offence, Peers, Trust},
     primitives::{
         Address, BlockHash, Header, MiningMode, Moment, PeerId, TransactionKind, TxId, UnixMillis,
     },
@@ -583,41 +583,6 @@ impl Router {
             Done::OwnProfile(profile) => self.own_profile_signed(&profile),
             Done::OfCopy => self.copy_signed(),
         }
-    }
-
-    /// Lowers a peer's score. If that bans the peer, its connections are closed.
-    fn penalise(&mut self, peer: PeerId, offence: Offence, reason: &str) {
-        self.metrics.peer_penalised(offence.code());
-        if self.peers.penalise(peer, offence, reason, moment()).banned {
-            let term = BanTerm::Until(now().saturating_add(BAN_MS));
-            self.enforce_ban(Ban { peer, term });
-            self.lift_others();
-        }
-    }
-
-    /// Closes a banned peer's connections, and stores the ban for the next run.
-    fn enforce_ban(&self, ban: Ban) {
-        log_unsent(self.net.ban(ban.peer));
-        let friends = self.friends.clone();
-        self.spawn_work(async move {
-            if let Err(error) = friends.keep_ban(ban).await {
-                tracing::warn!(%error, "a ban could not be stored");
-            }
-            None
-        });
-    }
-
-    fn lift_ban(&self, peer: PeerId) {
-        if !self.blocked.contains(&peer) {
-            log_unsent(self.net.unban(peer));
-        }
-        let friends = self.friends.clone();
-        self.spawn_work(async move {
-            if let Err(error) = friends.forget_ban(peer).await {
-                tracing::warn!(%error, "the end of a ban could not be stored");
-            }
-            None
-        });
     }
 
     /// Lifts bans that are over, and repeats commands that a full queue may have dropped.
