@@ -76,7 +76,8 @@ pub(super) async fn change(
              --new-file, or run change-passphrase in a shell";
         return Err(RpcError::new("no_secret", sentence).into());
     }
-    if !given && may_ask && session.client.wallet_state().await?.has_passphrase {
+    let is_open = !given && may_ask && !session.client.wallet_state().await?.has_passphrase;
+    if !given && may_ask && !is_open {
         old = Some(secrets::ask(session.asking, "Old passphrase: ", Echo::Hidden).await?);
     }
     let new = match read(args.new_file.as_deref())? {
@@ -84,6 +85,10 @@ pub(super) async fn change(
         None if args.remove || !may_ask => None,
         None => new_one(session.asking, "New passphrase (Enter: none): ").await?,
     };
+    if is_open && !has_new && new.is_none() {
+        let sentence = "the wallet has no passphrase, as before: nothing was changed";
+        return Err(RpcError::new("no_secret", sentence).into());
+    }
     let request = ChangePassphrase { old, new };
     let changed = session.client.change_passphrase(request).await?;
     session.write(&changed, |out| {

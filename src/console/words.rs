@@ -244,6 +244,10 @@ fn parse_command(line: &str, talk: &Talk) -> Option<Line> {
             }
         }
         "h" | "?" => alone(Line::Help),
+        // With flags, the word stands for the command that has them.
+        _ if rest.trim_start().starts_with("--") && of_word(word).is_some() => {
+            parse_long(&format!("{} {rest}", of_word(word).unwrap_or_default()))
+        }
         "la" => alone(Line::Account),
         "lb" => alone(Line::Blocks),
         "lf" => alone(Line::Friends),
@@ -257,6 +261,17 @@ fn parse_command(line: &str, talk: &Talk) -> Option<Line> {
                 parsed => parsed,
             }
         }
+        _ => return None,
+    })
+}
+
+/// Returns the command that answers like a word of the chat room.
+fn of_word(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "la" => "list-addresses",
+        "lb" => "print-chain",
+        "lf" => "friends",
+        "ln" => "status",
         _ => return None,
     })
 }
@@ -461,6 +476,7 @@ mod tests {
         assert_eq!(said("c"), "usage: c <friend> <data>  eg: c yzw GoodMorning!");
         assert_eq!(said("c"), said("c  "));
         assert_eq!(said("la now"), "usage: la");
+        assert!(matches!(alone("lf --json"), Line::Command { json: true, .. }));
         assert!(said("nonsense").contains("'nonsense'"));
         assert!(said("send --from a").contains("AMOUNT"));
         assert!(said("note 'open").contains("write \\' for the sign"));

@@ -120,6 +120,9 @@ fn a_passphrase_is_asked_for_on_a_terminal_and_never_shown() {
     answer(&terminal, "Old passphrase:", "sesame one");
     answer(&terminal, "New passphrase", "");
     ended(&terminal, "has no passphrase now");
+    let terminal = Terminal::open(&folder, "none", &["change-passphrase"]);
+    answer(&terminal, "New passphrase", "");
+    terminal.await_screen("it ends", |screen| screen.contains("nothing was changed"));
     folder.json(["send", "1", &address]);
 }
 
