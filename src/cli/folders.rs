@@ -3,30 +3,54 @@
 use std::path::Path;
 
 use crate::{
-    datadir::{DataDir, NodeId},
+    datadir::{DataDir, NodeId, NodeIdError},
     node::settings::{Key, read_settings},
+    primitives::composed,
     rpc::RpcError,
 };
 
 /// The most folders that an error lists.
-const LISTED: usize = 12;
+const LISTED: usize = 5;
+
+/// The most folders on one machine for names that spell one id.
+const MOST_ALIKE: u32 = 1_000;
+
+/// The folders that a command can use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Those whose node does not run.
+    Start,
+    /// Those whose node runs.
+    Running,
+    Any,
+}
+
+impl Use {
+    const fn includes(self, runs: bool) -> bool {
+        match self {
+            Self::Start => !runs,
+            Self::Running => runs,
+            Self::Any => true,
+        }
+    }
+}
 
 /// Returns the folder of a command.
 ///
 /// Without an id this is `default`, else the only folder there is, else the only one whose node
-/// runs. The last rule does not apply to a command that `starts` a node. If there is no folder, it
-/// is `default`.
+/// runs. The last rule does not apply to a command that starts a node. If there is no folder, it is
+/// `default`.
 ///
 /// # Errors
 /// Several folders qualify. The error lists them, and says which run.
 pub(crate) fn folder_of(
     base: Option<&Path>,
     id: Option<&NodeId>,
-    starts: bool,
+    wanted: Use,
 ) -> Result<DataDir, RpcError> {
-    match choice_of(base, id, starts)? {
+    match choice_of(base, id, wanted == Use::Start)? {
         Choice::One(folder) => Ok(folder),
-        Choice::Several(all) => Err(several(&all)),
+        Choice::Several(all) => Err(several(&all, wanted)),
     }
 }
 
@@ -59,16 +83,26 @@ pub(crate) fn choice_of(
     }
 }
 
-fn several(all: &[(NodeId, DataDir)]) -> RpcError {
-    let state = |folder: &DataDir| if folder.is_held() { "runs" } else { "does not run" };
-    let shown = all.iter().take(LISTED);
-    let mut list: Vec<_> = shown.map(|(id, folder)| format!("{id} ({})", state(folder))).collect();
-    if let Some(more) = all.len().checked_sub(LISTED).filter(|more| *more > 0) {
+/// Returns the error that lists the folders which the command can use.
+fn several(all: &[(NodeId, DataDir)], wanted: Use) -> RpcError {
+    let states: Vec<_> = all.iter().map(|(id, folder)| (id, folder.is_held())).collect();
+    let with_state = || states.iter().copied();
+    let mut fit: Vec<_> = with_state().filter(|(_, runs)| wanted.includes(*runs)).collect();
+    if fit.is_empty() {
+        if wanted == Use::Running {
+            return RpcError::not_running();
+        }
+        fit = with_state().collect();
+    }
+    // Those that run come first.
+    fit.sort_by_key(|(_, runs)| !runs);
+    let state = |runs: bool| if runs { "runs" } else { "does not run" };
+    let shown = fit.iter().take(LISTED);
+    let mut list: Vec<_> = shown.map(|(id, runs)| format!("{id} ({})", state(*runs))).collect();
+    if let Some(more) = fit.len().checked_sub(LISTED).filter(|more| *more > 0) {
         list.push(format!("{more} more"));
     }
-    // Most commands are for a node that runs.
-    let example = all.iter().find(|(_, folder)| folder.is_held()).or(all.first());
-    let example = example.map_or("", |(id, _)| id.as_str());
+    let example = fit.first().map_or("", |(id, _)| id.as_str());
     RpcError::new(
         "several_folders",
         format!(
@@ -85,17 +119,20 @@ pub(crate) struct Home {
     pub(crate) notes: Vec<String>,
 }
 
-/// Returns the folder of a person: the one with that id, else the one whose node has that name,
-/// else `default` if no node was ever started on it. Otherwise the folder is a new one.
-pub(crate) fn home_of(base: Option<&Path>, name: &NodeId) -> Result<Home, RpcError> {
-    let own = DataDir::resolve(base, Some(name))?;
-    if own.is_there() {
-        return Ok(Home { folder: own, notes: Vec::new() });
+/// Returns the folder of a person: the one whose id is the name, else the one whose node has that
+/// name, else `default` if no node was ever started on it. Otherwise the folder is a new one.
+pub(crate) fn home_of(base: Option<&Path>, name: &str) -> Result<Home, RpcError> {
+    let name = composed(name);
+    let name = name.as_str();
+    if let Ok(id) = name.parse::<NodeId>() {
+        let own = DataDir::resolve(base, Some(&id))?;
+        if own.is_there() {
+            return Ok(Home { folder: own, notes: Vec::new() });
+        }
     }
     let all = DataDir::all(base)?;
     let kept = |folder: &DataDir| read_settings(folder).ok()?.remove(&Key::Name);
-    let is_named =
-        |folder: &DataDir| kept(folder).is_some_and(|kept| kept.as_text() == Some(name.as_str()));
+    let is_named = |folder: &DataDir| kept(folder).is_some_and(|kept| kept.as_text() == Some(name));
     let mut named = all.iter().filter(|(_, folder)| is_named(folder));
     if let (Some((_, folder)), None) = (named.next(), named.next()) {
         return Ok(Home { folder: folder.clone(), notes: Vec::new() });
@@ -106,7 +143,10 @@ pub(crate) fn home_of(base: Option<&Path>, name: &NodeId) -> Result<Home, RpcErr
         let note = format!("* {name} has the folder {}", unnamed.path().display());
         return Ok(Home { folder: unnamed, notes: vec![note] });
     }
-    let notes = if all.is_empty() {
+    let id = id_like(name, |id| all.iter().any(|(other, _)| other == id))
+        .map_err(|error| RpcError::new("bad_node_id", error.to_string()))?;
+    let own = DataDir::resolve(base, Some(&id))?;
+    let mut notes = if all.is_empty() {
         Vec::new()
     } else {
         let others: Vec<_> = all.iter().take(LISTED).map(|(id, _)| id.as_str()).collect();
@@ -115,7 +155,23 @@ pub(crate) fn home_of(base: Option<&Path>, name: &NodeId) -> Result<Home, RpcErr
             format!("* already here: {}", others.join(", ")),
         ]
     };
+    if id.as_str() != name {
+        notes.push(format!("* {name} has the folder {}", own.path().display()));
+    }
     Ok(Home { folder: own, notes })
+}
+
+/// Returns the id of a new folder for a name. Some characters of names do not fit an id.
+fn id_like(name: &str, is_taken: impl Fn(&NodeId) -> bool) -> Result<NodeId, NodeIdError> {
+    let fits = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let spelled: String = name.chars().filter(|c| fits(*c)).collect();
+    let spelled = spelled.trim_matches(['-', '.']);
+    let stem = [name, spelled].into_iter().find(|stem| stem.parse::<NodeId>().is_ok());
+    let stem = stem.unwrap_or("friend");
+    let numbered = (2..=MOST_ALIKE).map(|number| format!("{stem}-{number}"));
+    let mut ids = [stem.to_owned()].into_iter().chain(numbered);
+    ids.find_map(|text| text.parse().ok().filter(|id| !is_taken(id)))
+        .map_or_else(|| name.parse(), Ok)
 }
 
 #[cfg(test)]
@@ -134,41 +190,43 @@ mod tests {
     fn without_an_id_the_default_the_only_or_the_only_running_folder_is_meant() {
         let temporary = tempfile::tempdir().expect("a folder");
         let base = temporary.path();
-        let chosen = || folder_of(Some(base), None, false);
+        let chosen = || folder_of(Some(base), None, Use::Any);
         assert_eq!(chosen().expect("default").path(), base.join("default"));
         let yzw = make(base, "yzw");
         assert_eq!(chosen().expect("the only one"), yzw);
         let yjf = make(base, "yjf");
         let error = chosen().expect_err("two");
         assert!(error.message.contains("yjf (does not run), yzw (does not run)"), "{error}");
+        let stopped = folder_of(Some(base), None, Use::Running).expect_err("none runs");
+        assert_eq!(stopped.code, RpcError::not_running().code);
         let lock = yjf.try_lock().expect("the lock");
         assert_eq!(chosen().expect("the only one that runs"), yjf);
-        folder_of(Some(base), None, true).expect_err("it runs already");
-        let error = several(&DataDir::all(Some(base)).expect("the folders"));
-        assert!(
-            error.message.ends_with(
-                "yjf (runs), yzw (does not run): choose one, as in \
-             --node-id yjf"
-            ),
-            "{error}"
-        );
+        folder_of(Some(base), None, Use::Start).expect_err("it runs already");
         let other = yzw.try_lock().expect("the lock");
         let error = chosen().expect_err("two run");
         assert!(error.message.contains("yjf (runs), yzw (runs)"), "{error}");
+        for number in 0..10 {
+            make(base, &format!("ann{number}"));
+        }
+        let error = folder_of(Some(base), None, Use::Running).expect_err("two run");
+        assert!(error.message.contains("here, yjf (runs), yzw (runs): choose"), "{error}");
+        let error = chosen().expect_err("many");
+        assert!(error.message.contains("yjf (runs), yzw (runs), ann0 (does"), "{error}");
+        assert!(error.message.contains("7 more: choose one, as in --node-id yjf"), "{error}");
+        let error = folder_of(Some(base), None, Use::Start).expect_err("many");
+        assert!(!error.message.contains("(runs)"), "{error}");
         drop((lock, other));
         let default = make(base, "default");
         assert_eq!(chosen().expect("default"), default);
         let id = "yzw".parse().expect("an id");
-        assert_eq!(folder_of(Some(base), Some(&id), false).expect("by its id"), yzw);
+        assert_eq!(folder_of(Some(base), Some(&id), Use::Any).expect("by its id"), yzw);
     }
 
     #[test]
     fn who_joined_first_and_names_himself_then_keeps_the_folder() {
         let temporary = tempfile::tempdir().expect("a folder");
         let base = temporary.path();
-        let home = |name: &str| {
-            home_of(Some(base), &name.parse().expect("an id")).expect("a folder").folder
-        };
+        let home = |name: &str| home_of(Some(base), name).expect("a folder").folder;
         let joined = make(base, "default");
         assert_eq!(home("ann"), joined);
         let name = [(Key::Name, Some(Value::text("ann")))];
@@ -176,6 +234,21 @@ mod tests {
         assert_eq!(home("ann"), joined);
         assert_eq!(home("bob").path(), base.join("bob"));
         make(base, "bob");
-        assert!(home_of(Some(base), &"bob".parse().expect("an id")).expect("it").notes.is_empty());
+        assert!(home_of(Some(base), "bob").expect("it").notes.is_empty());
+    }
+
+    #[test]
+    fn a_name_that_is_no_id_has_a_folder_with_a_similar_one() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let base = temporary.path();
+        let home = |name: &str| home_of(Some(base), name).expect("a folder").folder;
+        let fox = home("Zoë\u{1f98a}");
+        assert_eq!(fox.path(), base.join("Zoë"));
+        assert_eq!(home("\u{1f98a}").path(), base.join("friend"));
+        make(base, "Zoë");
+        assert_eq!(home("Zoë\u{1f98a}").path(), base.join("Zoë-2"), "Zoë is another person");
+        let name = [(Key::Name, Some(Value::text("Zoë\u{1f98a}")))];
+        write_settings(&fox, &name).expect("kept");
+        assert_eq!(home("Zoë\u{1f98a}"), fox);
     }
 }

@@ -118,21 +118,11 @@ fn folder_to_join(
         names.join(", ")
     );
     write_sentence(&mut out, &sentence)?;
-    loop {
-        let name = ask_name(group, person)?;
-        match name.parse::<NodeId>() {
-            Ok(id) => {
-                let folder = home_of(base, &id)?.folder;
-                // A folder that is there has a name.
-                let name = (!has(&folder, FRIENDS_FILE)).then_some(name);
-                return Ok((folder, name));
-            }
-            Err(_) => write_sentence(
-                &mut out,
-                "That name cannot be a folder's: take letters and digits, and rename it later.",
-            )?,
-        }
-    }
+    let name = ask_name(group, person)?;
+    let folder = home_of(base, &name)?.folder;
+    // A folder that is there has a name.
+    let name = (!has(&folder, FRIENDS_FILE)).then_some(name);
+    Ok((folder, name))
 }
 
 /// Offers to move the folder from `lan` to the invite's chain.
@@ -184,8 +174,7 @@ fn later(base: Option<&Path>, folder: &DataDir, name: &str, is_running: bool) ->
     let is_found = if is_running {
         matches!(choice_of(base, None, false), Ok(Choice::One(found)) if found == *folder)
     } else {
-        let home = name.parse::<NodeId>().ok().and_then(|id| home_of(base, &id).ok());
-        home.is_some_and(|home| home.folder == *folder)
+        home_of(base, name).is_ok_and(|home| home.folder == *folder)
     };
     let id = folder.path().file_name().and_then(|id| id.to_str()).filter(|_| !is_found);
     let id = id.map(|id| format!("--node-id {id} ")).unwrap_or_default();

@@ -30,7 +30,7 @@ use clap::ArgMatches;
 use self::{
     args::{Cli, Command, Global, Observe},
     find::{Reached, reach, reach_running, until_free},
-    folders::folder_of,
+    folders::{Use, folder_of},
     joining::{Next, ask_first, join_at_terminal},
     logging::{LogDefault, LogError, LogFiles, LogFormat, LogOptions},
     questions::at_terminal,
@@ -100,7 +100,12 @@ async fn dispatch(cli: Cli, matches: ArgMatches) -> Result<(), CommandError> {
     let id =
         global.node_id.as_deref().filter(|id| !id.is_empty()).map(parsed_node_id).transpose()?;
     let matches = matches.subcommand().map(|(_, matches)| matches.clone()).unwrap_or_default();
-    let folder = || folder_of(global.data_dir.as_deref(), id.as_ref(), false);
+    let wanted = match &command {
+        Command::Console => Use::Running,
+        Command::Client(command) if command.needs_running_node() => Use::Running,
+        _ => Use::Any,
+    };
+    let folder = || folder_of(global.data_dir.as_deref(), id.as_ref(), wanted);
     let color = global.color.decide(io::stdout().is_terminal());
     match command {
         Command::StartNode(flags) => {

@@ -11,7 +11,7 @@ use clap::{ArgMatches, ValueEnum as _, parser::ValueSource};
 
 use super::{
     args::{Global, NodeFlags, People, StartNode, Switch},
-    folders::{folder_of, home_of},
+    folders::{Use, folder_of, home_of},
 };
 use crate::{
     commands::{
@@ -58,7 +58,7 @@ pub(crate) fn plan_start_node(
     matches: &ArgMatches,
 ) -> Result<Plan, CommandError> {
     let base = global.data_dir.as_deref();
-    let folder = folder_of(base, id, true)?;
+    let folder = folder_of(base, id, Use::Start)?;
     let layers = start_node_layers(&folder, flags, matches)?;
     let config = NodeConfig::new(default_name(id.cloned().or_else(|| id_of(&folder)).as_ref()));
     Plan::new(base, folder, layers, config, &flags.node)
@@ -100,7 +100,7 @@ pub(crate) fn plan_people(
         (DataDir::resolve(base, Some(&id)).map_err(RpcError::from)?, Vec::new())
     } else {
         // By default the name selects one of several nodes on one machine.
-        let home = home_of(base, &super::parsed_node_id(name)?)?;
+        let home = home_of(base, name)?;
         (home.folder, home.notes)
     };
     let mut layers = Layers::of_file(read_settings(&folder)?);
@@ -449,7 +449,6 @@ mod tests {
             ("people 127.0.0.1", "usage"),
             ("people 127.0.0.1 8891", "usage"),
             ("people 127.0.0.1 8891 a#b", "bad_name"),
-            ("people 127.0.0.1 8891 a:b", "bad_node_id"),
             ("people 127.0.0.1 8891 yzw --peer nobody", "bad_peer_address"),
             ("people 127.0.0.1 8891 yzw --rpc 8545", "bad_rpc_address"),
             ("people 127.0.0.1 8891 yzw --metrics 9101", "bad_metrics_address"),
