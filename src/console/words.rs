@@ -312,11 +312,20 @@ fn parse_long(line: &str) -> Line {
                 Line::Chat { friend, peer: None, text: text.join(" ") }
             }
             ClientCommand::Broadcast { text } if !json => Line::ChatAll(text.join(" ")),
-            command => Line::Command { command: Box::new(command), json, full },
+            command => match wrong_words(&command) {
+                Some(refusal) => Line::Show(refusal),
+                None => Line::Command { command: Box::new(command), json, full },
+            },
         },
         Err(error) if error.kind() == ErrorKind::DisplayHelp => Line::Show(help_on(named)),
         Err(error) => Line::Show(usage_of(&error, named.as_deref())),
     }
+}
+
+/// Returns the refusal of a `send` with too many words, which may be a text.
+fn wrong_words(command: &ClientCommand) -> Option<String> {
+    let ClientCommand::Send(send) = command else { return None };
+    send.amount_and_recipient().err().map(|error| error.to_string())
 }
 
 /// Returns the sentence on wrong usage, with the command that shows more in a console.

@@ -218,7 +218,7 @@ fn way_to_coins(has: Amount) -> &'static str {
     if has == Amount::ZERO {
         "mine a block with mine, or ask a friend for some"
     } else {
-        "send less, or wait for more or mine it"
+        "send less, wait for more, or mine some"
     }
 }
 
