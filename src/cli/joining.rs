@@ -399,8 +399,8 @@ mod tests {
         (group, String::from_utf8(out).expect("text"))
     }
 
-    fn new_group(name: &str) -> Option<Group> {
-        Some(Group::New(name.to_owned()))
+    fn new_group(name: &str) -> Group {
+        Group::New(name.to_owned())
     }
 
     fn invite() -> String {
@@ -428,14 +428,14 @@ mod tests {
     #[test]
     fn a_groups_name_with_a_space_is_asked_again_and_one_with_a_hyphen_is_proposed() {
         let (group, said) = chosen(&["n", "tea club", ""]);
-        assert_eq!(group, new_group("tea-club"));
+        assert_eq!(group, Some(new_group("tea-club")));
         assert!(said.contains("Enter takes tea-club"), "{said}");
         assert!(!said.contains("U+"), "{said}");
-        assert_eq!(chosen(&["n", " #tea  club\u{a0}2 ", ""]).0, new_group("tea-club-2"));
-        assert_eq!(chosen(&["n", "tea club", "club"]).0, new_group("club"));
-        assert_eq!(chosen(&["N", ""]).0, new_group("friends"));
+        assert_eq!(chosen(&["n", " #tea  club\u{a0}2 ", ""]).0, Some(new_group("tea-club-2")));
+        assert_eq!(chosen(&["n", "tea club", "club"]).0, Some(new_group("club")));
+        assert_eq!(chosen(&["N", ""]).0, Some(new_group("friends")));
         let long = "x".repeat(500);
-        assert_eq!(chosen(&["n", &long, "", "never read"]).0, new_group("friends"));
+        assert_eq!(chosen(&["n", &long, "", "never read"]).0, Some(new_group("friends")));
     }
 
     #[test]
@@ -459,7 +459,7 @@ mod tests {
         // The rows after a damaged one answer no question.
         let damaged = format!("{}.", rows[1]);
         let (group, said) = chosen(&["i", rows[0], &damaged, rows[1], rows[1], "n", "club"]);
-        assert_eq!(group, new_group("club"));
+        assert_eq!(group, Some(new_group("club")));
         assert!(said.contains("is damaged at character"), "{said}");
     }
 

@@ -4,7 +4,7 @@
 //! After a change of the width, the backlog therefore clears the screen, and prints its lines
 //! again. Rows that have scrolled away stay as they are.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, fmt::Write as _};
 
 use super::resize::Size;
 use crate::{
@@ -136,7 +136,7 @@ impl Backlog {
         let mut out = String::new();
         if rows < room && !self.is_alone {
             // What was on the screen before the console scrolls away, so that it is not lost.
-            out.push_str(&format!("\u{1b}[{}H{}", size.rows, "\n".repeat(size.rows)));
+            let _ = write!(out, "\u{1b}[{}H{}", size.rows, "\n".repeat(size.rows));
         }
         self.is_alone = true;
         // Each row is cleared separately: when a whole screen is cleared at once, some terminals

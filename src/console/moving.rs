@@ -108,7 +108,6 @@ impl Moving {
 
     fn read(&mut self, line: &str, now: Instant) -> Part {
         match std::mem::take(&mut self.0) {
-            State::Idle => self.begin(line, now),
             State::Offered(invite) => match line.trim().to_lowercase().as_str() {
                 "y" | "yes" => Part::Agreed(invite),
                 "n" | "no" | "" => Part::Stays,
@@ -126,7 +125,7 @@ impl Moving {
                 self.0 = State::Refused(after(now));
                 Part::More
             }
-            State::Refused(_) => self.begin(line, now),
+            State::Idle | State::Refused(_) => self.begin(line, now),
         }
     }
 

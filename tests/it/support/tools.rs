@@ -207,7 +207,7 @@ impl Lan {
         format!("10.88.0.{number}")
     }
 
-    /// Leaves the hosts with one IPv6 address each, fd00::1 and on, and no IPv4 address.
+    /// Leaves the hosts with one IPv6 address each, `fd00::1` and on, and no IPv4 address.
     #[track_caller]
     pub(crate) fn only_ipv6(&self) {
         for (host, number) in self.hosts.iter().zip(1..) {
