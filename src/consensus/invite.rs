@@ -1,6 +1,6 @@
 //! Invite texts, which let a newcomer join a chain and verify the first peers that it connects to.
 
-use data_encoding::{BASE64URL_NOPAD, DecodeKind};
+use data_encoding::BASE64URL_NOPAD;
 
 use super::{GenesisError, MAX_GENESIS_BYTES, Network, Work};
 use crate::primitives::{
@@ -195,14 +195,14 @@ impl Invite {
         if text.len() > MAX_INVITE_CHARS {
             return Err(InviteError::TooLong(text.len()));
         }
-        let bytes = BASE64URL_NOPAD.decode(encoded.as_bytes()).map_err(|error| {
-            let position = error.position.saturating_add(INVITE_PREFIX.len()).saturating_add(1);
-            match error.kind {
-                DecodeKind::Symbol => InviteError::Character { position },
-                // A part is missing, or the last letter has stray bits.
-                _ => InviteError::Checksum,
-            }
-        })?;
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if let Some(at) = encoded.bytes().position(|byte| !is_letter(byte)) {
+            let position = at.saturating_add(INVITE_PREFIX.len()).saturating_add(1);
+            return Err(InviteError::Character { position });
+        }
+        // A part is missing, or the last letter has stray bits.
+        let bytes =
+            BASE64URL_NOPAD.decode(encoded.as_bytes()).map_err(|_| InviteError::Checksum)?;
         let Some((payload, sum)) = bytes.split_last_chunk::<CHECKSUM_BYTES>() else {
             return Err(InviteError::Checksum);
         };
@@ -230,7 +230,11 @@ impl Invite {
         let Ok(mut bytes) = BASE64URL_NOPAD.decode(filled.as_bytes()) else { return false };
         bytes.truncate(whole);
         match Self::read(&mut Reader::new(&bytes)) {
-            Ok(_) | Err(InviteError::Layout(DecodeError::Truncated { .. })) => true,
+            // A count is limited by the bytes that follow it, which may be missing.
+            Ok(_)
+            | Err(InviteError::Layout(
+                DecodeError::Truncated { .. } | DecodeError::TooMany { .. },
+            )) => true,
             Err(InviteError::Layout(DecodeError::Trailing { extra })) => extra < CHECKSUM_BYTES,
             Err(_) => false,
         }
