@@ -337,7 +337,7 @@ fn a_console_asks_for_a_passphrase_and_shows_no_letter_of_it() {
     terminal.say("recovery-phrase");
     terminal.await_screen("the question", |screen| screen.contains("Passphrase:"));
     terminal.keys("C-c");
-    terminal.await_screen("no more", |screen| screen.contains("no longer waits"));
+    terminal.await_screen("no more", |screen| screen.contains("is given up"));
     terminal.say("rename Zoë");
     terminal.await_screen("the prompt has the new name", |screen| screen.ends_with("Zoë>"));
     terminal.keys("Up");

@@ -74,7 +74,8 @@ fn a_node_that_was_away_catches_up_and_gets_the_waiting_trades() {
 
     first.mine(40, Some(&yzw));
     let txid = first.send(&yzw, &second.new_address(), "7");
-    let args = ["--no-mdns", "--peer", &one.address];
+    // It mines nothing, so that the trade waits.
+    let args = ["--no-mdns", "--mine", "off", "--peer", &one.address];
     let two = second.people("127.0.0.1", free_port(), &args);
     await_one_tip(&[&first, &second], 45);
     two.await_event("trade_accepted", |event| event["txid"] == *txid);
