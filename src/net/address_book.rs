@@ -42,7 +42,7 @@ use super::{
 };
 use crate::{
     peers::{Level, Trust, host_group},
-    primitives::PeerId,
+    primitives::{PeerId, doubled},
 };
 
 /// The back-off between two dials of one entry.
@@ -57,9 +57,7 @@ impl BackOff {
     /// is randomly up to a quarter longer, so that two peers do not keep dialing each other at the
     /// same time.
     fn after(self, failures: u32, random: &mut StdRng) -> Duration {
-        let doubled =
-            self.first.saturating_mul(1_u32.checked_shl(failures.min(30)).unwrap_or(u32::MAX));
-        let base = doubled.min(self.longest);
+        let base = doubled(self.first, failures, self.longest);
         base.saturating_add(base.mul_f64(random.random_range(0.0..0.25)))
     }
 

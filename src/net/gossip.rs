@@ -23,7 +23,10 @@ use super::{
         PENDING_SHARE, STRANGERS_SHARE, UNHEARD_TIME, VERDICT_TIME,
     },
 };
-use crate::{primitives::PeerId, wire::Topic};
+use crate::{
+    primitives::{PeerId, doubled},
+    wire::Topic,
+};
 
 /// A published payload that has reached no peer yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -280,10 +283,7 @@ impl GossipLiveness {
             .get(peer)
             .copied()
             .map_or((None, 0), |(last, count)| (Some(last), count));
-        let pause = self
-            .times
-            .between_reconnections
-            .saturating_mul(1_u32.checked_shl(failures.min(6)).unwrap_or(64));
+        let pause = doubled(self.times.between_reconnections, failures.min(6), Duration::MAX);
         if last.is_some_and(|last| now.duration_since(last) < pause) {
             return false;
         }

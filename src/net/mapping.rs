@@ -39,15 +39,11 @@ use std::{
 use futures::future::{BoxFuture, join_all};
 use gateway::{Lease, Place, Port, Refusal, ask};
 use libp2p::{
-    Multiaddr, PeerId,
-    core::{
-        Endpoint,
-        transport::{ListenerId, PortUse},
-    },
+    Multiaddr,
+    core::transport::ListenerId,
     identity::Keypair,
     swarm::{
-        ConnectionDenied, ConnectionId, ExpiredListenAddr, FromSwarm, NetworkBehaviour,
-        NewListenAddr, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+        ExpiredListenAddr, FromSwarm, NetworkBehaviour, NewListenAddr, THandlerInEvent, ToSwarm,
         behaviour::toggle::Toggle, dummy,
     },
     upnp,
@@ -58,7 +54,9 @@ use super::{
     address::{Scope, is_relayed, scope, socket},
     event::{MappedBy, RouterState},
     limits::{LINGER, LONGEST_MAPPING_PAUSE, MAPPING_PAUSE, MAX_MAPPED_PORTS},
+    pass_on::no_handlers,
 };
+use crate::primitives::doubled;
 
 /// Wait after a new address of the machine. Several come at once, and the route to the gateway
 /// comes last.
@@ -277,7 +275,7 @@ impl Mapping {
             Refusal::Refused => RouterState::Refused,
             Refusal::NotPublic => RouterState::NotPublic,
         };
-        self.wait(pause(self.failures), false);
+        self.wait(doubled(MAPPING_PAUSE, self.failures, LONGEST_MAPPING_PAUSE), false);
         self.failures = self.failures.saturating_add(1);
     }
 
@@ -365,36 +363,11 @@ fn is_at(local: &Multiaddr, place: Place) -> bool {
     socket(local).is_some_and(|(socket, _)| socket.ip() == IpAddr::V4(place.client))
 }
 
-/// Returns the wait after a number of rounds without a mapped port.
-fn pause(failures: u32) -> Duration {
-    let factor = 1_u32.checked_shl(failures.min(16)).unwrap_or(u32::MAX);
-    MAPPING_PAUSE.saturating_mul(factor).min(LONGEST_MAPPING_PAUSE)
-}
-
 impl NetworkBehaviour for Mapping {
     type ConnectionHandler = dummy::ConnectionHandler;
     type ToSwarm = Event;
 
-    fn handle_established_inbound_connection(
-        &mut self,
-        _: ConnectionId,
-        _: PeerId,
-        _: &Multiaddr,
-        _: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(dummy::ConnectionHandler)
-    }
-
-    fn handle_established_outbound_connection(
-        &mut self,
-        _: ConnectionId,
-        _: PeerId,
-        _: &Multiaddr,
-        _: Endpoint,
-        _: PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(dummy::ConnectionHandler)
-    }
+    no_handlers!();
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
@@ -402,16 +375,6 @@ impl NetworkBehaviour for Mapping {
             FromSwarm::ExpiredListenAddr(it) => self.listens_no_more(it.listener_id, it.addr),
             _ => {}
         }
-    }
-
-    fn on_connection_handler_event(
-        &mut self,
-        _: PeerId,
-        _: ConnectionId,
-        event: THandlerOutEvent<Self>,
-    ) {
-        let never: Infallible = event;
-        match never {}
     }
 
     fn poll(

@@ -17,7 +17,6 @@
 //! yet. The thread does nothing but empty it, and the queue ends with the runtime.
 
 use std::{
-    convert::Infallible,
     future::poll_fn,
     io,
     net::IpAddr,
@@ -27,15 +26,11 @@ use std::{
 
 use libp2p::{
     Multiaddr, PeerId,
-    core::{
-        Endpoint,
-        transport::{ListenerId, PortUse},
-    },
+    core::transport::ListenerId,
     mdns,
     swarm::{
-        ConnectionDenied, ConnectionId, ExpiredListenAddr, FromSwarm, ListenAddresses,
-        NetworkBehaviour, NewListenAddr, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
-        dummy,
+        ExpiredListenAddr, FromSwarm, ListenAddresses, NetworkBehaviour, NewListenAddr,
+        THandlerInEvent, ToSwarm, dummy,
     },
 };
 use tokio::{
@@ -47,6 +42,7 @@ use tokio::{
 use super::{
     address::ip,
     limits::{MAX_NEARBY_RECORDS, NEARBY_AGE},
+    pass_on::no_handlers,
 };
 
 /// Events that wait for the swarm task.
@@ -277,41 +273,12 @@ impl NetworkBehaviour for Nearby {
     type ConnectionHandler = dummy::ConnectionHandler;
     type ToSwarm = mdns::Event;
 
-    fn handle_established_inbound_connection(
-        &mut self,
-        _: ConnectionId,
-        _: PeerId,
-        _: &Multiaddr,
-        _: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(dummy::ConnectionHandler)
-    }
-
-    fn handle_established_outbound_connection(
-        &mut self,
-        _: ConnectionId,
-        _: PeerId,
-        _: &Multiaddr,
-        _: Endpoint,
-        _: PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(dummy::ConnectionHandler)
-    }
+    no_handlers!();
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         if self.listening.on_swarm_event(&event) {
             self.announced.send_replace(self.listening.iter().cloned().collect());
         }
-    }
-
-    fn on_connection_handler_event(
-        &mut self,
-        _: PeerId,
-        _: ConnectionId,
-        event: THandlerOutEvent<Self>,
-    ) {
-        let never: Infallible = event;
-        match never {}
     }
 
     fn poll(

@@ -5,6 +5,7 @@
 //! values are valid.
 
 mod amount;
+mod back_off;
 mod block;
 mod count;
 pub mod encoding;
@@ -23,6 +24,7 @@ mod text;
 mod transaction;
 
 pub use amount::{Amount, AmountError};
+pub(crate) use back_off::doubled;
 pub use block::{Block, HEADER_BYTES, Header};
 pub(crate) use count::{count_of_blocks, counted};
 pub use encoding::{Decode, DecodeError, Encode};

@@ -223,6 +223,7 @@ async fn upnp_is_asked_only_after_the_gateway_and_its_addresses_are_reported_ali
 
 #[test]
 fn rounds_without_a_router_become_rare() {
+    let pause = |failures| doubled(MAPPING_PAUSE, failures, LONGEST_MAPPING_PAUSE);
     assert_eq!(pause(0), MAPPING_PAUSE);
     assert_eq!(pause(1), 2 * MAPPING_PAUSE);
     assert_eq!(pause(u32::MAX), LONGEST_MAPPING_PAUSE);

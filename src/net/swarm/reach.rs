@@ -33,7 +33,7 @@ use crate::{
         mapping,
         peer::from_libp2p,
     },
-    primitives::PeerId,
+    primitives::{PeerId, doubled},
 };
 
 /// The path to a peer.
@@ -309,8 +309,7 @@ impl Network {
             }
             let only = entry.connections.iter().all(|connection| connection.relayed);
             if only && entry.path.next_direct <= now && self.trust.is_friend(peer) {
-                let factor = 1_u32.checked_shl(entry.path.direct_dials.min(16)).unwrap_or(u32::MAX);
-                let wait = DIRECT_WAIT.saturating_mul(factor).min(LONGEST_DIRECT_WAIT);
+                let wait = doubled(DIRECT_WAIT, entry.path.direct_dials, LONGEST_DIRECT_WAIT);
                 entry.path.next_direct = now + wait;
                 entry.path.direct_dials = entry.path.direct_dials.saturating_add(1);
                 direct.push((*peer, self.book.direct(peer)));

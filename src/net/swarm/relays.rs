@@ -28,7 +28,7 @@ use crate::{
         },
         peer::{from_libp2p, to_libp2p},
     },
-    primitives::PeerId,
+    primitives::{PeerId, doubled},
 };
 
 /// A reservation, granted or requested.
@@ -161,8 +161,7 @@ impl Relays {
     /// Pauses requests to a friend that granted no reservation, or ended one.
     fn pause(&mut self, peer: PeerId, now: Instant) {
         let failures = self.pauses.get(&peer).map_or(0, |(_, failures)| *failures);
-        let factor = 1_u32.checked_shl(failures.min(16)).unwrap_or(u32::MAX);
-        let pause = RELAY_PAUSE.saturating_mul(factor).min(LONGEST_RELAY_PAUSE);
+        let pause = doubled(RELAY_PAUSE, failures, LONGEST_RELAY_PAUSE);
         if self.pauses.len() >= MAX_RELAY_PAUSES && !self.pauses.contains_key(&peer) {
             let first = self.pauses.iter().min_by_key(|(_, (until, _))| *until);
             if let Some(first) = first.map(|(peer, _)| *peer) {

@@ -20,7 +20,7 @@ use crate::{
     net::{GossipId, ReplyId},
     node::clock::{moment, now},
     peers::{Level, Offence},
-    primitives::PeerId,
+    primitives::{PeerId, doubled},
     wire::{
         ChatGossip, ChatRequest, ChatResponse, LineIds, MessageId, Request, Response, SignedLine,
         limits::{LINE_ID_BYTES, MAX_GET_LINES},
@@ -229,13 +229,13 @@ impl Router {
             lines.wanted.clear();
             let pause = if is_complete {
                 lines.failures = 0;
-                let doubled = REPEAT.saturating_mul(1 << lines.quiet.min(8));
+                let pause = doubled(REPEAT, lines.quiet, MAX_REPEAT);
                 lines.quiet = lines.quiet.saturating_add(1);
-                doubled.min(MAX_REPEAT)
+                pause
             } else {
-                let doubled = RETRY.saturating_mul(1 << lines.failures.min(8));
+                let pause = doubled(RETRY, lines.failures, MAX_RETRY);
                 lines.failures = lines.failures.saturating_add(1);
-                doubled.min(MAX_RETRY)
+                pause
             };
             lines.due = Instant::now().checked_add(pause);
         }
