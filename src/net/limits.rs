@@ -128,6 +128,10 @@ pub(super) const STUCK_TIME: Duration = Duration::from_secs(20);
 /// Time that a connection has to send what waits when it closes. A peer that reads nothing, or is
 /// no longer there, must not keep it.
 pub(super) const CLOSE_TIME: Duration = Duration::from_secs(2);
+/// Time between two pings on one connection.
+pub(super) const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// Time in which a ping must be answered.
+pub(super) const PING_TIME: Duration = Duration::from_secs(10);
 /// Time for which several connections of one kind to a peer stand beside each other. A dead one has
 /// failed to answer a ping by then.
 pub(super) const SPARE_TIME: Duration = Duration::from_secs(30);
@@ -373,6 +377,7 @@ const _: () = {
     assert!(2 * MAX_MET_DIALING <= MAX_PENDING_CONNECTIONS as usize);
     assert!(MAX_INBOUND_STRANGERS < MAX_INBOUND && MAX_SENDING_STRANGERS < MAX_SENDING);
     // A mapped port outlives a few renewals without an answer.
+    assert!(SPARE_TIME.as_secs() >= PING_INTERVAL.as_secs() + PING_TIME.as_secs());
     assert!(MAPPING_RENEWAL.as_secs() * 2 <= MAPPING_TIME.as_secs());
     assert!(SHORTEST_MAPPING.as_secs() >= 2 * MAPPING_PAUSE.as_secs());
 };

@@ -152,8 +152,8 @@ impl Default for Tuning {
         Self {
             // A machine that vanishes is detected within 50 s. Pings are most of an idle node's
             // traffic.
-            ping_interval: Duration::from_secs(20),
-            ping_time: Duration::from_secs(10),
+            ping_interval: limits::PING_INTERVAL,
+            ping_time: limits::PING_TIME,
             max_ping_failures: limits::MAX_PING_FAILURES,
             hello_time: Duration::from_millis(limits::HELLO_MS),
             spare_time: limits::SPARE_TIME,

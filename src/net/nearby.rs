@@ -11,7 +11,7 @@
 //! | records | `MAX_NEARBY_RECORDS`; beyond it discovery starts anew after a pause |
 //! | time to live | `NEARBY_AGE`, whatever a packet states |
 //! | events that wait for the swarm task | `WAITING`; further ones are dropped |
-//! | hints of one machine | the budgets of the address book |
+//! | addresses that one machine announces | the budgets of the address book |
 //!
 //! One queue of the library has no bound: the records that one interface has read and not passed on
 //! yet. The thread does nothing but empty it, and the queue ends with the runtime.
