@@ -1,8 +1,8 @@
-//! Measures how long a chain of a million headers takes to open, after a clean end and after
-//! `kill -9`. The bound only reads the same bytes from the same store.
+//! Measures how long a chain of a million blocks takes to open, after a clean end and after
+//! `kill -9`. The bound only reads the bytes of its headers from the same store.
 //!
 //! ```text
-//! cargo bench --bench start [-- --headers N]
+//! cargo bench --bench start [-- --blocks N]
 //! ```
 
 mod support;
@@ -17,7 +17,10 @@ use std::{
 
 use friendchain::chain::{Chain, Origin};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
-use support::{Keys, NOW, PEER, bar_at_most, folder, headers, note, options, side_by_side, timed};
+use support::{
+    Keys, NOW, PEER, bar_at_most, empty_blocks, folder, note, options, side_by_side,
+    spaced_network, timed,
+};
 
 /// The chain's table of headers: from height and hash to the header's record.
 const HEADERS: TableDefinition<'static, &[u8; 36], &[u8; 134]> = TableDefinition::new("headers_1");
@@ -33,7 +36,7 @@ fn main() {
         write_until_killed(Path::new(path));
     }
     let count =
-        after("--headers").flatten().and_then(|count| count.parse().ok()).unwrap_or(1_000_000);
+        after("--blocks").flatten().and_then(|count| count.parse().ok()).unwrap_or(1_000_000);
     let kept = kept(count);
 
     let folder = folder();
@@ -41,7 +44,7 @@ fn main() {
     fs::copy(&kept, &path).expect("a copy");
     let (ratio, ours, bound) = side_by_side(ROUNDS, || open(&path, count), || read(&path, count));
     println!(
-        "{:.0} ms to open {count} headers, {:.0} ms to read them",
+        "{:.0} ms to open {count} blocks, {:.0} ms to read their headers",
         millis(ours),
         millis(bound)
     );
@@ -60,7 +63,7 @@ fn main() {
         copy(&path);
         read(&path, count)
     });
-    println!("{:.0} ms after kill -9, {:.0} ms to read them", millis(ours), millis(bound));
+    println!("{:.0} ms after kill -9, {:.0} ms to read their headers", millis(ours), millis(bound));
     bar_at_most("start-killed", ratio, "× reading the same bytes", 3.0);
 }
 
@@ -68,20 +71,20 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// Returns a chain of the genesis and `count` headers, made once and kept in cargo's target folder.
+/// Returns a chain of the genesis and `count` blocks, made once and kept in cargo's target folder.
 fn kept(count: usize) -> PathBuf {
-    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("headers-{count}.redb"));
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("blocks-{count}.redb"));
     if !kept.exists() {
-        let (network, headers) = headers(count);
+        let network = spaced_network();
         let unfinished = kept.with_extension("unfinished");
         let _ = fs::remove_file(&unfinished);
         let mut chain = Chain::create(&unfinished, &network, options(1)).expect("a chain");
-        for batch in headers.chunks(2_000) {
-            chain.accept_headers(batch, PEER, NOW).expect("valid headers");
+        empty_blocks(&network, count, |block| {
+            chain.accept_block(block, PEER, NOW).expect("a valid block");
             if chain.is_full() {
                 chain.commit().expect("a commit");
             }
-        }
+        });
         chain.commit().expect("a commit");
         drop(chain);
         fs::rename(&unfinished, &kept).expect("kept");
@@ -92,7 +95,7 @@ fn kept(count: usize) -> PathBuf {
 /// Opens the chain like a node at its start.
 fn open(path: &Path, count: usize) -> Duration {
     let (chain, time) = timed(|| Chain::open(path, options(1)).expect("a chain"));
-    assert_eq!(chain.best_header().height as usize, count);
+    assert_eq!(chain.tip().height as usize, count);
     time
 }
 

@@ -122,28 +122,48 @@ pub fn note(network: &Network, keys: &Keys, index: u32) -> Transaction {
     note
 }
 
-/// Returns a network with a spacing of 10 s and `count` headers after its genesis, one spacing
-/// apart. Their difficulty follows the rules.
-pub fn headers(count: usize) -> (Network, Vec<Header>) {
-    const SPACING: u64 = 10_000;
+/// Spacing of [`spaced_network`], in ms.
+const SPACING: u64 = 10_000;
+
+/// Returns a network with a spacing of 10 s.
+pub fn spaced_network() -> Network {
     let params = ChainParams::new("headers", SPACING, 8).expect("params");
     let mut genesis =
         Network::genesis_to_mine(&params, Keys::new(0).owner, GENESIS_TIME).expect("params");
     mine(&mut genesis);
-    let network = Network::from_genesis(genesis).expect("a genesis");
-    let mut window = HeaderWindow::genesis(&network);
-    let mut headers = Vec::with_capacity(count);
+    Network::from_genesis(genesis).expect("a genesis")
+}
+
+/// Makes `count` blocks on the genesis of such a network, one spacing apart. They hold a coinbase
+/// alone, and their difficulty follows the rules.
+pub fn empty_blocks(network: &Network, count: usize, mut sink: impl FnMut(Block)) {
+    let owner = Keys::new(0).owner;
+    let mut window = HeaderWindow::genesis(network);
     for _ in 0..count {
         let time = window.parent_time() + SPACING;
-        let bits = next_bits(&network, &window, time);
+        let bits = next_bits(network, &window, time);
         let (previous, height) = (window.parent(), window.parent_height() + 1);
         let header =
-            Header { previous, merkle_root: MerkleRoot([1; 32]), height, time, bits, nonce: 0 };
-        let search = NonceSearch::new(&header, &Target::from_compact(bits).expect("bits"));
-        let header = Header { nonce: search.find(0..=u64::MAX).expect("a nonce"), ..header };
-        window.push(&check_header(&header, &network, &window, NOW).expect("a valid header"));
-        headers.push(header);
+            Header { previous, merkle_root: MerkleRoot::ZERO, height, time, bits, nonce: 0 };
+        let coinbase = Transaction {
+            inputs: vec![],
+            outputs: vec![TxOutput { value: SUBSIDY, owner }],
+            memo: coinbase_memo(height, b""),
+        };
+        let mut block = Block { header, transactions: vec![coinbase] };
+        block.header.merkle_root = block.computed_merkle_root();
+        let search = NonceSearch::new(&block.header, &Target::from_compact(bits).expect("bits"));
+        block.header.nonce = search.find(0..=u64::MAX).expect("a nonce");
+        window.push(&check_header(&block.header, network, &window, NOW).expect("a valid header"));
+        sink(block);
     }
+}
+
+/// Returns such a network with the headers of `count` blocks.
+pub fn headers(count: usize) -> (Network, Vec<Header>) {
+    let network = spaced_network();
+    let mut headers = Vec::with_capacity(count);
+    empty_blocks(&network, count, |block| headers.push(block.header));
     (network, headers)
 }
 

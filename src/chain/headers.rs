@@ -84,9 +84,9 @@ impl Origin {
 struct Run {
     /// The known parent of the first header.
     parent: NodeId,
+    /// The window for the first header.
+    start: HeaderWindow,
     headers: Vec<CheckedHeader>,
-    /// The number of leading headers that pay their full price.
-    paid: usize,
     /// The cumulative work up to the last of them.
     work: Work,
     /// The window for the next header.
@@ -107,13 +107,22 @@ impl Run {
         now: UnixMillis,
     ) -> Result<(), HeaderError> {
         let checked = check_hashed_header(header, hash, network, &self.window, now)?;
-        if self.paid == self.headers.len() && pays_full_price(network, &self.window, &checked) {
-            self.paid = self.paid.saturating_add(1);
-        }
         self.window.push(&checked);
         self.work = self.work.saturating_add(checked.work());
         self.headers.push(checked);
         Ok(())
+    }
+
+    /// The number of leading headers that pay their full price. Only a branch that does not win
+    /// needs it, and it takes as long as the check of the difficulty.
+    fn paid(&self, network: &Network) -> usize {
+        let mut window = self.start.clone();
+        let pays = |checked: &&CheckedHeader| {
+            let pays = pays_full_price(network, &window, checked);
+            window.push(checked);
+            pays
+        };
+        self.headers.iter().take_while(pays).count()
     }
 }
 
@@ -193,7 +202,8 @@ impl Chain {
             return Err(AcceptHeadersError::InvalidBranch { hash });
         }
         let window = self.window_after(parent)?;
-        Ok(Run { parent, headers: Vec::new(), paid: 0, work: node.work, window })
+        let start = window.clone();
+        Ok(Run { parent, start, headers: Vec::new(), work: node.work, window })
     }
 
     /// Stores a run if its branch is worth keeping. Returns the number of headers.
@@ -202,30 +212,31 @@ impl Chain {
         run: Option<Run>,
         shown: Option<Work>,
     ) -> Result<usize, AcceptHeadersError> {
-        let Some(Run { parent, headers, paid, work, window }) = run else { return Ok(0) };
-        let Some(last) = headers.last().map(CheckedHeader::hash) else {
-            self.window = Some(window);
+        let Some(run) = run else { return Ok(0) };
+        let Some(last) = run.headers.last().map(CheckedHeader::hash) else {
+            self.window = Some(run.window);
             return Ok(0);
         };
+        let (parent, work) = (run.parent, run.work);
         let tip = *self.tree.node(self.tree.tip());
         let is_shown = shown.is_some_and(|shown| shown > tip.work);
         let most = shown.map_or(work, |shown| shown.max(work));
         let wins = is_shown || is_better((work, &last), (tip.work, &tip.hash));
-        let names = headers.iter().map(|checked| (checked.header().height, checked.hash()));
+        let names = run.headers.iter().map(|checked| (checked.header().height, checked.hash()));
         if most < self.tree.least_side_work() || self.is_below_checkpoint_work(parent, names, most)
         {
             return Err(AcceptHeadersError::TooLittleWork { hash: last });
         }
-        let kept = if wins { headers.len() } else { paid };
+        let kept = if wins { run.headers.len() } else { run.paid(&self.network) };
         let mut id = parent;
-        for checked in headers.iter().take(kept) {
+        for checked in run.headers.iter().take(kept) {
             let added = self.add(id, checked, is_shown);
             id = added.map_err(|unfit| unfit.of_header(checked.hash()))?;
         }
-        if let Some(cheap) = headers.get(kept) {
+        if let Some(cheap) = run.headers.get(kept) {
             return Err(AcceptHeadersError::TooLittleWork { hash: cheap.hash() });
         }
-        self.window = Some(window);
+        self.window = Some(run.window);
         Ok(kept)
     }
 
