@@ -14,12 +14,11 @@ use libp2p::{
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 use prometheus_client::registry::Registry;
-use tokio::sync::Semaphore;
 
 use super::{
     NetError, Tuning,
     arrival::Arrival,
-    codec::WireCodec,
+    codec::{WireCodec, large_requests},
     dial_gate::DialGate,
     gate::Gate,
     gossip_score,
@@ -28,9 +27,8 @@ use super::{
     limits::{
         CIRCUITS_AT_ONCE, GOSSIP_HISTORY, GOSSIP_SEND_QUEUE, MAX_CIRCUIT_BYTES, MAX_CIRCUIT_TIME,
         MAX_CIRCUITS, MAX_CIRCUITS_PER_PEER, MAX_CONNECTIONS, MAX_GOSSIP_CONTROL,
-        MAX_LARGE_REQUESTS, MAX_PENDING_CONNECTIONS, MAX_PROCESS_BYTES, MAX_RESERVATIONS,
-        MAX_RESERVATIONS_PER_PEER, MAX_STREAMS, RELAY_REFILL, RESERVATION_TIME,
-        RESERVATIONS_AT_ONCE,
+        MAX_PENDING_CONNECTIONS, MAX_RESERVATIONS, MAX_RESERVATIONS_PER_PEER, MAX_STREAMS,
+        RELAY_REFILL, RESERVATION_TIME, RESERVATIONS_AT_ONCE,
     },
     mapping::Mapping,
     nearby::Nearby,
@@ -156,7 +154,7 @@ impl Behaviour {
         let trust = config.trust.clone();
         let guest = (permits.clone(), trust.clone());
         let me = keypair.public().to_peer_id();
-        let large = Arc::new(Semaphore::new(MAX_LARGE_REQUESTS));
+        let large = large_requests();
         let request_response = |protocol: Protocol| {
             let id = stream_protocol(protocol.id(&config.network))?;
             let settings = request_response::Config::default()
@@ -176,7 +174,9 @@ impl Behaviour {
             dial_gate: DialGate::new(permits.clone()),
             // The gate and the transport bound the rest.
             limits: connection_bounds(),
-            memory: memory_connection_limits::Behaviour::with_max_bytes(MAX_PROCESS_BYTES),
+            memory: memory_connection_limits::Behaviour::with_max_bytes(
+                config.tuning.max_process_bytes,
+            ),
             identify: Identify::new(&identify_settings(keypair), trust.clone()),
             ping: ping::Behaviour::new(
                 ping::Config::new()
@@ -245,7 +245,7 @@ fn identify_settings(keypair: &identity::Keypair) -> identify::Config {
 /// peer must be friends at the time of the request.
 ///
 /// libp2p allows each peer one reservation and one circuit more than its settings say.
-fn relay_settings(trust: &Trust) -> relay::Config {
+pub(super) fn relay_settings(trust: &Trust) -> relay::Config {
     let friends = || {
         let trust = trust.clone();
         let is_friend = move |peer: libp2p::PeerId, _: &Multiaddr, _: Instant| {
@@ -420,10 +420,14 @@ mod tests {
             (settings.reservation_rate_limiters, RESERVATIONS_AT_ONCE),
             (settings.circuit_src_rate_limiters, CIRCUITS_AT_ONCE),
         ] {
+            let start = Instant::now();
             let mut allows =
-                |peer| limits.iter_mut().all(|limit| limit.try_next(peer, &at, Instant::now()));
-            assert!(!allows(libp2p::PeerId::random()));
-            assert_eq!((0..1_000).take_while(|_| allows(friend)).count(), at_once as usize);
+                |peer, when| limits.iter_mut().all(|limit| limit.try_next(peer, &at, when));
+            assert!(!allows(libp2p::PeerId::random(), start));
+            assert_eq!((0..1_000).take_while(|_| allows(friend, start)).count(), at_once as usize);
+            let (early, due) = (start + RELAY_REFILL / 2, start + RELAY_REFILL);
+            assert!(!allows(friend, early));
+            assert!(allows(friend, due) && !allows(friend, due), "one more is due");
         }
     }
 }

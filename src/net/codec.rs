@@ -12,7 +12,7 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     arrival::Arrival,
-    limits::{ANSWER_TIME, SLOWEST_RATE, SMALL_REQUEST},
+    limits::{ANSWER_TIME, MAX_LARGE_REQUESTS, SLOWEST_RATE, SMALL_REQUEST},
 };
 use crate::{
     telemetry::metrics::NetMetrics,
@@ -38,6 +38,11 @@ impl<T> Frame<T> {
         let size = bytes.as_ref().map_or(0, Vec::len);
         Self::Incoming { size, message: bytes.and_then(|bytes| decode(&bytes)) }
     }
+}
+
+/// Returns the permits for reading large requests.
+pub(super) fn large_requests() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(MAX_LARGE_REQUESTS))
 }
 
 /// The codec of one protocol.
@@ -192,7 +197,9 @@ where
 
 #[cfg(test)]
 mod tests {
-    use futures::io::Cursor;
+    use std::task::{Context, Waker};
+
+    use futures::{TryStreamExt as _, io::Cursor, stream};
 
     use libp2p::request_response::Codec as _;
 
@@ -214,37 +221,56 @@ mod tests {
         assert_eq!(read(1_000_000).await, Err(CodecError::TooLarge { size: 101, limit: 100 }));
     }
 
+    fn codec(protocol: Protocol) -> WireCodec {
+        let (metrics, arrival) = (NetMetrics::default(), Arrival::default());
+        WireCodec { protocol, large: large_requests(), metrics, arrival }
+    }
+
+    /// Returns a request for so many transactions of a block.
+    fn request_of(positions: u32) -> Request {
+        Request::Sync(SyncRequest::GetBlockTrades(GetBlockTrades {
+            block: BlockHash([1; 32]),
+            positions: (0..positions).collect(),
+        }))
+    }
+
     #[tokio::test]
     async fn a_large_request_is_read_whole_while_there_is_room() {
-        let request = Request::Sync(SyncRequest::GetBlockTrades(GetBlockTrades {
-            block: BlockHash([1; 32]),
-            positions: (0..10_000).collect(),
-        }));
-        let bytes = request.encode().unwrap();
+        let (small, large) = (request_of(2), request_of(10_000));
+        let bytes = large.encode().unwrap();
         assert!(bytes.len() > SMALL_REQUEST);
-        let large = Arc::new(Semaphore::new(1));
-        let mut codec = WireCodec {
-            protocol: Protocol::Sync,
-            large,
-            metrics: NetMetrics::default(),
-            arrival: Arrival::default(),
-        };
+        let shared = codec(Protocol::Sync);
         let name = StreamProtocol::new("/sync");
-        let read = codec.read_request(&name, &mut Cursor::new(bytes.clone())).await.unwrap();
-        assert!(matches!(read, Frame::Incoming { message: Ok(read), .. } if read == request));
-        let _others = Arc::clone(&codec.large).try_acquire_owned().unwrap();
-        assert!(codec.read_request(&name, &mut Cursor::new(bytes)).await.is_err());
+        let read = async |request: &Request| {
+            let mut bytes = Cursor::new(request.encode().unwrap());
+            shared.clone().read_request(&name, &mut bytes).await
+        };
+        let is = |read: io::Result<Frame<Request>>, request: &Request| {
+            let Ok(Frame::Incoming { message: Ok(read), .. }) = read else { return false };
+            read == *request
+        };
+        // Peers send one byte too many for a small request, and then nothing.
+        let begin = || {
+            let head = Cursor::new(bytes[..=SMALL_REQUEST].to_vec());
+            let mut stream = head.chain(stream::pending::<io::Result<Vec<u8>>>().into_async_read());
+            let (mut codec, name) = (shared.clone(), name.clone());
+            Box::pin(async move { codec.read_request(&name, &mut stream).await })
+        };
+        let mut unfinished: Vec<_> = (0..MAX_LARGE_REQUESTS).map(|_| begin()).collect();
+        let mut cx = Context::from_waker(Waker::noop());
+        for one in &mut unfinished {
+            assert!(one.as_mut().poll(&mut cx).is_pending());
+        }
+        assert!(read(&large).await.is_err(), "a further one gets no answer");
+        assert!(is(read(&small).await, &small), "a small one does");
+        unfinished.pop();
+        assert!(is(read(&large).await, &large), "one of the others has ended");
+        assert!(is(read(&large).await, &large), "a read request leaves its room");
     }
 
     #[tokio::test]
     async fn a_stream_without_a_byte_is_no_message_and_no_offence() {
-        let large = Arc::new(Semaphore::new(1));
-        let mut codec = WireCodec {
-            protocol: Protocol::Friends,
-            large,
-            metrics: NetMetrics::default(),
-            arrival: Arrival::default(),
-        };
+        let mut codec = codec(Protocol::Friends);
         let name = StreamProtocol::new("/friends");
         // A frame would be charged as malformed. An I/O error is not charged.
         let mut empty = Cursor::new(Vec::new());

@@ -135,7 +135,8 @@ pub(super) const PING_TIME: Duration = Duration::from_secs(10);
 /// Time for which several connections of one kind to a peer stand beside each other. A dead one has
 /// failed to answer a ping by then.
 pub(super) const SPARE_TIME: Duration = Duration::from_secs(30);
-/// Streams that a peer may open on one connection over QUIC.
+/// Streams that a peer may open on one connection over QUIC. Further ones wait until an eighth of
+/// these have ended, since QUIC announces new room only then.
 pub(super) const QUIC_STREAMS: u32 = 48;
 /// Unread bytes of one QUIC connection: 512 KiB, for any level. QUIC fixes this window before it
 /// knows the peer.
@@ -198,7 +199,7 @@ pub(super) const LONGEST_DIRECT_WAIT: Duration = Duration::from_mins(15);
 /// and gossip pass beside them.
 pub(super) const RELAYED_SYNC_RATE: u64 = 256 * 1024;
 
-/// Reservations that this node grants, all to friends.
+/// Reservations that this node grants, all to friends. At the bound, libp2p refuses renewals too.
 pub(super) const MAX_RESERVATIONS: usize = 64;
 /// Reservations of one friend: one, and one on a connection that is about to end.
 pub(super) const MAX_RESERVATIONS_PER_PEER: usize = 2;
@@ -206,7 +207,7 @@ pub(super) const MAX_RESERVATIONS_PER_PEER: usize = 2;
 pub(super) const RESERVATION_TIME: Duration = Duration::from_hours(1);
 /// Circuits that this node relays at once.
 pub(super) const MAX_CIRCUITS: usize = 64;
-/// Circuits that one friend opens at once.
+/// Circuits of one friend, from it and to it, beyond which it opens no other.
 pub(super) const MAX_CIRCUITS_PER_PEER: usize = 8;
 /// Bytes of one circuit, of both directions together: 32 MiB. Then it ends, and its ends open
 /// another.

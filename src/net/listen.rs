@@ -222,3 +222,133 @@ pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     }
     cause.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::poll_fn,
+        pin::Pin,
+        task::{Context, Poll, Waker},
+        time::Duration,
+    };
+
+    use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
+    use libp2p::core::{
+        Endpoint,
+        muxing::{StreamMuxer, StreamMuxerExt as _},
+        transport::{Boxed, DialOpts, ListenerId, PortUse, TransportEvent},
+    };
+
+    use super::*;
+
+    type Connection = Guarded<Lingering<quic::Connection>>;
+    type Stream = <Connection as StreamMuxer>::Substream;
+
+    /// The two ends of a connection over QUIC. Their transports must live as long.
+    struct Pair {
+        /// The end of the peer that dialed.
+        theirs: Connection,
+        ours: Connection,
+        _transports: [Boxed<(PeerId, Connection)>; 2],
+    }
+
+    impl Pair {
+        async fn connect() -> Self {
+            let pool = Pool::new(Trust::default());
+            let transport = || quic_transport(&Identity::generate().keypair(), &pool).boxed();
+            let (mut dialing, mut listening) = (transport(), transport());
+            let anywhere = "/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap();
+            listening.listen_on(ListenerId::next(), anywhere).unwrap();
+            let TransportEvent::NewAddress { listen_addr, .. } = listening.select_next_some().await
+            else {
+                panic!("no address");
+            };
+            let how = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+            let dial = dialing.dial(listen_addr, how).unwrap();
+            let accept = async {
+                loop {
+                    if let TransportEvent::Incoming { upgrade, .. } =
+                        listening.select_next_some().await
+                    {
+                        return upgrade.await.unwrap();
+                    }
+                }
+            };
+            let (dialed, (_, ours)) = soon(async { tokio::join!(dial, accept) }).await;
+            Self { theirs: dialed.unwrap().1, ours, _transports: [dialing, listening] }
+        }
+
+        /// Opens a stream of the peer, or begins to wait for one.
+        fn open(&mut self) -> Poll<Stream> {
+            let mut cx = Context::from_waker(Waker::noop());
+            self.theirs.poll_outbound_unpin(&mut cx).map(Result::unwrap)
+        }
+
+        /// Returns the next stream that the peer has opened and used.
+        async fn accept(&mut self) -> Stream {
+            soon(poll_fn(|cx| self.ours.poll_inbound_unpin(cx))).await.unwrap()
+        }
+
+        /// Sends a byte each way over a stream of the peer, the first that is still unused, and
+        /// ends it.
+        async fn end(&mut self, mut theirs: Stream) {
+            let mut byte = [0];
+            soon(theirs.write_all(b"/")).await.unwrap();
+            let mut ours = self.accept().await;
+            soon(ours.read_exact(&mut byte)).await.unwrap();
+            soon(ours.write_all(b"/")).await.unwrap();
+            soon(theirs.read_exact(&mut byte)).await.unwrap();
+            let (here, there) = soon(async { tokio::join!(ours.close(), theirs.close()) }).await;
+            here.and(there).unwrap();
+            assert_eq!(soon(ours.read(&mut byte)).await.unwrap(), 0);
+            assert_eq!(soon(theirs.read(&mut byte)).await.unwrap(), 0);
+        }
+    }
+
+    async fn soon<T>(wanted: impl Future<Output = T>) -> T {
+        tokio::time::timeout(Duration::from_mins(1), wanted).await.expect("before the deadline")
+    }
+
+    #[tokio::test]
+    async fn streams_over_quic_beyond_the_bound_wait_until_one_ends() {
+        let mut pair = Pair::connect().await;
+        let mut streams = Vec::new();
+        while let Poll::Ready(stream) = pair.open() {
+            streams.push(stream);
+            assert!(streams.len() <= QUIC_STREAMS as usize);
+        }
+        assert_eq!(streams.len(), QUIC_STREAMS as usize);
+        // QUIC tells the peer of new room once an eighth of its streams have ended.
+        let ended = streams.len() / 8 + 1;
+        for stream in streams.drain(..ended) {
+            pair.end(stream).await;
+        }
+        for _ in 0..ended {
+            let stream = soon(poll_fn(|cx| pair.theirs.poll_outbound_unpin(cx))).await;
+            streams.push(stream.unwrap());
+        }
+        assert!(pair.open().is_pending(), "the others have not ended");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_fills_the_window_over_quic_waits_until_it_is_read() {
+        let mut pair = Pair::connect().await;
+        let mut cx = Context::from_waker(Waker::noop());
+        let part = vec![b'/'; 10_000];
+        let (mut streams, mut sent) = (Vec::new(), 0);
+        for _ in 0..4 {
+            let Poll::Ready(mut stream) = pair.open() else { panic!("few streams are allowed") };
+            while let Poll::Ready(written) = Pin::new(&mut stream).poll_write(&mut cx, &part) {
+                sent += written.unwrap();
+                assert!(sent <= QUIC_WINDOW as usize);
+            }
+            streams.push(stream);
+        }
+        assert_eq!(sent, QUIC_WINDOW as usize);
+        let mut here = pair.accept().await;
+        let mut read = vec![0; STREAM_WINDOW as usize];
+        soon(here.read_exact(&mut read)).await.unwrap();
+        let last = streams.last_mut().unwrap();
+        soon(last.write_all(&part)).await.unwrap();
+    }
+}

@@ -139,6 +139,8 @@ struct Tuning {
     first_walk: Duration,
     walk_interval: Duration,
     max_gossip_frame: usize,
+    /// The memory of the whole program at which no further connection is made.
+    max_process_bytes: usize,
     event_queue: usize,
     /// The time in which a relay has to grant a reservation or a circuit.
     reserve_time: Duration,
@@ -171,6 +173,7 @@ impl Default for Tuning {
             first_walk: Duration::ZERO,
             walk_interval: Duration::from_mins(5),
             max_gossip_frame: limits::MAX_GOSSIP_FRAME,
+            max_process_bytes: limits::MAX_PROCESS_BYTES,
             event_queue: limits::EVENT_QUEUE,
             reserve_time: limits::RESERVE_TIME,
             retest_time: limits::RETEST_TIME,

@@ -102,7 +102,7 @@ fn discover(
     }
 }
 
-/// Runs discovery until a bound is reached. Returns the bound.
+/// Runs discovery until a bound is reached, and pauses after too many records. Returns the bound.
 async fn live(
     me: PeerId,
     addresses: &mut watch::Receiver<Vec<Multiaddr>>,
@@ -115,26 +115,38 @@ async fn live(
             return End::Over;
         }
     };
+    match run(&mut instances, me, addresses, out).await {
+        End::Full if !paused(addresses).await => End::Over,
+        end => end,
+    }
+}
+
+/// Passes on what the instances find until a bound is reached. Returns the bound.
+async fn run<F: Finder>(
+    instances: &mut [Instance<F>],
+    me: PeerId,
+    addresses: &mut watch::Receiver<Vec<Multiaddr>>,
+    out: &mpsc::Sender<mdns::Event>,
+) -> End {
     let end = Instant::now() + NEARBY_AGE;
     let mut held = Vec::new();
-    announce(&mut instances, &mut held, addresses.borrow_and_update().clone());
+    announce(instances, &mut held, addresses.borrow_and_update().clone());
     loop {
         tokio::select! {
-            event = poll_fn(|context| next_event(&mut instances, me, context)) => {
+            event = poll_fn(|context| next_event(instances, me, context)) => {
                 if let Some(event) = event {
                     // An event that finds no room is lost. The next query finds its peers again.
                     let _ = out.try_send(shortened(event));
                 }
-                let held = |one: &Instance| one.behaviour.discovered_nodes().len();
-                if instances.iter().any(|one| held(one) > MAX_NEARBY_RECORDS) {
-                    return if paused(addresses).await { End::Full } else { End::Over };
+                if instances.iter().any(|one| one.behaviour.records() > MAX_NEARBY_RECORDS) {
+                    return End::Full;
                 }
             }
             changed = addresses.changed() => {
                 if changed.is_err() {
                     return End::Over;
                 }
-                announce(&mut instances, &mut held, addresses.borrow_and_update().clone());
+                announce(instances, &mut held, addresses.borrow_and_update().clone());
             }
             () = sleep_until(end) => return End::Aged,
         }
@@ -153,10 +165,24 @@ enum Purpose {
     Copies,
 }
 
+/// The library's behaviour, or a test's in its place.
+trait Finder:
+    NetworkBehaviour<ConnectionHandler = dummy::ConnectionHandler, ToSwarm = mdns::Event>
+{
+    /// Returns the number of records that it holds.
+    fn records(&self) -> usize;
+}
+
+impl Finder for mdns::tokio::Behaviour {
+    fn records(&self) -> usize {
+        self.discovered_nodes().len()
+    }
+}
+
 /// One instance of the library.
-struct Instance {
+struct Instance<F = mdns::tokio::Behaviour> {
     purpose: Purpose,
-    behaviour: mdns::tokio::Behaviour,
+    behaviour: F,
 }
 
 impl Instance {
@@ -191,8 +217,8 @@ impl Instance {
 }
 
 /// Returns an instance's next event, or `None` in place of one that is not for the swarm.
-fn next_event(
-    instances: &mut [Instance],
+fn next_event<F: Finder>(
+    instances: &mut [Instance<F>],
     me: PeerId,
     context: &mut Context<'_>,
 ) -> Poll<Option<mdns::Event>> {
@@ -252,7 +278,11 @@ fn shortened(event: mdns::Event) -> mdns::Event {
 }
 
 /// Passes the addresses to announce to the library, as a swarm would.
-fn announce(instances: &mut [Instance], held: &mut Vec<Multiaddr>, wanted: Vec<Multiaddr>) {
+fn announce<F: Finder>(
+    instances: &mut [Instance<F>],
+    held: &mut Vec<Multiaddr>,
+    wanted: Vec<Multiaddr>,
+) {
     let listener_id = ListenerId::next();
     for Instance { behaviour, .. } in
         instances.iter_mut().filter(|one| one.purpose != Purpose::Copies)
@@ -296,6 +326,72 @@ impl NetworkBehaviour for Nearby {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A library that finds one record after another, up to a number, and keeps all.
+    struct Flood {
+        left: usize,
+        found: usize,
+    }
+
+    impl Finder for Flood {
+        fn records(&self) -> usize {
+            self.found
+        }
+    }
+
+    impl NetworkBehaviour for Flood {
+        type ConnectionHandler = dummy::ConnectionHandler;
+        type ToSwarm = mdns::Event;
+
+        no_handlers!();
+
+        fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
+
+        fn poll(
+            &mut self,
+            _: &mut Context<'_>,
+        ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+            let Some(left) = self.left.checked_sub(1) else { return Poll::Pending };
+            (self.left, self.found) = (left, self.found + 1);
+            let address = format!("/ip4/10.0.0.2/tcp/{}", self.found).parse().unwrap();
+            let record = (PeerId::random(), address);
+            Poll::Ready(ToSwarm::GenerateEvent(mdns::Event::Discovered(vec![record])))
+        }
+    }
+
+    /// Runs discovery with a flood of so many records. Returns its end, `None` if it goes on, and
+    /// the number of records that were passed on.
+    async fn flooded_with(records: usize) -> (Option<End>, usize) {
+        let (_announced, mut addresses) = watch::channel(Vec::new());
+        let (out, mut events) = mpsc::channel(2 * MAX_NEARBY_RECORDS);
+        let purposes = [Purpose::V6, Purpose::V4];
+        let instance = |purpose| Instance { purpose, behaviour: Flood { left: 0, found: 0 } };
+        let mut instances = purposes.map(instance);
+        instances[1].behaviour.left = records;
+        let run = run(&mut instances, PeerId::random(), &mut addresses, &out);
+        tokio::pin!(run);
+        let mut end = None;
+        // Tokio may stop a poll early, for the sake of other tasks.
+        for _ in 0..records {
+            if let Poll::Ready(why) = futures::poll!(&mut run) {
+                end = Some(why);
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        let mut passed = 0;
+        while events.try_recv().is_ok() {
+            passed += 1;
+        }
+        (end, passed)
+    }
+
+    #[tokio::test]
+    async fn discovery_ends_and_begins_anew_when_one_instance_holds_too_many_records() {
+        assert_eq!(flooded_with(MAX_NEARBY_RECORDS).await, (None, MAX_NEARBY_RECORDS));
+        let all = MAX_NEARBY_RECORDS + 1;
+        assert_eq!(flooded_with(2 * all).await, (Some(End::Full), all));
+    }
 
     #[test]
     fn each_instance_passes_on_the_records_of_its_purpose() {

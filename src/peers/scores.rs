@@ -435,6 +435,8 @@ mod tests {
     fn what_is_held_is_bounded_and_bans_by_command_stay() {
         let mut peers = Peers::default();
         peers.ban(peer(0));
+        let worst = peer(9_000_000);
+        peers.penalise(worst, Offence::BadSignature, "", NOW);
         for number in 1..=u32::try_from(MAX_BANS).unwrap() + 10 {
             peers.penalise(peer(number), Offence::InvalidBlock, "", NOW + u64::from(number));
             peers.penalise(peer(1_000_000 + number), Offence::Timeout, "", NOW);
@@ -444,7 +446,8 @@ mod tests {
         let lifted: Vec<_> = (1..=11).map(peer).collect();
         assert_eq!(peers.take_lifted(), lifted, "each of them is reported once");
         assert_eq!(peers.take_lifted(), []);
-        assert!(peers.standings.len() <= MAX_SCORED);
+        assert_eq!(peers.standings.len(), MAX_SCORED);
+        assert!(peers.score(&worst, NOW) < 0, "the one with the best score is forgotten");
     }
 
     proptest! {

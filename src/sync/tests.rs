@@ -1,11 +1,13 @@
 //! Tests that drive sync event by event, where strangers and friends compete.
 
-use super::*;
+use std::collections::BTreeSet;
+
+use super::{bodies::BlockRef, *};
 use crate::{
-    chain::api::Tip,
-    consensus::Work,
+    chain::api::{HeaderContext, RefusalCause, Refused, Tip},
+    consensus::{Blame, HeaderWindow, Work, testing::network},
     peers::Trust,
-    primitives::{BlockHash, Height, Moment, PeerId, PublicKey, TxId},
+    primitives::{BlockHash, Encode, Header, Height, MerkleRoot, Moment, PeerId, PublicKey, TxId},
     wire::{Item, Status, SyncRequest, SyncResponse},
 };
 
@@ -171,4 +173,73 @@ fn requests_are_late_and_small_as_the_peers_rank_says() {
         }
     }
     assert_eq!(limits, [2_000, FIRST_HEADERS]);
+}
+
+#[test]
+fn of_too_many_withheld_headers_the_oldest_is_forgotten() {
+    let mut sync = machine(&[]);
+    let blocks: Vec<_> = (0..=MAX_WITHHELD)
+        .map(|number| 11 + Height::try_from(number).expect("small"))
+        .map(|height| BlockRef { height, hash: hash(height) })
+        .collect();
+    for block in &blocks {
+        sync.withhold(*block, &BTreeSet::new(), NOW);
+    }
+    // Each peer is asked for one body at a time.
+    let peers = 0..=u8::try_from(MAX_WITHHELD).expect("small");
+    let mut actions: Vec<_> =
+        peers.flat_map(|number| sync.handle(status(peer(number), 500, 0), NOW)).collect();
+    actions.extend(sync.handle(SyncEvent::Tick, NOW + PROBE_MS));
+    let probed: BTreeSet<_> = actions
+        .iter()
+        .filter_map(|action| match action {
+            SyncAction::Request { request: SyncRequest::GetRange(range), .. } => Some(range.first),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(probed, blocks[1..].iter().map(|block| block.hash).collect());
+}
+
+/// Counts a branch that forks at height 1, up to this number of headers. Returns true if the walk
+/// goes on.
+fn goes_on_after(counted: u32) -> bool {
+    let (friend, fork) = (peer(200), tip(1));
+    let mut sync = machine(&[friend]);
+    sync.handle(status(friend, 10_000_000, 0), NOW);
+    let located = SyncEvent::Locator { peer: friend, hashes: vec![fork.hash] };
+    let mut actions = sync.handle(located, NOW);
+    let context = |height: Height, hash| {
+        let window = HeaderWindow::genesis(&network(10_000));
+        Box::new(HeaderContext { tip: Tip { hash, height, ..fork }, window })
+    };
+    let merkle_root = MerkleRoot::ZERO;
+    let header = Header { previous: fork.hash, merkle_root, height: 2, time: 0, bits: 0, nonce: 0 };
+    let is_walk = |request: &SyncRequest| matches!(request, SyncRequest::GetBlocks(_));
+    let answer = |sync: &mut Sync, actions: &[SyncAction]| {
+        let (_, id) = asked(actions, is_walk)[0];
+        let inv = SyncResponse::Inv(header.to_bytes().into());
+        sync.handle(SyncEvent::Response { id, result: Ok(inv) }, NOW)
+    };
+    actions = answer(&mut sync, &actions);
+    let walk = actions.iter().find_map(|action| match action {
+        SyncAction::AcceptHeaders { walk, .. } => Some(*walk),
+        _ => None,
+    });
+    let cause = RefusalCause::TooLittleWork;
+    let refused = Refused { blame: Blame::Nobody, cause, code: "test", reason: "a test".into() };
+    let walk = walk.expect("headers for the chain");
+    sync.handle(SyncEvent::HeadersDone { peer: friend, walk, result: Err(refused) }, NOW);
+    let begin = SyncEvent::HeaderContext { peer: friend, context: Some(context(1, fork.hash)) };
+    actions = sync.handle(begin, NOW);
+    actions = answer(&mut sync, &actions);
+    assert!(actions.iter().any(|action| matches!(action, SyncAction::CheckHeaders { .. })));
+    let result = Ok(context(1 + counted, header.hash()));
+    let actions = sync.handle(SyncEvent::HeadersChecked { peer: friend, result }, NOW);
+    !asked(&actions, is_walk).is_empty()
+}
+
+#[test]
+fn a_branch_of_little_work_is_counted_up_to_a_bound_where_its_walk_ends() {
+    assert!(goes_on_after(1) && goes_on_after(MAX_PRESYNC_HEADERS - 1));
+    assert!(!goes_on_after(MAX_PRESYNC_HEADERS));
 }

@@ -69,7 +69,8 @@ impl Sync {
         }
     }
 
-    fn withhold(&mut self, block: BlockRef, denied: &BTreeSet<PeerId>, now: Moment) {
+    /// Takes a header out of the choice of the best header, and remembers to ask for its body.
+    pub(super) fn withhold(&mut self, block: BlockRef, denied: &BTreeSet<PeerId>, now: Moment) {
         debug!(hash = %block.hash, height = block.height, "no peer delivers the body of a header");
         self.out.push(SyncAction::Withhold { hash: block.hash });
         self.charge_for(block, denied, now);

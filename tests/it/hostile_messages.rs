@@ -1,6 +1,8 @@
 //! Tests a peer that sends garbage, too many messages, or other peers' messages. The node logs the
 //! offence and stays up.
 
+use std::{sync::mpsc, thread};
+
 use friendchain::{
     primitives::{BlockHash, Encode, NetworkId},
     wire::{
@@ -74,6 +76,44 @@ fn another_networks_status_is_told_so_and_the_peer_is_left() {
     assert_eq!(event["network"], elsewhere.to_string());
     peer.await_dropped();
     scene.assert_unmoved(0, &scene.forge.genesis.header);
+}
+
+/// The limit of `src/node/router/serve.rs`.
+const MAX_BEFORE_HELLO: usize = 8;
+
+#[test]
+fn a_few_requests_wait_for_their_senders_hello_and_further_ones_get_busy() {
+    let scene = Scene::new();
+    let network = scene.forge.network;
+    let branch = Branch::new(&scene.forge.genesis, &[]);
+    // The peer does not answer the node's hello, so that its own is the first.
+    let silent =
+        branch.responder_but(|request| matches!(request, Request::Hello(_)).then(Vec::new));
+    let peer = TestPeer::connect(&scene.node, network, silent);
+    let request = Request::Sync(SyncRequest::GetBlocks(GetBlocks {
+        locator: vec![network],
+        limit: 5,
+        skip: 0,
+    }));
+    let (answers, answered) = mpsc::channel();
+    let is_busy = || {
+        let answer: Result<Vec<u8>, String> = answered.recv().expect("an answer");
+        let response = Protocol::Sync.decode_response(&answer.expect("bytes")).expect("a message");
+        response == Response::Sync(SyncResponse::Busy)
+    };
+    let beyond = 4;
+    thread::scope(|scope| {
+        for _ in 0..MAX_BEFORE_HELLO + beyond {
+            scope.spawn(|| answers.send(peer.ask(&request)).expect("the test listens"));
+        }
+        for _ in 0..beyond {
+            assert!(is_busy(), "there is no room for it");
+        }
+        peer.ask(&Request::Hello(HelloRequest::Status(branch.status()))).expect("a hello");
+        for _ in 0..MAX_BEFORE_HELLO {
+            assert!(!is_busy(), "it has waited for the hello");
+        }
+    });
 }
 
 #[test]

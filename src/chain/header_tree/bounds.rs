@@ -48,7 +48,6 @@ pub(super) const DROPPED_AT_ONCE: usize = MAX_SIDE_HEADERS / 10;
 ///
 /// While a stranger's headers are the best ones, these are the next blocks of this node's own
 /// chain.
-/// best.
 const NEXT_HEADERS: usize = 1_000;
 
 const _: () = assert!(MAX_SIDE_HEADERS < MAX_HEADERS_AHEAD, "both shares have room");

@@ -3,6 +3,7 @@
 use crate::{
     chain::{
         AcceptHeadersError, Blame, BlockAccepted, Origin,
+        header_tree::MAX_SIDE_BYTES,
         orphans::MAX_EARLY_HEADERS,
         testing::{
             Branch, NOW, PEER, TestChain, coin_of, genesis_coin, key, network, note, owner, pay,
@@ -282,6 +283,7 @@ fn of_too_many_bodies_beside_the_best_chain_those_with_the_least_work_go() {
     chain.chain.commit().expect("a commit");
     // A restart counts them again.
     let mut chain = chain.reopen();
+    assert_eq!(chain.chain.side_bodies.max_bytes, MAX_SIDE_BYTES);
     chain.chain.side_bodies.max_bytes = counted;
     let stored = |chain: &TestChain, block: &Block| {
         chain

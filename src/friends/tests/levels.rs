@@ -202,11 +202,16 @@ fn who_was_only_near_is_kept_up_to_a_bound() {
         let mut key = [7; 32];
         key[..8].copy_from_slice(&number.to_be_bytes());
         let peer = PeerId(PublicKey(key));
+        let profile = SignedProfile { peer, ..Key::new(3).profile("sr", NOW) };
+        let last_seen = if number == 7 { NOW - 1 } else { NOW };
+        friends.known.insert(peer, Known { last_seen, ..Known::new(profile, NETWORK) });
         friends.trust.met_nearby(peer);
         friends.keep_friends(&[peer], NOW).unwrap();
     }
     assert_eq!(friends.people.len(), MAX_NEARBY_KEPT + 1);
     assert!(friends.people.contains_key(&chosen));
+    let seen = |peer: &PeerId| friends.known.get(peer).is_none_or(|known| known.last_seen == NOW);
+    assert!(friends.people.keys().all(seen), "the one not seen for longest is forgotten");
 }
 
 #[test]

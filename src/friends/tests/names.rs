@@ -1,7 +1,10 @@
 //! Tests of names that look alike, of the plain name's holder, and of forgetting and blocking.
 
 use super::*;
-use crate::friends::profiles::MAX_UNSEEN_MS;
+use crate::friends::{
+    former::{self, MAX_FORMER},
+    profiles::MAX_UNSEEN_MS,
+};
 
 const DAY: u64 = 24 * 60 * MINUTE;
 
@@ -185,6 +188,34 @@ fn who_was_not_seen_for_thirty_days_is_neither_passed_on_nor_listed_unless_a_fri
     assert_eq!(names[1].from_name, suffixed("xzq", &ghost), "also without the profile");
     tells(&mut friends, &voucher, &Key::new(4), "xzq", last + 1);
     assert_eq!(friends.label(&Key::new(4).peer), "xzq", "the name is free");
+}
+
+#[test]
+fn of_too_many_names_without_a_profile_the_oldest_is_forgotten() {
+    let (mut friends, ghost) = (friends(), Key::new(1));
+    friends.befriend(ghost.profile("xzq", NOW), NOW).unwrap();
+    friends.direct(ghost.peer, "who is there?", NOW).unwrap();
+    let of = |number: usize| {
+        let mut key = [9; 32];
+        key[..8].copy_from_slice(&number.to_be_bytes());
+        PeerId(PublicKey(key))
+    };
+    // The oldest is neither the first nor the last in the order of keys.
+    let since = |number: usize| if number == 77 { NOW - 1 } else { NOW };
+    let fill = friends.store.write(|tables| {
+        for number in 0..MAX_FORMER {
+            tables.former.insert(&of(number).0.0, (since(number), "sr"))?;
+        }
+        Ok::<_, StoreFault>(())
+    });
+    fill.unwrap();
+    friends.former = former::load(&friends.store).unwrap();
+    assert!(friends.former.contains_key(&of(77)));
+    friends.drop_profile(&ghost.peer, NOW + 1).unwrap();
+    for former in [&friends.former, &former::load(&friends.store).unwrap()] {
+        assert_eq!(former.len(), MAX_FORMER);
+        assert!(former.contains_key(&ghost.peer) && !former.contains_key(&of(77)));
+    }
 }
 
 #[test]

@@ -248,8 +248,12 @@ fn what_the_user_and_friends_add_is_bounded_too() {
     }
     let error = friends.block(&of(MAX_BLOCKED).to_string(), NOW).unwrap_err();
     assert_eq!(error.code(), "too_many_blocked");
+    let by_command = Ban { peer: yjf.peer, term: BanTerm::Forever };
+    friends.keep_ban(by_command).unwrap();
     friends.ban_many((0..MAX_BANS_KEPT + 50).map(of));
     assert_eq!(friends.banned.len(), MAX_BANS_KEPT);
+    assert!(friends.banned.contains_key(&yjf.peer) && !friends.banned.contains_key(&of(50)));
+    assert!(friends.banned.contains_key(&of(51)), "those that end first are forgotten");
     friends.commit_batch();
     assert_eq!(crate::friends::bans::load(&friends.store).unwrap().len(), MAX_BANS_KEPT);
 }

@@ -1,5 +1,7 @@
 //! Tests of the address book: proven addresses, the user's, and the budgets of hints.
 
+mod bounds;
+
 use std::collections::HashMap;
 
 use super::*;
@@ -453,15 +455,6 @@ fn few_hints_are_dialed_at_once_and_few_budgets_are_remembered() {
     });
     assert_eq!(told.count(), MAX_HINT_ACCOUNTS, "further tellers wait");
     assert!(add(&mut hints, 9_999, start + HOUR));
-}
-
-#[test]
-fn the_users_addresses_are_bounded() {
-    let mut book = book();
-    for number in 0..2 * MAX_SEEDS {
-        book.add_seed(machine(number), Instant::now());
-    }
-    assert_eq!(book.seeds.len(), MAX_SEEDS);
 }
 
 #[test]

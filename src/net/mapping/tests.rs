@@ -11,6 +11,7 @@ use super::{
     router::{PORT, Router, nat_pmp, pcp},
     *,
 };
+use crate::net::limits::MAPPING_TIME;
 
 const PUBLIC: Ipv4Addr = Ipv4Addr::new(5, 6, 7, 8);
 const HOUR: u32 = 3_600;
@@ -87,6 +88,23 @@ async fn both_ports_are_mapped_by_pcp_or_by_nat_pmp_for_a_bounded_time() {
     );
     assert_eq!(by_pcp[0].renewal(), Duration::from_mins(15));
     assert_eq!(by_pmp[0].renewal(), Duration::from_mins(5));
+}
+
+#[tokio::test]
+async fn four_ports_at_most_are_mapped_each_for_an_hour() {
+    let router = Router::at(socket_of(place(25)), pcp(PUBLIC, u32::MAX));
+    let mut mapping = mapping_at(|| Some(place(25)));
+    for port in 0..MAX_MAPPED_PORTS + 3 {
+        let (listener_id, addr) =
+            (ListenerId::next(), &address(&format!("/ip4/127.0.0.1/tcp/{}", 8_000 + port)));
+        mapping.on_swarm_event(FromSwarm::NewListenAddr(NewListenAddr { listener_id, addr }));
+    }
+    assert_eq!(next(&mut mapping).await.addresses.len(), MAX_MAPPED_PORTS);
+    let asked = router.asked();
+    let ports: BTreeSet<_> = asked.iter().map(|request| request[40..42].to_vec()).collect();
+    assert_eq!(ports.len(), MAX_MAPPED_PORTS);
+    let hour = u32::try_from(MAPPING_TIME.as_secs()).expect("small").to_be_bytes();
+    assert!(asked.iter().all(|request| request[4..8] == hour), "{asked:?}");
 }
 
 #[tokio::test]

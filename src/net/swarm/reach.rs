@@ -29,7 +29,7 @@ use crate::{
         address::{is_far, is_relayed, offered, split_relay, without_peer},
         behaviour::BehaviourEvent,
         event::{NetEvent, ReachSnapshot, ReachWay, RouterState},
-        limits::{DIRECT_WAIT, LONGEST_DIRECT_WAIT, RELAYED_GRACE, UNSEEN_TIME},
+        limits::{DIRECT_WAIT, LONGEST_DIRECT_WAIT, RELAYED_GRACE, RELAYED_SYNC_RATE, UNSEEN_TIME},
         mapping,
         peer::from_libp2p,
     },
@@ -46,13 +46,27 @@ pub(super) struct Path {
     next_direct: Instant,
     direct_dials: u32,
     /// The time from which on the peer may get requests on `sync` through a relay again.
-    pub(super) sync_from: Instant,
+    sync_from: Instant,
 }
 
 impl Path {
     pub(super) fn new(address: &Multiaddr, now: Instant) -> Self {
         let told = is_relayed(address).then(|| address.clone());
         Self { told, next_direct: now, direct_dials: 0, sync_from: now }
+    }
+
+    /// Delays requests on `sync` through a relay after an answer of this size.
+    fn slow_down(&mut self, bytes: usize, now: Instant) {
+        if self.told.is_some() {
+            let micros = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(1_000_000);
+            let pause = Duration::from_micros(micros.checked_div(RELAYED_SYNC_RATE).unwrap_or(0));
+            self.sync_from = self.sync_from.max(now) + pause;
+        }
+    }
+
+    /// True if a request on `sync` may be sent now.
+    fn may_sync(&self, now: Instant) -> bool {
+        self.told.is_none() || self.sync_from <= now
     }
 }
 
@@ -383,19 +397,14 @@ impl Network {
 
     /// Delays requests to a peer behind a relay after a large answer, so that the relay has room.
     pub(super) fn slow_down(&mut self, peer: &PeerId, bytes: usize, now: Instant) {
-        let Some(entry) = self.peers.get_mut(peer) else { return };
-        if entry.path.told.is_some() {
-            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-            let micros = bytes.saturating_mul(1_000_000);
-            let rate = crate::net::limits::RELAYED_SYNC_RATE;
-            let pause = Duration::from_micros(micros.checked_div(rate).unwrap_or(0));
-            entry.path.sync_from = entry.path.sync_from.max(now) + pause;
+        if let Some(entry) = self.peers.get_mut(peer) {
+            entry.path.slow_down(bytes, now);
         }
     }
 
     /// True if a request on `sync` may be sent to the peer now.
     pub(super) fn may_sync(&self, peer: &PeerId, now: Instant) -> bool {
-        self.peers.get(peer).is_none_or(|it| it.path.told.is_none() || it.path.sync_from <= now)
+        self.peers.get(peer).is_none_or(|it| it.path.may_sync(now))
     }
 }
 
@@ -415,5 +424,21 @@ mod tests {
         assert_eq!(public.way(), ReachWay::Public);
         let private = Reach::new(Vec::new(), false, true, false);
         assert!(!private.needs_relays() && private.way() == ReachWay::Lan);
+    }
+
+    #[test]
+    fn after_a_large_answer_through_a_relay_the_next_request_on_sync_waits_its_time() {
+        let now = Instant::now();
+        let after = |seconds: f64| now + Duration::from_secs_f64(seconds);
+        let two_seconds = usize::try_from(2 * RELAYED_SYNC_RATE).unwrap();
+        let mut relayed = Path::new(&"/ip4/8.8.8.8/tcp/1/p2p-circuit".parse().unwrap(), now);
+        assert!(relayed.may_sync(now));
+        relayed.slow_down(two_seconds, now);
+        assert!(!relayed.may_sync(after(1.99)) && relayed.may_sync(after(2.0)));
+        relayed.slow_down(two_seconds, after(1.0));
+        assert!(!relayed.may_sync(after(3.99)) && relayed.may_sync(after(4.0)), "they add up");
+        let mut direct = Path::new(&"/ip4/8.8.8.8/tcp/1".parse().unwrap(), now);
+        direct.slow_down(two_seconds, now);
+        assert!(direct.may_sync(now));
     }
 }

@@ -132,6 +132,18 @@ async fn dials_that_lead_nowhere_say_why() {
 }
 
 #[tokio::test]
+async fn a_program_that_takes_too_much_memory_makes_no_further_connection() {
+    let mut full = config();
+    // Every program takes more.
+    full.tuning.max_process_bytes = 1;
+    let (full, other) = (Node::with(full).await, Node::start().await);
+    let error = full.handle.dial(&other.full_address()).await.unwrap_err();
+    assert!(error.to_string().contains("memory"), "{error}");
+    assert!(other.handle.dial(&full.full_address()).await.is_err());
+    assert!(full.handle.peers().await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_port_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();

@@ -7,6 +7,7 @@ mod hints;
 mod liar;
 mod places;
 mod relay;
+mod relay_bounds;
 mod requests;
 mod stranger;
 

@@ -1,13 +1,22 @@
 //! Tests of requests and responses, and of peers that break their rules.
 
+use std::{sync::Arc, time::Instant};
+
 use libp2p::gossipsub;
 use proptest::strategy::{Strategy, ValueTree};
 use serde_bytes::ByteBuf;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::{Node, config, hello, hello_back, line, pair, stranger::Stranger};
 use crate::{
-    net::{CommandError, NetEvent, NetOffence, RequestError},
+    net::{
+        CommandError, Identity, NetEvent, NetOffence, RequestError,
+        limits::{MAX_IN_FLIGHT_PER_PEER, MAX_STREAMS, MAX_SYNC_IN_FLIGHT},
+        metrics::Meter,
+        requests::{Job, Outbound, Ticket},
+    },
     primitives::{BlockHash, HEADER_BYTES, PeerId, TxId},
+    telemetry::metrics::NetMetrics,
     wire::{
         ChatRequest, ChatResponse, FriendsRequest, FriendsResponse, GetBlocks, HelloResponse, Item,
         ItemId, Protocol, Request, Response, SyncRequest, SyncResponse,
@@ -306,4 +315,68 @@ async fn a_node_that_falls_behind_answers_busy() {
     }
     let (_, result) = answered(&mut a).await;
     assert_eq!(result, Ok(Response::Hello(HelloResponse::Busy)));
+}
+
+#[tokio::test]
+async fn streams_of_one_protocol_beyond_the_bound_are_dropped_in_both_directions() {
+    let mut node = Node::start().await;
+    let open = Arc::new(Semaphore::new(0));
+    let mut stranger = Stranger::holding(Protocol::Sync, Arc::clone(&open));
+    let (peer, id) = (stranger.connect(&node.address).await, stranger.id());
+    node.connected_to(id).await;
+    // The first byte of a message, which does not end.
+    let beyond = 4;
+    stranger.ask_many(&peer, &[0x82], MAX_STREAMS + beyond);
+    stranger.have_ended(beyond).await;
+    node.handle.request(id, 1, &Request::Sync(SyncRequest::GetMempool)).unwrap();
+    let (_, result) = answered(&mut node).await;
+    let error = result.unwrap_err().to_string();
+    assert!(error.contains("max sub-streams"), "{error}");
+    open.close();
+    stranger.have_ended(MAX_STREAMS).await;
+    for _ in 0..MAX_STREAMS {
+        assert_eq!(misbehaved(&mut node).await.1, NetOffence::MalformedRequest);
+    }
+    while let Ok(event) = node.events.try_recv() {
+        assert!(!matches!(event, NetEvent::Misbehaved { .. }), "the others were not read");
+    }
+}
+
+#[test]
+fn requests_beyond_those_in_flight_to_one_peer_wait_until_one_ends() {
+    let (events, mut ended) = mpsc::channel(100);
+    let (now, one, two) =
+        (Instant::now(), Identity::generate().peer_id(), Identity::generate().peer_id());
+    let job = |peer, protocol| {
+        let slot = events.clone().try_reserve_owned().unwrap();
+        let meter = Meter::new(NetMetrics::default(), protocol);
+        Job::new(Ticket::new(peer, 1, slot, meter), protocol, Vec::new(), now)
+    };
+    let mut outbound = Outbound::<usize>::new();
+    for _ in 0..MAX_IN_FLIGHT_PER_PEER {
+        outbound.push(job(one, Protocol::Sync));
+        outbound.push(job(one, Protocol::Chat));
+    }
+    let mut sent = Vec::new();
+    let mut send_all = |outbound: &mut Outbound<usize>, may_sync| {
+        let before = sent.len();
+        while let Some(job) = outbound.next(&one, may_sync) {
+            outbound.sent(sent.len(), job.ticket, now);
+            sent.push(job.protocol);
+        }
+        sent[before..].to_vec()
+    };
+    let first = send_all(&mut outbound, true);
+    assert_eq!(first.len(), MAX_IN_FLIGHT_PER_PEER);
+    let on_sync = first.iter().filter(|protocol| **protocol == Protocol::Sync).count();
+    assert!(on_sync <= MAX_SYNC_IN_FLIGHT, "the rest is for other protocols");
+    outbound.push(job(two, Protocol::Sync));
+    let other = outbound.next(&two, true);
+    assert!(other.is_some(), "those to another peer do not wait");
+    for key in [0, 1] {
+        outbound.landed(key).unwrap().end(Err(RequestError::Unsupported(one)));
+    }
+    assert_eq!(send_all(&mut outbound, false), [Protocol::Chat; 2], "those on sync may wait");
+    let ended = std::iter::from_fn(|| ended.try_recv().ok()).count();
+    assert_eq!(ended, 2, "none ends because it has to wait");
 }

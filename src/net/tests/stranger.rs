@@ -1,6 +1,6 @@
 //! A stranger: a peer of bare libp2p that sends any bytes a test chooses.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt};
 use libp2p::{
@@ -8,12 +8,16 @@ use libp2p::{
     swarm::{NetworkBehaviour, SwarmEvent},
     tcp, yamux,
 };
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::{DEADLINE, NETWORK};
 use crate::wire::{Protocol, Topic};
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct RawCodec;
+pub(super) struct RawCodec {
+    /// If given, requests end only once it is closed. They fail if the far end drops them before.
+    open: Option<Arc<Semaphore>>,
+}
 
 impl request_response::Codec for RawCodec {
     type Protocol = StreamProtocol;
@@ -43,16 +47,23 @@ impl request_response::Codec for RawCodec {
         io: &mut T,
         bytes: Vec<u8>,
     ) -> io::Result<()> {
-        io.write_all(&bytes).await
+        io.write_all(&bytes).await?;
+        let Some(open) = &self.open else { return Ok(()) };
+        // A stream that the far end has dropped fails when more is written to it.
+        while timeout(Duration::from_millis(10), open.acquire()).await.is_err() {
+            io.write_all(&[0]).await?;
+            io.flush().await?;
+        }
+        Ok(())
     }
 
     async fn write_response<T: AsyncWrite + Unpin + Send>(
         &mut self,
-        protocol: &StreamProtocol,
+        _: &StreamProtocol,
         io: &mut T,
         bytes: Vec<u8>,
     ) -> io::Result<()> {
-        self.write_request(protocol, io, bytes).await
+        io.write_all(&bytes).await
     }
 }
 
@@ -74,19 +85,30 @@ impl Stranger {
         Self::asking_on(protocol.id(&NETWORK), gossip, subscribes)
     }
 
+    /// Makes a stranger whose requests do not end until the semaphore is closed.
+    pub(super) fn holding(protocol: Protocol, open: Arc<Semaphore>) -> Self {
+        let codec = RawCodec { open: Some(open) };
+        Self::with(protocol.id(&NETWORK), codec, gossipsub::Config::default(), false)
+    }
+
     /// Makes a stranger that sends its requests on any protocol.
     pub(super) fn asking_on(name: String, gossip: gossipsub::Config, subscribes: bool) -> Self {
+        Self::with(name, RawCodec::default(), gossip, subscribes)
+    }
+
+    fn with(name: String, codec: RawCodec, gossip: gossipsub::Config, subscribes: bool) -> Self {
         let mut swarm = SwarmBuilder::with_new_identity()
             .with_tokio()
             .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
             .unwrap()
             .with_behaviour(|keypair| StrangerBehaviour {
-                requests: request_response::Behaviour::new(
+                requests: request_response::Behaviour::with_codec(
+                    codec,
                     [(
                         StreamProtocol::try_from_owned(name).unwrap(),
                         request_response::ProtocolSupport::Full,
                     )],
-                    request_response::Config::default(),
+                    request_response::Config::default().with_request_timeout(DEADLINE),
                 ),
                 gossip: gossipsub::Behaviour::new(
                     gossipsub::MessageAuthenticity::Signed(keypair.clone()),
@@ -173,6 +195,30 @@ impl Stranger {
             _ => None,
         })
         .await
+    }
+
+    /// Sends so many requests with these bytes, and waits for none.
+    pub(super) fn ask_many(&mut self, peer: &libp2p::PeerId, bytes: &[u8], count: usize) {
+        for _ in 0..count {
+            self.swarm.behaviour_mut().requests.send_request(peer, bytes.to_vec());
+        }
+    }
+
+    /// Runs until so many of its requests have ended, with or without a response.
+    pub(super) async fn have_ended(&mut self, count: usize) {
+        for _ in 0..count {
+            self.until(|event| match event {
+                SwarmEvent::Behaviour(StrangerBehaviourEvent::Requests(
+                    request_response::Event::OutboundFailure { .. }
+                    | request_response::Event::Message {
+                        message: request_response::Message::Response { .. },
+                        ..
+                    },
+                )) => Some(()),
+                _ => None,
+            })
+            .await;
+        }
     }
 
     /// Answers every request with these bytes, for as long as it is polled.

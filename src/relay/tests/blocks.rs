@@ -164,7 +164,13 @@ fn withheld_blocks_of_strangers_leave_room_for_a_friends_block() {
         let block = next_block(message);
         let gossip = RelayEvent::BlockGossip { peer: peer(from), message, gossip: compact(&block) };
         let actions = relay.handle(gossip, START + u64::from(message));
-        actions.iter().any(|action| matches!(action, RelayAction::AcceptHeader { .. }))
+        let is_taken =
+            actions.iter().any(|action| matches!(action, RelayAction::AcceptHeader { .. }));
+        if !is_taken {
+            assert_eq!(verdicts(&actions), [(message, Verdict::Ignore)]);
+            assert_eq!(asks(&actions), [peer(from)], "for its Status");
+        }
+        is_taken
     };
     assert!(announce(&mut relay, 1) && announce(&mut relay, 1));
     assert!(!announce(&mut relay, 1), "the share of one stranger");
