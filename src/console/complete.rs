@@ -17,6 +17,7 @@ use unicode_width::UnicodeWidthStr as _;
 use super::{
     questions::Asked,
     resize::Drawn,
+    terminal::Modes,
     words::{all_words, commands, is_command},
 };
 use crate::commands::complete::{Wanted, wanted};
@@ -79,12 +80,14 @@ pub(super) struct Completion {
     names: SharedNames,
     asked: Asked,
     drawn: Drawn,
+    modes: Modes,
 }
 
 impl Completion {
-    /// Returns the completer, which also records each drawing of the line.
-    pub(super) fn new(names: SharedNames, asked: Asked, drawn: Drawn) -> Self {
-        Self { words: all_words(), names, asked, drawn }
+    /// Returns the completer, which also records each drawing of the line, and sets the terminal's
+    /// mode for it.
+    pub(super) fn new(names: SharedNames, asked: Asked, drawn: Drawn, modes: Modes) -> Self {
+        Self { words: all_words(), names, asked, drawn, modes }
     }
 }
 
@@ -105,6 +108,7 @@ impl Hinter for Completion {
 
     /// Returns no hint. The editor calls this before each drawing of the line.
     fn hint(&self, line: &str, _: usize, _: &Context<'_>) -> Option<String> {
+        self.modes.edit();
         if self.asked.is_hidden() {
             self.drawn.draw(&"*".repeat(line.width()));
         } else {
