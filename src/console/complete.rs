@@ -16,7 +16,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::{
     questions::Asked,
-    resize::Drawn,
+    resize::{Drawn, Size},
     terminal::Modes,
     words::{all_words, commands, is_command},
 };
@@ -109,10 +109,11 @@ impl Hinter for Completion {
     /// Returns no hint. The editor calls this before each drawing of the line.
     fn hint(&self, line: &str, _: usize, _: &Context<'_>) -> Option<String> {
         self.modes.edit();
+        let columns = Size::of_stdout().columns;
         if self.asked.is_hidden() {
-            self.drawn.draw(&"*".repeat(line.width()));
+            self.drawn.draw(&"*".repeat(line.width()), columns);
         } else {
-            self.drawn.draw(line);
+            self.drawn.draw(line, columns);
         }
         None
     }

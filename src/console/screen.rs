@@ -244,10 +244,15 @@ fn print_all(gate: &Gate, mut printer: impl ExternalPrinter, drawn: &Drawn) {
         state.bytes = 0;
         state.printing = true;
         drop(state);
+        if redraw {
+            backlog.mix();
+        }
         let size = Size::of_stdout();
         let mut text = String::new();
         // While the user drags the border, the size differs each time.
-        if size == std::mem::replace(&mut last, size) && backlog.is_stale(size) {
+        let is_still = size == std::mem::replace(&mut last, size);
+        let is_torn = is_still && drawn.take_torn();
+        if is_torn || (is_still && backlog.is_stale(size)) {
             text = backlog.redraw(size, drawn.rows(size.columns));
         }
         for (flow, line) in waiting {
