@@ -224,21 +224,21 @@ impl Plan {
     pub(crate) async fn explain(&self, mut failure: RpcError) -> RpcError {
         let mut ports = self.config.listen.iter().filter_map(|address| port_of(address));
         let Some(port) = ports.find(|port| !is_free(*port)) else { return failure };
+        let mut parts = vec![failure.message];
         if let Some((id, folder)) = self.holder_of(port).await {
             let stop = format!("friendchain {}stop", id_flag(&folder));
-            failure
-                .message
-                .push_str(&format!("; the node of the folder {id} has it: {stop} ends it"));
+            parts.push(format!("the node of the folder {id} has it: {stop} ends it"));
         }
         let is_kept = self.layers.get(Key::Listen).0.is_none() && !self.picked;
         if let Some(free) = self.free_port() {
             let command = format!("friendchain {}config set port {free}", id_flag(&self.folder));
-            failure.message.push_str(&if is_kept {
-                format!("; {command} changes the kept one")
+            parts.push(if is_kept {
+                format!("{command} changes the kept one")
             } else {
-                format!("; {free} is free")
+                format!("{free} is free")
             });
         }
+        failure.message = parts.join("; ");
         failure
     }
 

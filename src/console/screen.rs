@@ -102,7 +102,7 @@ impl Screen {
         let mut text = "\n".to_owned();
         if let Self::Editor(gate) = self {
             let mut state = gate.lock();
-            state.left = true;
+            state.holder = Holder::Shell;
             // The cursor may be in an upper row of the line.
             let below = state.drawn.rows(Size::of_stdout().columns).saturating_sub(1);
             text = if below > 0 { format!("\u{1b}[{below}B\n") } else { text };
@@ -129,7 +129,7 @@ impl Screen {
                 // The editor clears as many rows as its line had.
                 let rows = state.drawn.rows(Size::of_stdout().columns).saturating_sub(1);
                 let _ = write(&"\n".repeat(rows));
-                (state.left, state.redraw) = (false, true);
+                state.holder = Holder::ConsoleAgain;
                 gate.changed.notify_all();
             }
         }
@@ -171,6 +171,19 @@ pub(super) struct Gate {
     changed: Condvar,
 }
 
+/// The holder of the terminal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Holder {
+    #[default]
+    Console,
+    /// The process is suspended.
+    #[cfg_attr(not(unix), expect(dead_code))]
+    Shell,
+    /// The console again. The editor must draw its line, although nothing waits.
+    #[cfg_attr(not(unix), expect(dead_code))]
+    ConsoleAgain,
+}
+
 #[derive(Default)]
 struct State {
     waiting: Vec<(Flow, String)>,
@@ -178,10 +191,7 @@ struct State {
     bytes: usize,
     reading: bool,
     printing: bool,
-    /// True while the process is suspended.
-    left: bool,
-    /// True if the editor must draw its line again, although nothing waits.
-    redraw: bool,
+    holder: Holder,
     /// The line as the editor has drawn it.
     drawn: Drawn,
     /// True once the console has ended.
@@ -189,9 +199,14 @@ struct State {
 }
 
 impl State {
+    /// True if the editor may draw.
+    fn is_open(&self) -> bool {
+        self.reading && self.holder != Holder::Shell
+    }
+
     /// True if the editor has something to draw.
     fn is_due(&self) -> bool {
-        self.redraw || !self.waiting.is_empty()
+        self.holder == Holder::ConsoleAgain || !self.waiting.is_empty()
     }
 
     fn push(&mut self, flow: Flow, text: &str) {
@@ -230,17 +245,17 @@ fn print_all(gate: &Gate, mut printer: impl ExternalPrinter, drawn: &Drawn) {
     let mut backlog = Backlog::default();
     let mut last = Size::default();
     loop {
-        let idle = |state: &mut State| !state.is_due() || !state.reading || state.left;
+        let idle = |state: &mut State| !state.is_due() || !state.is_open();
         let waited = gate.changed.wait_timeout_while(gate.lock(), LOOK_EVERY, idle);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if state.closed {
             return;
         }
-        if !state.reading || state.left {
+        if !state.is_open() {
             continue;
         }
         let waiting = std::mem::take(&mut state.waiting);
-        let redraw = std::mem::take(&mut state.redraw);
+        let redraw = std::mem::take(&mut state.holder) == Holder::ConsoleAgain;
         state.bytes = 0;
         state.printing = true;
         drop(state);
