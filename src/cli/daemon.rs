@@ -38,7 +38,7 @@ async fn start(plan: &mut Plan) -> Result<RunningNode, CommandError> {
             Err(error) => {
                 left = left.saturating_sub(1);
                 if left == 0 || !plan.pick_again() {
-                    return Err(plan.explain(error).into());
+                    return Err(plan.explain(error).await.into());
                 }
             }
         }

@@ -155,6 +155,13 @@ fn no_answer(folder: &DataDir, in_use: &DataDirError, patience: Duration) -> Rpc
     RpcError::new("node_not_answering", sentence)
 }
 
+/// Returns the addresses on which the folder's node listens, or `None` without an answer.
+pub(crate) async fn listening(folder: &DataDir) -> Option<Vec<String>> {
+    let client = answering(folder).await?;
+    let status = timeout(ANSWER, client.status()).await.ok()?.ok()?;
+    Some(status.listen)
+}
+
 /// Returns a client of the node in `node.json`, if the node answers.
 async fn answering(folder: &DataDir) -> Option<Client> {
     let (node, token) = (folder.node_file()?, folder.token()?);

@@ -9,7 +9,7 @@ use crate::{
     rpc::RpcError,
 };
 
-/// The most folders that an error lists.
+/// The most folders that a sentence lists: about one row of a screen.
 const LISTED: usize = 5;
 
 /// The most folders on one machine for names that spell one id.
@@ -97,19 +97,24 @@ fn several(all: &[(NodeId, DataDir)], wanted: Use) -> RpcError {
     // Those that run come first.
     fit.sort_by_key(|(_, runs)| !runs);
     let state = |runs: bool| if runs { "runs" } else { "does not run" };
-    let shown = fit.iter().take(LISTED);
-    let mut list: Vec<_> = shown.map(|(id, runs)| format!("{id} ({})", state(*runs))).collect();
-    if let Some(more) = fit.len().checked_sub(LISTED).filter(|more| *more > 0) {
-        list.push(format!("{more} more"));
-    }
+    let list = listed(fit.iter().map(|(id, runs)| format!("{id} ({})", state(*runs))));
     let example = fit.first().map_or("", |(id, _)| id.as_str());
     RpcError::new(
         "several_folders",
         format!(
-            "several nodes have their folders here, {}: choose one, as in --node-id {example}",
-            list.join(", ")
+            "several nodes have their folders here, {list}: choose one, as in --node-id {example}"
         ),
     )
+}
+
+/// Returns the first folders of a list as text, and the number of those left out.
+pub(crate) fn listed(folders: impl ExactSizeIterator<Item = String>) -> String {
+    let left_out = folders.len().saturating_sub(LISTED);
+    let mut list: Vec<_> = folders.take(LISTED).collect();
+    if left_out > 0 {
+        list.push(format!("{left_out} more"));
+    }
+    list.join(", ")
 }
 
 /// The folder of a `people NAME`.
@@ -149,10 +154,10 @@ pub(crate) fn home_of(base: Option<&Path>, name: &str) -> Result<Home, RpcError>
     let mut notes = if all.is_empty() {
         Vec::new()
     } else {
-        let others: Vec<_> = all.iter().take(LISTED).map(|(id, _)| id.as_str()).collect();
+        let others = listed(all.iter().map(|(id, _)| id.to_string()));
         vec![
             format!("* {name} is new on this machine: a new folder, a new wallet, the chain lan"),
-            format!("* already here: {}", others.join(", ")),
+            format!("* already here: {others}"),
         ]
     };
     if id.as_str() != name {

@@ -7,13 +7,13 @@ use std::{
 
 use super::{
     find::{Reached, reach, take_for_node, until_free},
-    folders::{Choice, choice_of, home_of},
+    folders::{Choice, choice_of, home_of, listed},
     plan::Plan,
     questions::{AtTerminal, Person, ask_yes_no, at_terminal},
 };
 use crate::{
     commands::{
-        joining_text::move_offer,
+        joining_text::{accepting, move_offer},
         look::{broken, short, write_sentence},
         outcome::CommandError,
     },
@@ -75,9 +75,10 @@ pub(crate) async fn join_at_terminal(
     };
     let joined = on_folder(&folder, async |client| Ok(client.join(invite, name.clone()).await?));
     let joined = joined.await?;
-    write_joined(&mut io::stdout(), &joined)?;
     let known = on_folder(&folder, async |client| Ok(client.status().await?.name)).await?;
-    offer_console(base, folder, name.unwrap_or(known), false)
+    let name = name.unwrap_or(known);
+    write_joined(&mut io::stdout(), &joined, &name)?;
+    offer_console(base, folder, name, false)
 }
 
 /// Reads the further rows of an invite, and checks it.
@@ -112,17 +113,18 @@ fn folder_to_join(
         Choice::Several(several) => several,
     };
     let mut out = io::stdout();
-    let names: Vec<_> = several.iter().map(|(id, _)| id.as_str()).collect();
-    let sentence = format!(
-        "On this machine are {} already: another name makes a new folder.",
-        names.join(", ")
-    );
-    write_sentence(&mut out, &sentence)?;
+    write_sentence(&mut out, &already_here(&several))?;
     let name = ask_name(group, person)?;
     let folder = home_of(base, &name)?.folder;
     // A folder that is there has a name.
     let name = (!has(&folder, FRIENDS_FILE)).then_some(name);
     Ok((folder, name))
+}
+
+/// Returns the sentence that lists the folders of this machine.
+fn already_here(folders: &[(NodeId, DataDir)]) -> String {
+    let names = listed(folders.iter().map(|(id, _)| id.to_string()));
+    format!("On this machine are {names} already: another name makes a new folder.")
 }
 
 /// Offers to move the folder from `lan` to the invite's chain.
@@ -182,12 +184,13 @@ fn later(base: Option<&Path>, folder: &DataDir, name: &str, is_running: bool) ->
     format!("friendchain {id}{command}")
 }
 
-fn write_joined(out: &mut impl Write, joined: &Joined) -> io::Result<()> {
+/// Writes which chain the user has joined, and the next steps. `name` is the user's own name.
+fn write_joined(out: &mut impl Write, joined: &Joined, name: &str) -> io::Result<()> {
     writeln!(out, "Joined chain {} ({}).", joined.network_name, short(joined.network_id))?;
     if joined.addresses == 0 {
         writeln!(out, "The invite holds no address: give one with --peer, or ask for a new one.")?;
     }
-    Ok(())
+    accepting(joined, Some(name)).map_or(Ok(()), |step| writeln!(out, "{}", broken(&step)))
 }
 
 /// The group of a first console.
@@ -222,9 +225,9 @@ pub(crate) async fn ask_first(plan: &mut Plan, words: &[String]) -> Result<bool,
         }
         Some(Group::Lan) => {}
         Some(Group::Invited(invite)) => {
-            let name = Some(name.clone());
-            let joined = on_folder(folder, async |client| Ok(client.join(invite, name).await?));
-            write_joined(&mut out, &joined.await?)?;
+            let own = Some(name.clone());
+            let joined = on_folder(folder, async |client| Ok(client.join(invite, own).await?));
+            write_joined(&mut out, &joined.await?, name)?;
         }
         Some(Group::New(group)) => {
             writeln!(out, "Making the chain of {group}: this takes some seconds …")?;
@@ -325,8 +328,10 @@ async fn found(client: &Client, group: String) -> Result<(), CommandError> {
 pub(crate) async fn move_folder(folder: &DataDir, invite: &str) -> Result<(), CommandError> {
     let lock = take_for_node(folder).await?;
     let (joined, backup) = node::move_to(&lock, Network::lan().id, invite).await?;
+    drop(lock);
+    let name = on_folder(folder, async |client| Ok(client.status().await?.name)).await?;
     let mut out = io::stdout();
-    write_joined(&mut out, &joined)?;
+    write_joined(&mut out, &joined, &name)?;
     writeln!(out, "The chain lan is kept in {backup}.")?;
     Ok(())
 }
@@ -371,6 +376,7 @@ mod tests {
     use std::collections::VecDeque;
 
     use super::*;
+    use crate::primitives::BlockHash;
 
     /// A person who has typed all answers ahead. Rows of a pasted text are a part of them.
     struct Typed(VecDeque<String>);
@@ -461,6 +467,41 @@ mod tests {
         let (group, said) = chosen(&["i", rows[0], &damaged, rows[1], rows[1], "n", "club"]);
         assert_eq!(group, Some(new_group("club")));
         assert!(said.contains("is damaged at character"), "{said}");
+    }
+
+    fn joined(network: BlockHash, addresses: u32) -> String {
+        let joined = Joined { network_id: network, network_name: "tea".to_owned(), addresses };
+        let mut out = Vec::new();
+        write_joined(&mut out, &joined, "ann").expect("written");
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn who_joins_a_group_is_told_once_that_both_sides_accept_each_other() {
+        let tea = BlockHash([7; 32]);
+        for addresses in [0, 2] {
+            let said = joined(tea, addresses);
+            let step = said.lines().filter(|line| line.contains("accept-friend ann"));
+            assert_eq!(step.count(), 1, "{said}");
+            assert!(said.lines().all(|line| line.len() <= 80), "{said}");
+        }
+        let said = joined(Network::lan().id, 2);
+        assert!(!said.contains("accept"), "on lan, everybody nearby is a friend: {said}");
+    }
+
+    #[test]
+    fn a_join_lists_only_a_few_of_many_folders() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let folders: Vec<_> = (0..40)
+            .map(|number| {
+                let id: NodeId = format!("ann{number}").parse().expect("an id");
+                (id.clone(), DataDir::resolve(Some(temporary.path()), Some(&id)).expect("one"))
+            })
+            .collect();
+        let said = already_here(&folders);
+        assert!(said.contains("ann0, ann1, ann2, ann3, ann4, 35 more already"), "{said}");
+        let said = already_here(&folders[..5]);
+        assert!(said.contains("ann4 already") && !said.contains("more"), "{said}");
     }
 
     #[test]

@@ -3,14 +3,17 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
 };
 
 use clap::{ArgMatches, ValueEnum as _, parser::ValueSource};
+use futures::future::join_all;
 
 use super::{
     args::{Global, NodeFlags, People, StartNode, Switch},
+    find::listening,
     folders::{Use, folder_of, home_of},
 };
 use crate::{
@@ -36,6 +39,9 @@ const FIRST_PORT: u16 = 8_891;
 
 /// The number of ports that are tried: more than a machine has nodes.
 const PORTS_TRIED: u16 = 200;
+
+/// The most nodes of this machine that are asked whether they have a port.
+const MOST_ASKED: usize = 32;
 
 /// A node to start.
 pub(crate) struct Plan {
@@ -182,22 +188,23 @@ impl Plan {
         }
     }
 
-    /// Picks the first port that is free now and that no other folder has in its settings.
     fn pick_port(&mut self) {
-        let kept = self.kept_by_others();
-        let last = FIRST_PORT.saturating_add(PORTS_TRIED);
-        let found = (FIRST_PORT..last).find(|port| !kept.contains(port) && is_free(*port));
-        if let Some(port) = found {
+        if let Some(port) = self.free_port() {
             self.layers.defaults.insert(Key::Port, Value::Number(port.into()));
         }
     }
 
-    fn kept_by_others(&self) -> Vec<u16> {
+    /// Returns the first port that is free now and that no other folder has in its settings.
+    fn free_port(&self) -> Option<u16> {
+        let others = self.other_folders();
+        let kept: Vec<_> = others.filter_map(|(_, folder)| kept_port(&folder)).collect();
+        let last = FIRST_PORT.saturating_add(PORTS_TRIED);
+        (FIRST_PORT..last).find(|port| !kept.contains(port) && is_free(*port))
+    }
+
+    fn other_folders(&self) -> impl Iterator<Item = (NodeId, DataDir)> {
         let all = DataDir::all(self.base.as_deref()).unwrap_or_default();
-        let others = all.into_iter().map(|(_, folder)| folder);
-        let others = others.filter(|folder| *folder != self.folder);
-        let settings = others.filter_map(|folder| read_settings(&folder).ok());
-        settings.filter_map(|kept| Layers::of_file(kept).port()).collect()
+        all.into_iter().filter(|(_, folder)| *folder != self.folder)
     }
 
     /// Picks another port after a failed start, if another program has taken the picked one.
@@ -212,13 +219,41 @@ impl Plan {
         picked && self.layers.port() != before
     }
 
-    /// Adds to a failed start's error how to change the stored port, if another program has it.
-    pub(crate) fn explain(&self, mut failure: RpcError) -> RpcError {
-        let is_kept = self.layers.get(Key::Listen).0.is_none() && !self.picked;
-        if is_kept && self.layers.port().is_some_and(|port| !is_free(port)) {
-            failure.message.push_str("; friendchain config set port N changes the kept one");
+    /// Adds to a failed start's error which node has the port, if another program has it, and how
+    /// to take another port. The stored port stays as it is.
+    pub(crate) async fn explain(&self, mut failure: RpcError) -> RpcError {
+        let mut ports = self.config.listen.iter().filter_map(|address| port_of(address));
+        let Some(port) = ports.find(|port| !is_free(*port)) else { return failure };
+        let mut parts = vec![failure.message];
+        if let Some((id, folder)) = self.holder_of(port).await {
+            let stop = format!("friendchain {}stop", id_flag(&folder));
+            parts.push(format!("the node of the folder {id} has it: {stop} ends it"));
         }
+        let is_kept = self.layers.get(Key::Listen).0.is_none() && !self.picked;
+        if let Some(free) = self.free_port() {
+            let command = format!("friendchain {}config set port {free}", id_flag(&self.folder));
+            parts.push(if is_kept {
+                format!("{command} changes the kept one")
+            } else {
+                format!("{free} is free")
+            });
+        }
+        failure.message = parts.join("; ");
         failure
+    }
+
+    /// Returns the folder whose node listens on the port. A node that does not answer counts if the
+    /// port is the one in its settings.
+    async fn holder_of(&self, port: u16) -> Option<(NodeId, DataDir)> {
+        let running = self.other_folders().filter(|(_, folder)| folder.is_held());
+        let asked = running.take(MOST_ASKED).map(async |(id, folder)| {
+            let listens = match listening(&folder).await {
+                Some(addresses) => addresses.iter().any(|address| port_of(address) == Some(port)),
+                None => kept_port(&folder) == Some(port),
+            };
+            listens.then_some((id, folder))
+        });
+        join_all(asked).await.into_iter().flatten().next()
     }
 
     /// Stores the name, the port and the mining mode of the first start. Stored values stay
@@ -250,9 +285,25 @@ impl Plan {
     }
 }
 
+/// True if no program has the port, over IPv4 or IPv6. A machine may have no IPv6.
 fn is_free(port: u16) -> bool {
-    let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
-    TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+    let v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
+    let v6 = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
+    let is_taken =
+        |bound: io::Result<()>| bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse);
+    TcpListener::bind(v4).is_ok()
+        && UdpSocket::bind(v4).is_ok()
+        && !is_taken(TcpListener::bind(v6).map(drop))
+        && !is_taken(UdpSocket::bind(v6).map(drop))
+}
+
+fn kept_port(folder: &DataDir) -> Option<u16> {
+    read_settings(folder).ok().and_then(|kept| Layers::of_file(kept).port())
+}
+
+/// Returns the flag that chooses a folder, with a space after it. `default` needs none.
+fn id_flag(folder: &DataDir) -> String {
+    id_of(folder).map_or_else(String::new, |id| format!("--node-id {id} "))
 }
 
 /// Returns the id of a folder that was chosen without an id, unless it is `default`.

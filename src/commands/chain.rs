@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use super::{
     args::CreateBlockchainArgs,
-    joining_text::invite_holds,
-    look::short,
+    joining_text::{accepting, invite_holds},
+    look::{short, write_sentence},
     outcome::CommandError,
     parse::{hash_text, named_address, parsed, parsed_address},
     print_chain::{BlockForm, print_chain},
@@ -57,7 +57,8 @@ pub(super) async fn invite(session: &mut Session<'_>) -> Result<(), CommandError
 pub(super) async fn join(session: &mut Session<'_>, invite: String) -> Result<(), CommandError> {
     let joined = session.client.join(invite, None).await?;
     session.write(&joined, |out| {
-        writeln!(out, "Joined chain {}: start-node fetches it.", short(joined.network_id))
+        writeln!(out, "Joined chain {}: start-node fetches it.", short(joined.network_id))?;
+        accepting(&joined, None).map_or(Ok(()), |step| write_sentence(out, &step))
     })
 }
 

@@ -4,8 +4,9 @@ use std::io::{self, Write};
 
 use super::look::write_hanging;
 use crate::{
-    primitives::counted,
-    rpc::types::{InviteText, Reach, StatusReport, Submitted},
+    consensus::Network,
+    primitives::{counted, printable},
+    rpc::types::{InviteText, Joined, Reach, StatusReport, Submitted},
 };
 
 /// The label of a tried address, as wide as the labels of `status`.
@@ -25,6 +26,16 @@ pub(super) fn invite_holds(invite: &InviteText) -> String {
         Reach::Internet => "friends on the internet, if no firewall is between",
     };
     format!("The invite holds {addresses}, for {who}.")
+}
+
+/// Returns the next step after a join: both sides accept each other. `None` on the built-in chain,
+/// where everybody nearby is a friend. `name` is the user's own name, if it is known.
+pub(crate) fn accepting(joined: &Joined, name: Option<&str>) -> Option<String> {
+    if joined.network_id == Network::lan().id {
+        return None;
+    }
+    let name = name.map_or_else(|| "with your name".to_owned(), printable);
+    Some(format!("Next: your friends type accept-friend {name}, and you accept them as they come."))
 }
 
 /// Returns the offer to move from the built-in chain to another one.

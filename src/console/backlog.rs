@@ -89,6 +89,8 @@ pub(super) struct Backlog {
     drawn_at: usize,
     /// True once the screen has no rows from before the console.
     is_alone: bool,
+    /// True if the screen has rows of a shell between the lines.
+    is_mixed: bool,
 }
 
 impl Backlog {
@@ -115,6 +117,11 @@ impl Backlog {
         out
     }
 
+    /// Records that a shell had the terminal meanwhile.
+    pub(super) fn mix(&mut self) {
+        self.is_mixed = true;
+    }
+
     /// True if the lines on the screen were broken for another width.
     pub(super) fn is_stale(&self, size: Size) -> bool {
         self.drawn_at != 0 && size.columns != 0 && size.columns != self.drawn_at
@@ -134,8 +141,8 @@ impl Backlog {
             shown = shown.saturating_add(1);
         }
         let mut out = String::new();
-        if rows < room && !self.is_alone {
-            // What was on the screen before the console scrolls away, so that it is not lost.
+        if std::mem::take(&mut self.is_mixed) || (rows < room && !self.is_alone) {
+            // The rows of others on the screen scroll away, so that they are not lost.
             let _ = write!(out, "\u{1b}[{}H{}", size.rows, "\n".repeat(size.rows));
         }
         self.is_alone = true;
@@ -220,6 +227,9 @@ mod tests {
         let mut log = Backlog::default();
         log.add(Flow::Talk, TEXT, WIDE);
         assert!(log.redraw(NARROW, 1).contains(&"\n".repeat(24)));
+        assert!(!log.redraw(WIDE, 1).contains("\n\n"));
+        log.mix();
+        assert!(log.redraw(NARROW, 1).contains(&"\n".repeat(24)), "the rows of a shell");
         assert!(!log.redraw(WIDE, 1).contains("\n\n"));
     }
 

@@ -16,7 +16,8 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::{
     questions::Asked,
-    resize::Drawn,
+    resize::{Drawn, Size},
+    terminal::Modes,
     words::{all_words, commands, is_command},
 };
 use crate::commands::complete::{Wanted, wanted};
@@ -79,12 +80,14 @@ pub(super) struct Completion {
     names: SharedNames,
     asked: Asked,
     drawn: Drawn,
+    modes: Modes,
 }
 
 impl Completion {
-    /// Returns the completer, which also records each drawing of the line.
-    pub(super) fn new(names: SharedNames, asked: Asked, drawn: Drawn) -> Self {
-        Self { words: all_words(), names, asked, drawn }
+    /// Returns the completer, which also records each drawing of the line, and sets the terminal's
+    /// mode for it.
+    pub(super) fn new(names: SharedNames, asked: Asked, drawn: Drawn, modes: Modes) -> Self {
+        Self { words: all_words(), names, asked, drawn, modes }
     }
 }
 
@@ -105,10 +108,12 @@ impl Hinter for Completion {
 
     /// Returns no hint. The editor calls this before each drawing of the line.
     fn hint(&self, line: &str, _: usize, _: &Context<'_>) -> Option<String> {
+        self.modes.edit();
+        let columns = Size::of_stdout().columns;
         if self.asked.is_hidden() {
-            self.drawn.draw(&"*".repeat(line.width()));
+            self.drawn.draw(&"*".repeat(line.width()), columns);
         } else {
-            self.drawn.draw(line);
+            self.drawn.draw(line, columns);
         }
         None
     }

@@ -22,6 +22,8 @@ use super::{
     questions::Asked,
     resize::Drawn,
     screen::{Gate, Screen},
+    suspend::Suspender,
+    terminal::Modes,
 };
 
 /// The longest line from a pipe, in bytes: ten times the longest memo with its command.
@@ -78,6 +80,8 @@ impl Lines {
 pub(crate) struct Keyboard {
     /// The reader of an input without a line editor. It may have read ahead.
     piped: Option<Lines>,
+    /// The receiver of Ctrl-Z.
+    pub(super) suspender: Suspender,
 }
 
 impl Keyboard {
@@ -153,6 +157,7 @@ fn skip_line(reader: &mut impl BufRead) {
 pub(super) fn terminal(
     history: PathBuf,
     names: SharedNames,
+    modes: Modes,
 ) -> Result<(Lines, Screen), ReadlineError> {
     let config = Config::builder()
         .max_history_size(HISTORY_LINES)?
@@ -165,7 +170,7 @@ pub(super) fn terminal(
     let mut editor: Editor<Completion, FileHistory> = Editor::with_config(config)?;
     let drawn = Drawn::default();
     let asked = Asked::default();
-    editor.set_helper(Some(Completion::new(names, asked.clone(), drawn.clone())));
+    editor.set_helper(Some(Completion::new(names, asked.clone(), drawn.clone(), modes)));
     // A missing or unreadable history counts as empty.
     let _ = editor.load_history(&history);
     let gate = Arc::new(Gate::default());

@@ -15,6 +15,7 @@ mod resize;
 mod screen;
 pub(crate) mod signals;
 mod start;
+mod suspend;
 mod terminal;
 mod view;
 pub(crate) mod words;
@@ -34,7 +35,8 @@ use self::{
     questions::Questions,
     screen::Screen,
     signals::{Ending, Signals},
-    terminal::{Kind, Mode, logs_and_progress_aside},
+    suspend::{Attached, Attachment},
+    terminal::{Kind, Mode, Modes, logs_and_progress_aside},
     view::View,
     words::{Line, Talk},
 };
@@ -128,6 +130,8 @@ struct Console {
     moving: Moving,
     /// The invite to whose chain the user moves.
     invite: Option<String>,
+    /// Dropped before the mode, which then is the shell's again.
+    _attachment: Option<Attachment>,
     mode: Option<Mode>,
 }
 
@@ -139,9 +143,10 @@ impl Console {
     ) -> Result<Self, CommandError> {
         let mut kind = Kind::of_process();
         let names = SharedNames::default();
-        let mut mode = (kind == Kind::Editor).then(Mode::set);
+        let modes = Modes::default();
+        let mut mode = (kind == Kind::Editor).then(|| Mode::set(&modes));
         let editor = (kind == Kind::Editor)
-            .then(|| input::terminal(options.folder.history_file(), names.clone()));
+            .then(|| input::terminal(options.folder.history_file(), names.clone(), modes.clone()));
         let (lines, screen) = if let Some(Ok(editor)) = editor {
             editor
         } else {
@@ -152,6 +157,10 @@ impl Console {
             (keyboard.piped().map_err(RpcError::no_threads)?, screen)
         };
         let screen = Arc::new(screen);
+        let attachment = (kind != Kind::Pipe).then(|| {
+            let (screen, owns_node) = (Arc::clone(&screen), options.owns_node);
+            keyboard.suspender.attach(Attached { screen, modes, owns_node })
+        });
         if kind != Kind::Pipe {
             let (screen, view) = (Arc::clone(&screen), View::new(options.color));
             logs_and_progress_aside(&options.folder, move |line| {
@@ -181,6 +190,7 @@ impl Console {
             owns_node: options.owns_node,
             moving: Moving::default(),
             invite: None,
+            _attachment: attachment,
             mode,
         })
     }

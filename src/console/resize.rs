@@ -46,17 +46,32 @@ struct State {
     prompt: String,
     /// The typed text as it is shown.
     typed: String,
+    /// The columns of the screen at the last drawing; 0 before the first one.
+    columns: usize,
+    /// True if the screen had another width at the drawing before. The editor does not know how
+    /// the terminal has broken the line anew, and may have cleared other rows than its own.
+    is_torn: bool,
 }
 
 impl Drawn {
     /// Begins a line after a prompt.
     pub(super) fn begin(&self, prompt: &str) {
-        *self.lock() = State { prompt: prompt.to_owned(), typed: String::new() };
+        let mut state = self.lock();
+        prompt.clone_into(&mut state.prompt);
+        state.typed.clear();
     }
 
-    /// Records that the editor draws the line, which shows this text.
-    pub(super) fn draw(&self, typed: &str) {
-        typed.clone_into(&mut self.lock().typed);
+    /// Records that the editor draws the line, which shows this text, on a screen of this width.
+    pub(super) fn draw(&self, typed: &str, columns: usize) {
+        let mut state = self.lock();
+        typed.clone_into(&mut state.typed);
+        let before = std::mem::replace(&mut state.columns, columns);
+        state.is_torn |= before != 0 && before != columns;
+    }
+
+    /// True if the width has changed between two drawings, since the last call.
+    pub(super) fn take_torn(&self) -> bool {
+        std::mem::take(&mut self.lock().is_torn)
     }
 
     /// Returns the line as it is shown, with its prompt.
@@ -72,5 +87,26 @@ impl Drawn {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_width_that_changes_and_changes_back_tears_the_screen_once() {
+        let drawn = Drawn::default();
+        drawn.begin("yzw> ");
+        for columns in [80, 80] {
+            drawn.draw("hello", columns);
+            assert!(!drawn.take_torn());
+        }
+        drawn.draw("hello", 120);
+        drawn.draw("hello", 80);
+        assert!(drawn.take_torn() && !drawn.take_torn());
+        drawn.begin("yzw> ");
+        drawn.draw("", 80);
+        assert!(!drawn.take_torn(), "a new line is no change");
     }
 }

@@ -44,6 +44,7 @@ impl Screen {
         printer: impl ExternalPrinter + Send + 'static,
         drawn: Drawn,
     ) -> io::Result<Self> {
+        gate.lock().drawn = drawn.clone();
         let shared = Arc::clone(&gate);
         thread::Builder::new()
             .name("console-output".to_owned())
@@ -88,6 +89,52 @@ impl Screen {
         }
     }
 
+    /// True if the line editor reads a line.
+    #[cfg(unix)]
+    pub(super) fn is_editing(&self) -> bool {
+        matches!(self, Self::Editor(gate) if gate.lock().reading)
+    }
+
+    /// Leaves the rows below the typed line to the shell, after a sentence if there is one. Nothing
+    /// is shown until [`Screen::come_back`].
+    #[cfg(unix)]
+    pub(super) fn leave(&self, sentence: &str) {
+        let mut text = "\n".to_owned();
+        if let Self::Editor(gate) = self {
+            let mut state = gate.lock();
+            state.holder = Holder::Shell;
+            // The cursor may be in an upper row of the line.
+            let below = state.drawn.rows(Size::of_stdout().columns).saturating_sub(1);
+            text = if below > 0 { format!("\u{1b}[{below}B\n") } else { text };
+        }
+        if !sentence.is_empty() {
+            text.push_str(sentence);
+            text.push('\n');
+        }
+        // Fails if the terminal is gone.
+        let _ = write(&text);
+    }
+
+    /// Draws the prompt and the typed line again, below the rows of the shell.
+    #[cfg(unix)]
+    pub(super) fn come_back(&self) {
+        match self {
+            Self::Pipe => {}
+            Self::Plain(prompt) => {
+                let prompt = prompt.lock().unwrap_or_else(PoisonError::into_inner);
+                let _ = prompt.as_deref().map(write);
+            }
+            Self::Editor(gate) => {
+                let mut state = gate.lock();
+                // The editor clears as many rows as its line had.
+                let rows = state.drawn.rows(Size::of_stdout().columns).saturating_sub(1);
+                let _ = write(&"\n".repeat(rows));
+                state.holder = Holder::ConsoleAgain;
+                gate.changed.notify_all();
+            }
+        }
+    }
+
     /// True if much output still waits for the terminal.
     pub(super) fn is_full(&self) -> bool {
         matches!(self, Self::Editor(gate) if gate.lock().bytes > MUCH)
@@ -124,6 +171,19 @@ pub(super) struct Gate {
     changed: Condvar,
 }
 
+/// The holder of the terminal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Holder {
+    #[default]
+    Console,
+    /// The process is suspended.
+    #[cfg_attr(not(unix), expect(dead_code))]
+    Shell,
+    /// The console again. The editor must draw its line, although nothing waits.
+    #[cfg_attr(not(unix), expect(dead_code))]
+    ConsoleAgain,
+}
+
 #[derive(Default)]
 struct State {
     waiting: Vec<(Flow, String)>,
@@ -131,11 +191,24 @@ struct State {
     bytes: usize,
     reading: bool,
     printing: bool,
+    holder: Holder,
+    /// The line as the editor has drawn it.
+    drawn: Drawn,
     /// True once the console has ended.
     closed: bool,
 }
 
 impl State {
+    /// True if the editor may draw.
+    fn is_open(&self) -> bool {
+        self.reading && self.holder != Holder::Shell
+    }
+
+    /// True if the editor has something to draw.
+    fn is_due(&self) -> bool {
+        self.holder == Holder::ConsoleAgain || !self.waiting.is_empty()
+    }
+
     fn push(&mut self, flow: Flow, text: &str) {
         self.bytes = self.bytes.saturating_add(text.len());
         self.waiting.push((flow, text.to_owned()));
@@ -159,6 +232,10 @@ impl Gate {
     }
 }
 
+/// A text that leaves the cursor where it is: up, and down again. The editor ends a text without a
+/// newline with one.
+const NOTHING: &str = "\u{1b}[A\n";
+
 /// Interval of the checks for a new size of the window.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
 
@@ -168,27 +245,36 @@ fn print_all(gate: &Gate, mut printer: impl ExternalPrinter, drawn: &Drawn) {
     let mut backlog = Backlog::default();
     let mut last = Size::default();
     loop {
-        let idle = |state: &mut State| state.waiting.is_empty() || !state.reading;
+        let idle = |state: &mut State| !state.is_due() || !state.is_open();
         let waited = gate.changed.wait_timeout_while(gate.lock(), LOOK_EVERY, idle);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if state.closed {
             return;
         }
-        if !state.reading {
+        if !state.is_open() {
             continue;
         }
         let waiting = std::mem::take(&mut state.waiting);
+        let redraw = std::mem::take(&mut state.holder) == Holder::ConsoleAgain;
         state.bytes = 0;
         state.printing = true;
         drop(state);
+        if redraw {
+            backlog.mix();
+        }
         let size = Size::of_stdout();
         let mut text = String::new();
         // While the user drags the border, the size differs each time.
-        if size == std::mem::replace(&mut last, size) && backlog.is_stale(size) {
+        let is_still = size == std::mem::replace(&mut last, size);
+        let is_torn = is_still && drawn.take_torn();
+        if is_torn || (is_still && backlog.is_stale(size)) {
             text = backlog.redraw(size, drawn.rows(size.columns));
         }
         for (flow, line) in waiting {
             text.push_str(&backlog.add(flow, &line, size));
+        }
+        if redraw && text.is_empty() {
+            text.push_str(NOTHING);
         }
         if text.is_empty() {
             gate.lock().printing = false;

@@ -35,7 +35,9 @@ impl Signals {
         return Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            hangup: (!ignores_hangup()).then(|| signal(SignalKind::hangup())).transpose()?,
+            hangup: (!is_ignored(SignalKind::hangup().as_raw_value()))
+                .then(|| signal(SignalKind::hangup()))
+                .transpose()?,
         });
         #[cfg(not(unix))]
         Ok(Self {})
@@ -73,13 +75,15 @@ impl Signals {
     }
 }
 
-/// True if this process ignored SIGHUP at its start, where the system reports it. A process that
+/// True if this process ignored a signal at its start, where the system reports it. A process that
 /// already listens for the signal does not ignore it.
 #[cfg(unix)]
-fn ignores_hangup() -> bool {
+pub(super) fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    // Bit 0 is signal 1, which is SIGHUP.
-    mask.is_some_and(|mask| mask & 1 == 1)
+    // Bit 0 is signal 1.
+    let bit = u32::try_from(signal).ok().and_then(|signal| signal.checked_sub(1));
+    let bit = bit.and_then(|bit| 1_u64.checked_shl(bit)).unwrap_or_default();
+    mask.is_some_and(|mask| mask & bit != 0)
 }

@@ -1,9 +1,16 @@
 //! The terminal of a console: its kind, its mode, and the log beside it.
 
+#[cfg(unix)]
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{
     fs::OpenOptions,
     io::{self, IsTerminal, Write},
     path::Path,
+};
+
+#[cfg(unix)]
+use rustix::termios::{
+    InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
 };
 
 use crate::{
@@ -40,40 +47,21 @@ impl Kind {
     }
 }
 
-/// The earlier mode of the terminal, which is restored on drop.
+/// The mode of a console's terminal. The earlier one is restored on drop.
 ///
 /// While a console runs, the terminal neither echoes nor waits for whole lines, not even between
 /// two lines of the editor. Keys typed then are neither lost nor shown twice.
 pub(super) struct Mode {
     /// True if the cursor is after a prompt. The console's end then begins a new line.
     pub(super) prompt_is_shown: bool,
-    #[cfg(unix)]
-    before: Option<rustix::termios::Termios>,
+    modes: Modes,
 }
 
 impl Mode {
     /// Sets the mode of standard input. If that fails, the terminal keeps its mode.
-    #[cfg(unix)]
-    pub(super) fn set() -> Self {
-        use rustix::termios::{
-            InputModes, LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr,
-        };
-        let input = io::stdin();
-        let Ok(before) = tcgetattr(&input) else {
-            return Self { prompt_is_shown: false, before: None };
-        };
-        let mut quiet = before.clone();
-        quiet.input_modes &= !(InputModes::ICRNL | InputModes::IXON);
-        quiet.local_modes &= !(LocalModes::ECHO | LocalModes::ICANON);
-        quiet.special_codes[SpecialCodeIndex::VMIN] = 1;
-        quiet.special_codes[SpecialCodeIndex::VTIME] = 0;
-        let set = tcsetattr(&input, OptionalActions::Drain, &quiet);
-        Self { prompt_is_shown: false, before: set.is_ok().then_some(before) }
-    }
-
-    #[cfg(not(unix))]
-    pub(super) fn set() -> Self {
-        Self { prompt_is_shown: false }
+    pub(super) fn set(modes: &Modes) -> Self {
+        modes.begin();
+        Self { prompt_is_shown: false, modes: modes.clone() }
     }
 }
 
@@ -83,19 +71,109 @@ impl Drop for Mode {
             // Fails if the terminal is gone.
             let _ = writeln!(io::stdout());
         }
-        #[cfg(unix)]
-        if let Some(before) = &self.before {
-            use rustix::termios::{OptionalActions, tcsetattr};
-            // Fails if the terminal is gone, which then needs no mode.
-            let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
+        self.modes.set_shells();
+    }
+}
+
+/// The modes of a terminal, shared by the console and its line editor.
+#[derive(Clone, Default)]
+pub(super) struct Modes {
+    #[cfg(unix)]
+    saved: Arc<Mutex<Saved>>,
+}
+
+/// The modes that are set in turn. `None` for those that the terminal never had.
+#[cfg(unix)]
+#[derive(Default)]
+struct Saved {
+    /// The mode before the console.
+    shells: Option<Termios>,
+    /// The console's mode between two lines.
+    between: Option<Termios>,
+    /// The mode while the editor reads a line.
+    editing: Option<Termios>,
+}
+
+/// The code of a key that does not exist.
+#[cfg(unix)]
+const NO_KEY: u8 = if cfg!(target_os = "linux") { 0 } else { 0xff };
+
+#[cfg(unix)]
+impl Modes {
+    /// Sets the console's mode. If that fails, the terminal keeps its mode.
+    fn begin(&self) {
+        let Ok(before) = tcgetattr(io::stdin()) else { return };
+        let mut quiet = before.clone();
+        quiet.input_modes &= !(InputModes::ICRNL | InputModes::IXON);
+        quiet.local_modes &= !(LocalModes::ECHO | LocalModes::ICANON);
+        quiet.special_codes[SpecialCodeIndex::VMIN] = 1;
+        quiet.special_codes[SpecialCodeIndex::VTIME] = 0;
+        if tcsetattr(io::stdin(), OptionalActions::Drain, &quiet).is_ok() {
+            let (shells, between) = (Some(before), Some(quiet));
+            *self.lock() = Saved { shells, between, editing: None };
         }
     }
+
+    /// Lets Ctrl-Z suspend the whole job while the editor reads a line. The other keys stay the
+    /// editor's: its own mode leaves none of them to the terminal. The editor calls this before
+    /// each drawing.
+    pub(super) fn edit(&self) {
+        let Ok(mut mode) = tcgetattr(io::stdin()) else { return };
+        if mode.local_modes.intersects(LocalModes::ICANON | LocalModes::ISIG) {
+            return;
+        }
+        // NOFLSH: the keys typed before Ctrl-Z are not lost.
+        mode.local_modes |= LocalModes::ISIG | LocalModes::NOFLSH;
+        mode.special_codes[SpecialCodeIndex::VINTR] = NO_KEY;
+        mode.special_codes[SpecialCodeIndex::VQUIT] = NO_KEY;
+        if tcsetattr(io::stdin(), OptionalActions::Now, &mode).is_ok() {
+            self.lock().editing = Some(mode);
+        }
+    }
+
+    /// Sets the mode from before the console.
+    pub(super) fn set_shells(&self) {
+        set(self.lock().shells.clone().as_ref());
+    }
+
+    /// Sets the console's mode again.
+    pub(super) fn set_consoles(&self, is_editing: bool) {
+        let saved = self.lock();
+        let editing = saved.editing.as_ref().filter(|_| is_editing);
+        let mode = editing.or(saved.between.as_ref()).cloned();
+        drop(saved);
+        set(mode.as_ref());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Saved> {
+        self.saved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(unix)]
+fn set(mode: Option<&Termios>) {
+    if let Some(mode) = mode {
+        // Fails if the terminal is gone, which then needs no mode.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, mode);
+    }
+}
+
+#[cfg(not(unix))]
+impl Modes {
+    #[expect(clippy::unused_self)]
+    const fn begin(&self) {}
+
+    #[expect(clippy::unused_self)]
+    pub(super) const fn edit(&self) {}
+
+    #[expect(clippy::unused_self)]
+    const fn set_shells(&self) {}
 }
 
 /// Hides typed text on a terminal without a line editor. The earlier mode is restored on drop.
 pub(super) struct Quiet {
     #[cfg(unix)]
-    before: Option<rustix::termios::Termios>,
+    before: Option<Termios>,
 }
 
 impl Quiet {
@@ -103,7 +181,6 @@ impl Quiet {
     /// terminal keeps its mode.
     #[cfg(unix)]
     pub(super) fn set() -> Self {
-        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
         let input = io::stdin();
         let Ok(before) = tcgetattr(&input) else { return Self { before: None } };
         let mut quiet = before.clone();
@@ -122,11 +199,7 @@ impl Quiet {
 impl Drop for Quiet {
     fn drop(&mut self) {
         #[cfg(unix)]
-        if let Some(before) = &self.before {
-            use rustix::termios::{OptionalActions, tcsetattr};
-            // Fails if the terminal is gone, which then needs no mode.
-            let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
-        }
+        set(self.before.as_ref());
     }
 }
 

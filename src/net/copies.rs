@@ -11,6 +11,9 @@
 //!
 //! An mDNS record of another machine with this node's identity proves nothing either. It is a
 //! reason to dial that machine.
+//!
+//! The address of a proven copy is dialed again and again. Once no node answers there, or another
+//! one does, the copy has ended.
 
 use std::{
     collections::BTreeMap,
@@ -40,6 +43,14 @@ const LONGEST_WAIT_MS: u64 = 8_000;
 
 /// The shortest wait before a dial.
 const SHORTEST_WAIT_MS: u64 = 200;
+
+/// The shortest interval between two dials of a proven copy. A random time of the same length is
+/// added, so that two copies rarely dial each other at the same time.
+const RECHECK: Duration = Duration::from_secs(20);
+
+/// The number of dials in a row that find no copy at its address before it counts as ended. The
+/// machine must answer: a dial that times out proves nothing.
+const MISSES: u32 = 2;
 
 /// The end of a connection that saw the refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,10 +88,22 @@ struct Claim {
     dialed: bool,
 }
 
+/// The address at which a dial met a copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Proven {
+    address: Multiaddr,
+    due: Instant,
+    /// The number of dials in a row that found no copy there.
+    misses: u32,
+}
+
 /// The recently refused connections, and the addresses to dial.
 #[derive(Debug, Default)]
 pub(super) struct Copies {
     claims: BTreeMap<Multiaddr, Claim>,
+    proven: Option<Proven>,
+    /// The address of the last refused dial.
+    dialed: Option<Multiaddr>,
     calls: OwnCalls,
     outgoing: u32,
     doubtful: u32,
@@ -102,8 +125,12 @@ impl Copies {
         }
     }
 
-    /// Returns an address to dial now.
-    pub(super) fn due(&mut self, now: Instant) -> Option<Multiaddr> {
+    /// Returns an address to dial now. `random` spreads the dials.
+    pub(super) fn due(&mut self, now: Instant, random: u64) -> Option<Multiaddr> {
+        if let Some(proven) = self.proven.as_mut().filter(|proven| proven.due <= now) {
+            proven.due = now + recheck(random);
+            return Some(proven.address.clone());
+        }
         let is_due = |claim: &Claim| !claim.dialed && claim.due <= now;
         let (address, claim) = self.claims.iter_mut().find(|(_, claim)| is_due(claim))?;
         claim.dialed = true;
@@ -111,9 +138,19 @@ impl Copies {
         Some(address.clone())
     }
 
-    /// Drops a claimed address at which no peer answers, or another peer does.
-    pub(super) fn unfounded(&mut self, address: &Multiaddr) {
+    /// Drops a claimed address at which no peer answers, or another peer does. Returns true if a
+    /// proven copy has ended there. `answered` is true if the machine at the address answered.
+    pub(super) fn unfounded(&mut self, address: &Multiaddr, answered: bool) -> bool {
         self.claims.remove(address);
+        let Some(proven) = self.proven.as_mut().filter(|proven| proven.address == *address) else {
+            return false;
+        };
+        proven.misses = proven.misses.saturating_add(u32::from(answered));
+        let has_ended = proven.misses >= MISSES;
+        if has_ended {
+            self.proven = None;
+        }
+        has_ended
     }
 
     /// Records a connection that was refused because both its ends have one identity.
@@ -124,6 +161,9 @@ impl Copies {
             End::Listener => &mut self.incoming,
         };
         *count = count.saturating_add(1);
+        if end != End::Listener {
+            self.dialed = Some(address.clone());
+        }
         self.last = Some((now, address.clone()));
     }
 
@@ -134,10 +174,14 @@ impl Copies {
             return None;
         }
         let (_, address) = self.last.take()?;
+        let dialed = self.dialed.take();
         let [outgoing, doubtful, incoming] =
             [&mut self.outgoing, &mut self.doubtful, &mut self.incoming].map(std::mem::take);
         if incoming < outgoing || incoming > outgoing.saturating_add(doubtful) {
             self.claims.clear();
+            if let Some(address) = dialed {
+                self.proven = Some(Proven { address, due: now + recheck(random), misses: 0 });
+            }
             return Some(address);
         }
         self.claims.retain(|_, claim| claim.dials < MAX_DIALS);
@@ -146,6 +190,11 @@ impl Copies {
         }
         None
     }
+}
+
+fn recheck(random: u64) -> Duration {
+    let spread = u64::try_from(RECHECK.as_millis()).map_or(0, |millis| random % millis);
+    RECHECK.saturating_add(Duration::from_millis(spread))
 }
 
 fn wait(random: u64) -> Duration {
@@ -196,6 +245,39 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_is_dialed_until_its_machine_refuses_twice_in_a_row() {
+        let mut now = Instant::now();
+        let mut copies = Copies::default();
+        let prove = |copies: &mut Copies, now: Instant| {
+            copies.refused(End::Dialer, &address(1), now);
+            assert_eq!(copies.found(now + QUIET, 0), Some(address(1)));
+            assert_eq!(copies.due(now + QUIET, 0), None, "not at once");
+        };
+        prove(&mut copies, now);
+        let dial = |copies: &mut Copies, now: &mut Instant| {
+            *now += 3 * RECHECK;
+            assert_eq!(copies.due(*now, 0), Some(address(1)));
+            assert_eq!(copies.due(*now, 0), None, "one dial at a time");
+        };
+        for _ in 0..5 {
+            dial(&mut copies, &mut now);
+            assert!(!copies.unfounded(&address(1), false), "silence proves nothing");
+        }
+        dial(&mut copies, &mut now);
+        assert!(!copies.unfounded(&address(1), true), "it may start again");
+        dial(&mut copies, &mut now);
+        prove(&mut copies, now);
+        for ends in [false, true] {
+            dial(&mut copies, &mut now);
+            assert_eq!(copies.unfounded(&address(1), true), ends);
+        }
+        assert_eq!(copies.due(now + 10 * RECHECK, 0), None, "it is dialed no more");
+        copies.refused(End::Listener, &address(2), now);
+        assert_eq!(copies.found(now + QUIET, 0), Some(address(2)));
+        assert_eq!(copies.due(now + 10 * RECHECK, 0), None, "callers have no address to dial");
+    }
+
+    #[test]
     fn each_call_with_the_own_identity_counts_once() {
         let calls = OwnCalls::default();
         assert!(!calls.take());
@@ -208,13 +290,13 @@ mod tests {
         let mut now = Instant::now();
         let mut copies = Copies::default();
         copies.claimed(address(1), now, 5);
-        assert_eq!(copies.due(now), None);
+        assert_eq!(copies.due(now, 0), None);
         let mut dials = 0;
         while !copies.claims.is_empty() {
             now += Duration::from_secs(10);
-            if let Some(address) = copies.due(now) {
+            if let Some(address) = copies.due(now, 0) {
                 dials += 1;
-                assert_eq!(copies.due(now), None, "one dial at a time");
+                assert_eq!(copies.due(now, 0), None, "one dial at a time");
                 copies.refused(End::Dialer, &address, now);
                 copies.refused(End::Listener, &address, now);
             }
@@ -225,7 +307,7 @@ mod tests {
             copies.claimed(address(last), now, 0);
         }
         assert_eq!(copies.claims.len(), MAX_CLAIMS);
-        copies.unfounded(&address(0));
+        assert!(!copies.unfounded(&address(0), true), "a claim is no copy");
         assert_eq!(copies.claims.len(), MAX_CLAIMS - 1);
     }
 }

@@ -87,6 +87,8 @@ pub(crate) enum NetEvent {
     Punched { peer: PeerId, direct: bool },
     /// Another node with this node's identity runs.
     CopySeen { address: String },
+    /// The copy that a dial met at this address has ended.
+    CopyEnded { address: String },
     /// The machine slept, or its network has changed. The network dials all known peers anew. No
     /// peer is to blame for messages that it did not send meanwhile.
     Woke {

@@ -241,6 +241,11 @@ events! {
         /// A libp2p multiaddr; absent if friends reported the copy.
         address: Option<String>,
     }
+    /// The copy of the data folder has ended, or was not seen for 10 minutes.
+    INFO CopyEnded = "copy_ended" {
+        /// The libp2p multiaddr at which a dial found that; absent if it was only not seen.
+        address: Option<String>,
+    }
     /// The node has ended cleanly.
     INFO NodeStopped = "node_stopped" {
         /// Height of the tip.

@@ -252,6 +252,48 @@ fn shown_lines_end_at_words_again_after_a_change_of_the_windows_size() {
     }
 }
 
+/// Returns a text without spaces and line breaks.
+fn bare(text: &str) -> String {
+    text.split_whitespace().collect()
+}
+
+#[test]
+fn lines_that_arrive_while_the_window_changes_its_size_garble_nothing() {
+    if !terminal_wanted() {
+        return;
+    }
+    let net = TestNet::new();
+    let folder = net.folder("yzw");
+    let _node = running(&folder);
+    let terminal = console(&folder, "drag", "xterm-256color");
+    let typed = "ca this line is half typed, and it needs two rows even in a window of 80 columns";
+    terminal.type_text(typed);
+    let is_whole = |screen: &str| bare(screen).ends_with(&bare(&format!("yzw> {typed}")));
+    folder.json(["broadcast", "line 0"]);
+    terminal.await_screen("a line", |screen| screen.contains("line 0") && is_whole(screen));
+    // A border that is dragged away and back: no width stays for long, and the last is the first.
+    let sizes = [[120, 80], [40, 80], [120, 80], [100, 80], [40, 120], [80, 120], [100, 40]];
+    for (number, widths) in (1..).zip(sizes) {
+        for columns in widths {
+            terminal.tmux(&format!("resize-window -x {columns} -y 24 ';' run-shell 'sleep 0.1'"));
+        }
+        folder.json(["broadcast", &format!("line {number}")]);
+        eventually(&format!("the screen after {widths:?}"), || {
+            let screen = terminal.tmux("capture-pane -p");
+            holds(is_whole(&screen) && screen.matches("yzw>").count() == 1, &screen)?;
+            holds(screen.starts_with("friendchain 0"), &screen)?;
+            (0..=number).try_for_each(|known| {
+                let text = format!("you to all: line {known}");
+                holds(screen.lines().filter(|row| row.ends_with(&text)).count() == 1, &screen)
+            })
+        });
+    }
+    terminal.say(", END");
+    let mut sent: Vec<String> = (0..=sizes.len()).map(|number| format!("line {number}")).collect();
+    sent.push(format!("{}, END", &typed[3..]));
+    await_texts(&folder, &sent.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
 #[test]
 fn logs_go_to_the_log_and_never_between_the_lines_of_the_console() {
     if !terminal_wanted() {

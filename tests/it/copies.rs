@@ -3,7 +3,8 @@
 use std::{fs, time::Duration};
 
 use crate::support::{
-    Folder, Node, TestNet, eventually, eventually_within,
+    Folder, Node, TestNet, eventually, eventually_within, holds,
+    ports::free_port,
     tools::{Lan, namespaces_wanted},
 };
 
@@ -13,6 +14,10 @@ fn copy(from: &Folder, to: &Folder) {
     for file in ["identity.key", "chain.redb"] {
         fs::copy(from.path().join(file), to.path().join(file)).expect("copied");
     }
+}
+
+fn port_of(node: &Node) -> u16 {
+    node.address.rsplit('/').next().and_then(|port| port.parse().ok()).expect("a port")
 }
 
 /// Waits until a node warns that a copy of its folder runs.
@@ -37,6 +42,33 @@ fn two_copies_on_one_machine_are_told_at_both_ends_of_the_call() {
     let second = other.start_with_peers(&[&first]);
     await_warning(&first);
     await_warning(&second);
+}
+
+#[test]
+fn the_warning_of_a_copy_is_taken_back_once_when_the_copy_ends() {
+    let net = TestNet::new();
+    let (one, other) = (net.folder("yzw"), net.folder("copy"));
+    one.create_chain(&one.new_address());
+    copy(&one, &other);
+    let first = one.start(&[]);
+    let second = other.people("127.0.0.1", free_port(), &["--no-mdns", "--peer", &first.address]);
+    await_warning(&second);
+    let (address, port) = (first.address.clone(), port_of(&first));
+    first.stop();
+    // The address is dialed every 20 to 40 s, and has to refuse twice.
+    let taken_back = format!("the copy of this node's folder at {address} has ended");
+    eventually_within(Duration::from_mins(4), "the warning is taken back", || {
+        let printed = second.printed_since(0);
+        holds(printed.matches(&taken_back).count() == 1, &printed)
+    });
+    second.await_event("copy_ended", |event| event["address"] == address.as_str());
+    assert_eq!(other.json(["status"])["copy"], serde_json::Value::Null);
+    assert!(!other.run(["status"]).done().stdout.contains("WARNING"));
+    // A copy that starts again is a reason to warn again.
+    let mark = second.output_mark();
+    let again = one.start_at(port, &["--peer", &second.address]);
+    second.await_printed(mark, "WARNING: a copy of this node's folder runs");
+    drop(again);
 }
 
 #[test]

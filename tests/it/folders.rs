@@ -1,6 +1,6 @@
 //! Tests which folder a command uses, and which settings the folder keeps.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio};
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt as _, process::Stdio};
 
 use serde_json::Value;
 
@@ -383,4 +383,37 @@ fn a_limit_of_processes_is_a_sentence_and_never_a_panic() {
     }
     let said = run(1_000, "create-wallet");
     assert!(said.ends_with("code 0\n"), "{said}");
+}
+
+#[test]
+fn a_kept_port_that_another_program_has_is_named_with_its_holder_and_stays_kept() {
+    let net = TestNet::new();
+    let (yzw, yjf) = (net.folder("yzw"), net.folder("yjf"));
+    let port = free_port();
+    for folder in [&yzw, &yjf] {
+        folder.json(["config", "set", "port", &port.to_string()]);
+    }
+    let refused = || {
+        let mut command = yzw.command(["people", "yzw", "--no-mdns"]);
+        let said = String::from_utf8(command.output().expect("it runs").stderr).expect("text");
+        assert!(said.contains(&format!("port {port} is already in use")), "{said}");
+        assert!(said.contains("friendchain --node-id yzw config set port "), "{said}");
+        assert_eq!(number(&setting(&yzw, "port")["value"]), u64::from(port));
+        said
+    };
+    let program = TcpListener::bind(("127.0.0.1", port)).expect("a free port");
+    let said = refused();
+    assert!(!said.contains("the node of the folder"), "it is no node: {said}");
+    drop(program);
+    let node = start(&yjf, &[]);
+    let said = refused();
+    let holder = "the node of the folder yjf has it: friendchain --node-id yjf stop ends it";
+    assert!(said.contains(holder), "{said}");
+    node.stop();
+    // The port that the sentence names is free.
+    let (_, command) = said.rsplit_once("config set port ").expect("the command");
+    let other: u16 = command.split(' ').next().expect("a port").parse().expect("a port");
+    assert_ne!(other, port);
+    let node = start(&yzw, &[]);
+    assert!(node.status()["listen"].to_string().contains(&format!("/{port}")), "the kept port");
 }

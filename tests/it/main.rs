@@ -34,6 +34,7 @@ mod proofs;
 #[cfg(target_os = "linux")]
 mod service;
 mod support;
+mod suspend;
 mod sync_resume;
 mod talking;
 mod terminal;

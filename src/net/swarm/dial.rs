@@ -155,14 +155,22 @@ impl Network {
         if let Some(address) = self.copies.found(now, rand::random()) {
             self.emit_if_room(NetEvent::CopySeen { address: address.to_string() });
         }
-        while let Some(address) = self.copies.due(now) {
+        while let Some(address) = self.copies.due(now, rand::random()) {
             let options = dial_options(None, vec![address.clone()]);
             let id = options.connection_id();
             if self.dial(options).is_ok() {
                 self.dials.insert(id, Dialing::Copy(address));
             } else {
-                self.copies.unfounded(&address);
+                self.no_copy_at(&address, false);
             }
+        }
+    }
+
+    /// Records that a dial met no copy at an address, and emits an event if one has ended there.
+    /// `answered` is true if the machine at the address answered.
+    pub(super) fn no_copy_at(&mut self, address: &Multiaddr, answered: bool) {
+        if self.copies.unfounded(address, answered) {
+            self.emit_if_room(NetEvent::CopyEnded { address: address.to_string() });
         }
     }
 
@@ -182,7 +190,9 @@ impl Network {
         }
         match self.dials.remove(&id) {
             Some(Dialing::Copy(address)) if oneself.is_none() => {
-                self.copies.unfounded(&address);
+                let cause = DialCause::of(error);
+                let answered = matches!(cause, DialCause::Refused | DialCause::WrongPeer);
+                self.no_copy_at(&address, answered);
             }
             Some(Dialing::Book(dial)) => self.dial_failed(&dial, error, Instant::now()),
             Some(Dialing::Asked(address, reply)) => {

@@ -144,7 +144,7 @@ impl Network {
                 self.book.add_proven(peer, &address, true, now);
                 let _ = reply.send(Ok(peer));
             }
-            Some(Dialing::Copy(claimed)) => self.copies.unfounded(&claimed),
+            Some(Dialing::Copy(claimed)) => self.no_copy_at(&claimed, true),
             Some(Dialing::Book(Dial::Peer(..) | Dial::Hint(..)) | Dialing::Direct) | None => {}
         }
         self.accept_named(peer);

@@ -49,7 +49,7 @@ impl Router {
             reach: self.reach.now.clone(),
             paths: self.reach.paths(),
             clock_offset_ms: self.clock_offset(),
-            copy: self.copy(),
+            copy: self.copy.clone(),
             attempts: self.attempts.list(),
             miners: self.miners(),
         });

@@ -1,4 +1,5 @@
-//! Warns of another node with our identity: at once, and then at long intervals.
+//! Warns of another node with our identity: at once, then at long intervals, and once more when it
+//! has ended.
 
 use std::time::Duration;
 
@@ -8,8 +9,9 @@ use crate::{node::clock::now, primitives::UnixMillis, telemetry::events};
 /// The time after which the warning of a copy is repeated.
 const TELL_AGAIN: Duration = Duration::from_mins(10);
 
-/// The time for which `status` names a copy after it was seen.
-const SHOWN: Duration = Duration::from_mins(30);
+/// The time after which a copy that was not seen again counts as ended. A copy that runs is seen
+/// every 2 minutes: the network dials it, or it calls, or friends report it.
+pub(crate) const ENDED_AFTER: Duration = Duration::from_mins(10);
 
 /// Interval at which friends are asked for profiles again. A copy may have signed the one of ours.
 pub(super) const EXPLORE_EVERY: Duration = Duration::from_mins(1);
@@ -21,6 +23,12 @@ pub(crate) struct Copy {
     /// The copy's address; `None` if friends reported it.
     pub(crate) address: Option<String>,
     told: UnixMillis,
+}
+
+impl Copy {
+    fn is_old(&self, now: UnixMillis) -> bool {
+        u128::from(now.saturating_sub(self.seen)) >= ENDED_AFTER.as_millis()
+    }
 }
 
 impl Router {
@@ -40,11 +48,20 @@ impl Router {
         self.copy = Some(Copy { seen, address, told: told.unwrap_or(seen) });
     }
 
-    /// Returns the copy, if it was seen recently.
-    pub(super) fn copy(&self) -> Option<Copy> {
-        let is_recent =
-            |copy: &&Copy| u128::from(now().saturating_sub(copy.seen)) < SHOWN.as_millis();
-        self.copy.as_ref().filter(is_recent).cloned()
+    /// Takes the warning of a copy back, once. `address` is the one at which a dial found that the
+    /// copy has ended.
+    pub(super) fn copy_ended(&mut self, address: Option<String>) {
+        if self.copy.take().is_some() {
+            events::CopyEnded { address: address.clone() }.emit();
+            self.publish_news(News::CopyEnded { address });
+        }
+    }
+
+    /// Takes the warning back if the copy was not seen for [`ENDED_AFTER`].
+    pub(super) fn forget_old_copy(&mut self) {
+        if self.copy.as_ref().is_some_and(|copy| copy.is_old(now())) {
+            self.copy_ended(None);
+        }
     }
 
     /// Handles a profile of ours that a friend has and this node did not sign. Ours is signed
@@ -63,5 +80,17 @@ impl Router {
                 state.ask_again.get_or_insert(Duration::ZERO);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_old_once_it_was_not_seen_for_ten_minutes() {
+        let copy = Copy { seen: 1_000_000, address: None, told: 0 };
+        assert!(!copy.is_old(1_000_000 + 599_999) && copy.is_old(1_000_000 + 600_000));
+        assert!(!copy.is_old(0), "a clock that was set back");
     }
 }

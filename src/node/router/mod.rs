@@ -51,6 +51,7 @@ use tokio::{
 use back::Back;
 use chat::{NewLine, Written};
 use copies::Copy;
+pub(crate) use copies::ENDED_AFTER;
 pub(crate) use counters::event_metrics;
 use couriers::Couriers;
 use handle::NodeCommand;
@@ -597,6 +598,7 @@ impl Router {
         self.repeat_refusals();
         self.keep_friends();
         self.explore_old();
+        self.forget_old_copy();
         self.drop_old_kept();
         // The user may have created a wallet since the profile was signed.
         self.sign_profile();

@@ -67,6 +67,7 @@ impl Router {
             }
             NetEvent::Woke { away } => self.woke(away),
             NetEvent::CopySeen { address } => self.copy_seen(Some(address)),
+            NetEvent::CopyEnded { address } => self.copy_ended(Some(address)),
             NetEvent::Misbehaved { peer, offence, reason } => {
                 let offence = match offence {
                     NetOffence::MalformedRequest

@@ -65,6 +65,11 @@ pub(crate) enum News {
         /// The copy's address; `None` if friends reported it.
         address: Option<String>,
     },
+    /// The warning of a copy no longer holds.
+    CopyEnded {
+        /// The address at which a dial found that it has ended. `None` if it was only not seen.
+        address: Option<String>,
+    },
     /// An address cannot be reached, and waiting rarely helps.
     NoWay {
         attempt: Attempt,

@@ -4,7 +4,10 @@ use super::reach::try_view;
 use crate::{
     chain::Divergence,
     friends::{ChatRecord, Departure, FriendInfo, FriendsEvent, LineState},
-    node::{clock::now, router::News},
+    node::{
+        clock::now,
+        router::{ENDED_AFTER, News},
+    },
     peers::Level,
     primitives::printable,
     rpc::types::{ChatMessage, ChatState, ConsoleEvent, FriendLevel, FriendView},
@@ -71,6 +74,7 @@ pub(crate) fn console_event(news: News) -> ConsoleEvent {
         }
         News::TradeVoid { txid, kind, reason } => ConsoleEvent::TradeVoid { txid, kind, reason },
         News::CopyRuns { address } => ConsoleEvent::Notice { text: copy_text(address) },
+        News::CopyEnded { address } => ConsoleEvent::Notice { text: copy_ended_text(address) },
         News::NoWay { attempt, name } => {
             let tried = try_view(attempt);
             let who = name.map_or_else(String::new, |name| format!("{} at ", printable(&name)));
@@ -87,6 +91,19 @@ fn copy_text(address: Option<String>) -> String {
         "WARNING: a copy of this node's folder runs {place}: stop one of the two, since lines and \
          payments get lost between them"
     ))
+}
+
+fn copy_ended_text(address: Option<String>) -> String {
+    match address {
+        Some(address) => {
+            printable(&format!("the copy of this node's folder at {address} has ended"))
+        }
+        None => format!(
+            "the copy of this node's folder was not seen for {} minutes: it has ended, or it is \
+             out of reach",
+            ENDED_AFTER.as_secs() / 60
+        ),
+    }
 }
 
 fn friends_event(event: FriendsEvent) -> ConsoleEvent {

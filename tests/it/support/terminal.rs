@@ -30,10 +30,7 @@ impl Terminal {
         (columns, rows): (u16, u16),
         term: &str,
     ) -> Self {
-        let socket = format!("friendchain-{}-{name}", std::process::id());
-        let data = folder.path().parent().expect("a parent").display().to_string();
-        let environment =
-            format!("FRIENDCHAIN_DATA_DIR='{data}' NODE_ID='{}' TERM={term} TZ=UTC", folder.id);
+        let environment = environment(folder, term);
         let quoted: Vec<_> = args.iter().map(|arg| format!("'{arg}'")).collect();
         // `cat` keeps the screen after the program's end.
         let command = format!(
@@ -41,6 +38,23 @@ impl Terminal {
             binary(),
             quoted.join(" ")
         );
+        Self::running(name, &command, (columns, rows))
+    }
+
+    /// Runs a shell with job control, which edits no lines and shows the prompt `$ `. Its variable
+    /// `friendchain` is the binary.
+    #[track_caller]
+    pub(crate) fn shell(folder: &Folder, name: &str, size: (u16, u16), term: &str) -> Self {
+        let environment = environment(folder, term);
+        let command = format!("{environment} ENV= PS1='\\$ ' friendchain='{}' sh -i", binary());
+        let terminal = Self::running(name, &command, size);
+        terminal.await_screen("the shell", |screen| screen == "$");
+        terminal
+    }
+
+    #[track_caller]
+    fn running(name: &str, command: &str, (columns, rows): (u16, u16)) -> Self {
+        let socket = format!("friendchain-{}-{name}", std::process::id());
         shell(&format!(
             "tmux -L '{socket}' -f /dev/null new-session -d -x {columns} -y {rows} \"{command}\""
         ));
@@ -85,6 +99,12 @@ impl Terminal {
             Ok(screen)
         })
     }
+}
+
+/// Returns the variables of the folder, for a shell.
+fn environment(folder: &Folder, term: &str) -> String {
+    let data = folder.path().parent().expect("a parent").display().to_string();
+    format!("FRIENDCHAIN_DATA_DIR='{data}' NODE_ID='{}' TERM={term} TZ=UTC", folder.id)
 }
 
 impl Drop for Terminal {
