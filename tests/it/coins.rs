@@ -198,3 +198,20 @@ fn a_restored_wallet_finds_addresses_that_are_empty_by_now_once_its_chain_is_her
     await_one_tip(&[&folder, &third], 2);
     assert_eq!(restore(&third)["recovered"], 51);
 }
+
+#[test]
+fn a_payment_of_somebody_else_is_neither_hurried_nor_taken_back_here() {
+    let net = TestNet::new();
+    let ([yzw, yjf], [_, address]) = two_friends(&net);
+    let node = yzw.start(&[]);
+    let _other = yjf.start_with_peers(&[&node]);
+    let txid = text(&send(&yzw, &address, "10", &[])["txid"]);
+    eventually("the payment is on its way", || {
+        holds(yjf.mempool() == [txid.clone()], yjf.mempool())
+    });
+    let (code, sentence) = yjf.refused(&["resend", &txid]);
+    assert_eq!(code, "waiting");
+    assert!(sentence.contains("not yours") && !sentence.contains("cancel"), "{sentence}");
+    let (_, sentence) = yzw.refused(&["resend", &txid]);
+    assert!(sentence.contains("cancel takes it back"), "{sentence}");
+}

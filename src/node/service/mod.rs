@@ -578,23 +578,11 @@ impl FriendchainApiServer for Service {
     }
 
     async fn ban(&self, peer: String) -> Result<BanState, RpcError> {
-        let router = self.router()?;
-        let peer = self.peer(&peer).await?;
-        if peer == self.peer_id {
-            let sentence =
-                "that is this node itself, which cannot be banned: peers says who else is there";
-            return Err(RpcError::new("oneself", sentence));
-        }
-        router.ban(peer, true).await?;
-        Ok(BanState { peer_id: peer, banned: true })
+        self.set_ban(&peer, true).await
     }
 
     async fn unban(&self, peer: String) -> Result<BanState, RpcError> {
-        let router = self.router()?;
-        let peer = self.peer(&peer).await?;
-        self.check_not_blocked(peer).await?;
-        router.ban(peer, false).await?;
-        Ok(BanState { peer_id: peer, banned: false })
+        self.set_ban(&peer, false).await
     }
 
     async fn stop(&self) -> Result<Stopping, RpcError> {

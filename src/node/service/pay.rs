@@ -134,10 +134,8 @@ impl Service {
         match info.state {
             TxState::Void { .. } => {}
             TxState::Mempool => {
-                return Err(RpcError::new(
-                    "waiting",
-                    format!("{txid} waits to be mined: raise-fee hurries it, cancel takes it back"),
-                ));
+                let own = self.own_owners().await?;
+                return Err(waits_already(txid, &info.transaction, &own));
             }
             TxState::Mined { height, .. } => return Err(mined_already(txid, height)),
         }
@@ -283,6 +281,18 @@ fn submitted(txid: TxId, built: &BuiltTrade, fee: Amount) -> Submitted {
 fn replacing(sent: Submitted, replaced: TxId, also_void: Vec<TxId>) -> Submitted {
     Submitted { replaces: Some(replaced), also_void: Some(also_void), ..sent }
 }
+/// Returns the error for a transaction that cannot be sent again, since it waits. Only the owners
+/// of all its inputs can replace it.
+fn waits_already(txid: TxId, waiting: &Transaction, own: &[Owner]) -> RpcError {
+    let is_own = waiting.inputs.iter().all(|input| own.contains(&input.public_key.owner()));
+    let next = match waiting.kind() {
+        TransactionKind::Note => "the next block can hold it",
+        _ if is_own => "raise-fee hurries it, cancel takes it back",
+        _ => "it is not yours, so only its payer can hurry it or take it back",
+    };
+    RpcError::new("waiting", format!("{txid} waits to be mined: {next}"))
+}
+
 
 /// Returns the fee with which a trade of the same inputs and one output replaces `trade`. `own` is
 /// the fee of `trade`, and `lost` the sum of the fees that leave. The rules are in
