@@ -130,6 +130,12 @@ impl Wallet {
         }
     }
 
+    /// Checks a passphrase of this wallet, which may be unlocked already. As slow as `unlock`.
+    pub(crate) fn check_passphrase(&self, passphrase: &str) -> Result<(), UnlockError> {
+        let sealed = self.sealed.as_ref().ok_or(UnlockError::NoPassphrase)?;
+        unseal(sealed, passphrase).map(drop)
+    }
+
     /// Checks that a phrase belongs to this wallet.
     pub(crate) fn check_phrase(&self, phrase: &RecoveryPhrase) -> Result<(), WalletError> {
         if phrase.public_keys(self.public_keys.len()) == self.public_keys {

@@ -207,6 +207,31 @@ fn a_payment_of_somebody_else_is_neither_hurried_nor_taken_back_here() {
     let _other = yjf.start_with_peers(&[&node]);
     let txid = text(&send(&yzw, &address, "10", &[])["txid"]);
     eventually("the payment is on its way", || {
+#[test]
+fn a_recovery_into_a_wallet_that_is_here_keeps_to_its_passphrase() {
+    let net = TestNet::new();
+    let folder = net.folder("yzw");
+    let secret = net.file("secret", "correct horse\n");
+    let wrong = net.file("wrong", "battery staple\n");
+    let restore = |flags: &[&str]| {
+        let args = [&["--json", "create-wallet", "--recover"], flags].concat();
+        folder.run_reading(args, PHRASE)
+    };
+    restore(&[]).done();
+    let (code, sentence) = restore(&["--passphrase-file", &secret]).error();
+    assert_eq!(code, "no_passphrase");
+    assert!(sentence.contains("change-passphrase"), "{sentence}");
+    restore(&[]).done();
+    folder.json(["change-passphrase", "--new-file", &secret]);
+    assert_eq!(restore(&["--passphrase-file", &wrong]).error().0, "wrong_passphrase");
+    restore(&["--passphrase-file", &secret]).done();
+    restore(&[]).done();
+    let _node = folder.start(&[]);
+    folder.json(["unlock", "--passphrase-file", &secret]);
+    let again = restore(&["--passphrase-file", &wrong]).error();
+    assert_eq!(again.0, "wrong_passphrase", "an unlocked wallet has a passphrase too");
+}
+
         holds(yjf.mempool() == [txid.clone()], yjf.mempool())
     });
     let (code, sentence) = yjf.refused(&["resend", &txid]);
