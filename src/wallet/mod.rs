@@ -238,6 +238,12 @@ impl Wallet {
         self.unlocked(now).map(|unlocked| unlocked.phrase.public_keys(count))
     }
 
+    /// Starts a search for addresses beyond these: another copy of the wallet may have made some.
+    /// Works while locked.
+    pub(crate) fn search(&self) -> Search {
+        Search::new(self.public_keys.clone())
+    }
+
     /// Writes the file with these keys after the others. If that fails, the wallet is unchanged.
     fn add_keys(&mut self, added: &[PublicKey]) -> Result<(), WalletError> {
         if added.is_empty() {

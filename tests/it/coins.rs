@@ -200,7 +200,7 @@ fn a_restored_wallet_finds_addresses_that_are_empty_by_now_once_its_chain_is_her
 }
 
 #[test]
-fn a_payment_of_somebody_else_is_neither_hurried_nor_taken_back_here() {
+fn a_restored_backup_finds_the_coins_of_addresses_that_were_made_after_it() {
     let net = TestNet::new();
     let ([yzw, yjf], [_, address]) = two_friends(&net);
     let node = yzw.start(&[]);

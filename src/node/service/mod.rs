@@ -207,7 +207,8 @@ impl FriendchainApiServer for Service {
         self.router()?;
         let wallet = self.keyring.open().await?;
         let until = for_ms.map(|ms| moment_with_sleep().saturating_add(ms));
-        wallet.unlock(passphrase, until).await?;
+        drop(wallet.unlock(passphrase, until).await?);
+        self.recovery.go_on_unlocked(self.chain()?.reader.clone());
         Ok(LockState { unlocked: true })
     }
 
