@@ -32,7 +32,9 @@ use super::{
 use crate::{
     chain::store,
     consensus::Network,
-    datadir::{CHAIN_FILE, DataDir, FolderLock, IDENTITY_FILE, RECOVERY_FILE, WALLET_FILE},
+    datadir::{
+        CHAIN_FILE, DataDir, FRIENDS_FILE, FolderLock, IDENTITY_FILE, RECOVERY_FILE, WALLET_FILE,
+    },
     friends::{AddressSource, FriendsHandle},
     miner::{self, MinerConfig},
     net::{self, CommandError, Identity, NetConfig, NetEvent, NetHandle, Told},
@@ -97,10 +99,13 @@ pub(crate) async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
     }
     let kept = read_settings(&datadir).ok().and_then(|mut kept| kept.remove(&Key::Name));
     let mut own_name = kept.and_then(|name| name.as_text().map(str::to_owned));
-    if let Some(chain) = &files.chain {
-        let network = chain.handle.summary().network.id;
+    // Chat and friends outlive the chain. Without a usable one, the next start may be on `lan`.
+    let chain = files.chain.as_ref().map(|chain| chain.handle.summary().network.id);
+    if chain.is_some() || datadir.file(FRIENDS_FILE).exists() {
+        let lan = Network::lan().id;
+        let network = chain.unwrap_or(lan);
         // Without a network, nobody can be met. Peers met in earlier runs keep their level.
-        let trust = Trust::new([], network == Network::lan().id);
+        let trust = Trust::new([], network == lan);
         match open_friends(&datadir, &identity, network, trust, read_only).await {
             Ok((friends, thread)) => {
                 own_name = friends.own_name().await?.or(own_name);

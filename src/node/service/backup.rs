@@ -91,9 +91,14 @@ impl Service {
         let unique = format!("{UNFINISHED}{}-{}", now(), rand::random::<u32>());
         let place = self.datadir.file(&unique);
         let copy = self.datadir.file(&format!("{unique}-friends"));
-        if let Some(friends) = &self.friends {
+        match (&self.friends, &self.unusable.friends) {
             // The friends thread copies the file, since it is the file's only writer.
-            friends.copy_to(self.datadir.file(FRIENDS_FILE), copy.clone()).await?;
+            (Some(friends), _) => {
+                friends.copy_to(self.datadir.file(FRIENDS_FILE), copy.clone()).await?;
+            }
+            (None, Some(error)) => return Err(error.clone()),
+            // The folder has no such file.
+            (None, None) => {}
         }
         let datadir = self.datadir.clone();
         let made = blocking(move || {
@@ -328,11 +333,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_backup_with_settings_or_a_search_that_no_node_takes_restores_nothing() {
-        for (name, bytes) in [
-            (SETTINGS_FILE, &b"prot = 9000\n"[..]),
-            (SETTINGS_FILE, b"port = 'high'\n"),
-    #[tokio::test]
     async fn a_restored_wallet_looks_for_addresses_that_were_made_after_the_backup() {
         let temporary = tempfile::tempdir().expect("a folder");
         let path = temporary.path().join(WALLET_FILE);
@@ -345,6 +345,11 @@ mod tests {
         assert!(search.wants_keys(1).is_some(), "it asks for further keys");
     }
 
+    #[tokio::test]
+    async fn a_backup_with_settings_or_a_search_that_no_node_takes_restores_nothing() {
+        for (name, bytes) in [
+            (SETTINGS_FILE, &b"prot = 9000\n"[..]),
+            (SETTINGS_FILE, b"port = 'high'\n"),
             (SETTINGS_FILE, b"\xff\xfe"),
             (RECOVERY_FILE, b"{}"),
             (WALLET_FILE, b"[]"),

@@ -282,7 +282,7 @@ impl FriendchainApiServer for Service {
         let chain = self.chain.as_ref().map(|chain| chain.handle.summary().network);
         setup::check_not_joined(chain.as_deref(), invite.network())?;
         self.check_no_chain()?;
-        setup::join(&self.datadir, invite, name).await
+        setup::join(&self.datadir, self.friends.as_ref(), invite, name).await
     }
 
     async fn backup(&self) -> Result<BackupMade, RpcError> {
