@@ -13,9 +13,9 @@ use super::{
         ChatHistory, ChatSent, CreateBlockchain, CreateWallet, EventPage, FriendAccepted,
         FriendBlocked, FriendForgotten, FriendList, InviteText, Joined, KnownNames, LeftChain,
         LockState, MarkedRead, MinedBlocks, PassphraseChanged, Payee, PaymentList, PaymentsRequest,
-        PeerList, Progress, ProofMade, ProofReport, RaiseFee, Renamed, Resend, Secret, SendTrade,
-        SettingList, StatusReport, Stopping, Submitted, Synced, TxList, TxView, WalletBalance,
-        WalletCreated, WalletState, WriteNote,
+        PeerList, Progress, ProofMade, ProofReport, RaiseFee, Renamed, Resend,
+        Secret, SendTrade, SettingList, StatusReport, Stopping, Submitted, Synced, TxList, TxView,
+        VoidedPayments, WalletBalance, WalletCreated, WalletState, WriteNote,
     },
 };
 use crate::primitives::{Address, Height};
@@ -120,6 +120,10 @@ pub trait FriendchainApi {
     /// Replaces a waiting trade of this wallet by one that pays its coins back to the wallet.
     #[method(name = "cancel")]
     async fn cancel(&self, request: Cancel) -> Result<Submitted, RpcError>;
+
+    /// Returns the payments of this wallet that become void if a waiting trade is replaced.
+    #[method(name = "voided_by")]
+    async fn voided_by(&self, txid: String) -> Result<VoidedPayments, RpcError>;
 
     /// Sends a void trade of this wallet again: the same if it is valid, else a new one. Refused if
     /// both could be mined.

@@ -18,6 +18,7 @@ mod reach;
 mod settings;
 mod setup;
 mod status;
+mod voided;
 mod wallet;
 
 use std::{iter::repeat, net::SocketAddr, pin::pin};
@@ -54,10 +55,10 @@ use crate::{
             ChangePassphrase, ChatHistory, ChatSent, Coins, CreateBlockchain, CreateWallet,
             EventPage, FriendAccepted, FriendBlocked, FriendForgotten, FriendList, FriendView,
             InviteText, Joined, KnownNames, LeftChain, LockState, MarkedRead, MinedBlocks,
-            PassphraseChanged, Payee, PaymentList, PaymentsRequest, PeerList, Progress, ProofMade,
-            ProofReport, RaiseFee, Renamed, Resend, Secret, SendTrade, SettingList, StatusReport,
-            Stopping, Submitted, Synced, TxList, TxPlace, TxView, Units, WaitingView,
-            WalletBalance, WalletCreated, WalletState, WriteNote,
+            PassphraseChanged, Payee, PaymentList, PaymentsRequest, PeerList,
+            Progress, ProofMade, ProofReport, RaiseFee, Renamed, Resend, Secret, SendTrade,
+            SettingList, StatusReport, Stopping, Submitted, Synced, TxList, TxPlace, TxView, Units,
+            VoidedPayments, WaitingView, WalletBalance, WalletCreated, WalletState, WriteNote,
         },
     },
 };
@@ -327,6 +328,10 @@ impl FriendchainApiServer for Service {
 
     async fn cancel(&self, request: Cancel) -> Result<Submitted, RpcError> {
         Ok(self.say_who_mines(self.cancel_payment(request).await?).await)
+    }
+
+    async fn voided_by(&self, txid: String) -> Result<VoidedPayments, RpcError> {
+        self.payments_voided_by(&txid).await
     }
 
     async fn resend(&self, request: Resend) -> Result<Submitted, RpcError> {

@@ -44,7 +44,7 @@ pub(crate) use reach::{
     BackupFile, BackupMade, PathName, Reach, ReachName, ReachView, RouterName, TryFailure, TryView,
 };
 pub(crate) use settings::{Origin, SettingList, SettingView};
-pub(crate) use undo::{Cancel, Resend};
+pub(crate) use undo::{Cancel, Resend, VoidedPayment, VoidedPayments};
 #[cfg(any(test, fuzzing))]
 pub(crate) use values::{Bits, SignedCoins, SignedUnits};
 pub(crate) use values::{Coins, FeeChoice, Secret, Units};
