@@ -49,8 +49,11 @@ pub(crate) const SETTINGS_FILE: &str = "friendchain.toml";
 /// The first owner of the wallet for which the recovery phrase was offered or shown.
 pub(crate) const PHRASE_FILE: &str = "phrase-offered";
 
+/// The last block whose payments a console has shown.
+pub(crate) const PAYMENTS_FILE: &str = "payments-seen";
+
 /// All files that a data folder may have, besides backups of the chain.
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     IDENTITY_FILE,
     WALLET_FILE,
     RECOVERY_FILE,
@@ -62,6 +65,7 @@ const FILES: [&str; 11] = [
     HISTORY_FILE,
     SETTINGS_FILE,
     PHRASE_FILE,
+    PAYMENTS_FILE,
 ];
 
 /// Folder name of a node without an id.

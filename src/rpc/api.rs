@@ -13,7 +13,7 @@ use super::{
         ChatHistory, ChatSent, CreateBlockchain, CreateWallet, EventPage, FriendAccepted,
         FriendBlocked, FriendForgotten, FriendList, InviteText, Joined, KnownNames, LeftChain,
         LockState, MarkedRead, MinedBlocks, PassphraseChanged, Payee, PaymentList, PaymentsRequest,
-        PeerList, Progress, ProofMade, ProofReport, RaiseFee, Renamed, Resend,
+        PaymentsSeen, PeerList, Progress, ProofMade, ProofReport, RaiseFee, Renamed, Resend,
         Secret, SendTrade, SettingList, StatusReport, Stopping, Submitted, Synced, TxList, TxView,
         VoidedPayments, WalletBalance, WalletCreated, WalletState, WriteNote,
     },
@@ -60,6 +60,11 @@ pub trait FriendchainApi {
     /// Returns the wallet's payments, newest first.
     #[method(name = "payments")]
     async fn payments(&self, request: PaymentsRequest) -> Result<PaymentList, RpcError>;
+
+    /// Returns the number of payments that blocks brought since the last call, and marks them as
+    /// seen. A console sends this when it opens, and when it shows a payment.
+    #[method(name = "payments_seen")]
+    async fn payments_seen(&self) -> Result<PaymentsSeen, RpcError>;
 
     /// Returns the address in a text, or the payment address of the friend that the text names.
     /// `None` if there is neither.

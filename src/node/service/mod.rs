@@ -18,6 +18,8 @@ mod reach;
 mod settings;
 mod setup;
 mod status;
+mod told;
+mod unseen;
 mod voided;
 mod wallet;
 
@@ -55,7 +57,7 @@ use crate::{
             ChangePassphrase, ChatHistory, ChatSent, Coins, CreateBlockchain, CreateWallet,
             EventPage, FriendAccepted, FriendBlocked, FriendForgotten, FriendList, FriendView,
             InviteText, Joined, KnownNames, LeftChain, LockState, MarkedRead, MinedBlocks,
-            PassphraseChanged, Payee, PaymentList, PaymentsRequest, PeerList,
+            PassphraseChanged, Payee, PaymentList, PaymentsRequest, PaymentsSeen, PeerList,
             Progress, ProofMade, ProofReport, RaiseFee, Renamed, Resend, Secret, SendTrade,
             SettingList, StatusReport, Stopping, Submitted, Synced, TxList, TxPlace, TxView, Units,
             VoidedPayments, WaitingView, WalletBalance, WalletCreated, WalletState, WriteNote,
@@ -71,6 +73,7 @@ pub(crate) use payments::Payments;
 pub(crate) use people::OwnName;
 pub(crate) use proofs::verify_without_chain;
 pub(crate) use setup::move_to;
+pub(crate) use unseen::UnseenPayments;
 
 use friends::friend_view;
 use ids::BlockName;
@@ -131,6 +134,8 @@ pub(crate) struct Service {
     /// The settings that the node runs with. None if the folder is open for one command.
     pub(crate) layers: Option<Layers>,
     pub(crate) payments: Payments,
+    /// None if the folder is open for one command.
+    pub(crate) unseen: Option<UnseenPayments>,
 }
 
 impl Service {
@@ -570,6 +575,10 @@ impl FriendchainApiServer for Service {
 
     async fn mark_read(&self) -> Result<MarkedRead, RpcError> {
         Ok(MarkedRead { read: self.friends_handle()?.mark_read().await? })
+    }
+
+    async fn payments_seen(&self) -> Result<PaymentsSeen, RpcError> {
+        self.mark_payments().await
     }
 
     async fn sync(&self, friend: Option<String>) -> Result<Synced, RpcError> {

@@ -27,7 +27,7 @@ pub(crate) use chain::{
     InviteText, Joined, LeftChain, MinedBlocks, OutputView, RaiseFee, SendTrade, Submitted, TxList,
     TxPlace, TxStateName, TxView, WaitingView, WriteNote,
 };
-pub(crate) use console::{ConsoleEvent, EventPage};
+pub(crate) use console::{ConsoleEvent, EventPage, PaymentLoss};
 pub(crate) use friends::{
     BroadcastSent, ChatHistory, ChatMessage, ChatSent, ChatState, FriendAccepted, FriendLevel,
     FriendList, FriendView, MarkedRead,
@@ -37,7 +37,7 @@ pub(crate) use node::{
 };
 pub(crate) use payments::{
     ChangePassphrase, KnownNames, PassphraseChanged, PaymentDirection, PaymentList, PaymentView,
-    PaymentsRequest, WalletBalance, WalletState,
+    PaymentsRequest, PaymentsSeen, WalletBalance, WalletState,
 };
 pub(crate) use people::{FriendBlocked, FriendForgotten, Payee, Renamed};
 pub(crate) use reach::{
