@@ -45,10 +45,8 @@ pub(crate) const LOCK_FILE: &str = "lock";
 pub(crate) const HISTORY_FILE: &str = "history.txt";
 /// The settings of the folder.
 pub(crate) const SETTINGS_FILE: &str = "friendchain.toml";
-
 /// The first owner of the wallet for which the recovery phrase was offered or shown.
 pub(crate) const PHRASE_FILE: &str = "phrase-offered";
-
 /// The last block whose payments a console has shown.
 pub(crate) const PAYMENTS_FILE: &str = "payments-seen";
 
@@ -91,8 +89,7 @@ pub(crate) struct NodeId(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{0}' may not be a node id: letters, digits, '-', '_' and inner dots are, {MAX_ID_CHARS} \
-     characters at most; \
-     give another with --node-id"
+     characters at most; give another with --node-id"
 )]
 pub(crate) struct NodeIdError(String);
 

@@ -15,6 +15,7 @@ mod payments;
 mod people;
 mod proofs;
 mod reach;
+mod received;
 mod settings;
 mod setup;
 mod status;

@@ -7,7 +7,7 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
 use tokio::sync::watch;
 
-use super::paid::received_since;
+use super::received::received_since;
 use crate::{
     chain::ChainReader,
     node::blocking::blocking,
