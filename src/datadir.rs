@@ -45,12 +45,13 @@ pub(crate) const LOCK_FILE: &str = "lock";
 pub(crate) const HISTORY_FILE: &str = "history.txt";
 /// The settings of the folder.
 pub(crate) const SETTINGS_FILE: &str = "friendchain.toml";
-
 /// The first owner of the wallet for which the recovery phrase was offered or shown.
 pub(crate) const PHRASE_FILE: &str = "phrase-offered";
+/// The last block whose payments a console has shown.
+pub(crate) const PAYMENTS_FILE: &str = "payments-seen";
 
 /// All files that a data folder may have, besides backups of the chain.
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     IDENTITY_FILE,
     WALLET_FILE,
     RECOVERY_FILE,
@@ -62,6 +63,7 @@ const FILES: [&str; 11] = [
     HISTORY_FILE,
     SETTINGS_FILE,
     PHRASE_FILE,
+    PAYMENTS_FILE,
 ];
 
 /// Folder name of a node without an id.
@@ -87,8 +89,7 @@ pub(crate) struct NodeId(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{0}' may not be a node id: letters, digits, '-', '_' and inner dots are, {MAX_ID_CHARS} \
-     characters at most; \
-     give another with --node-id"
+     characters at most; give another with --node-id"
 )]
 pub(crate) struct NodeIdError(String);
 

@@ -138,9 +138,11 @@ pub(crate) fn home_of(base: Option<&Path>, name: &str) -> Result<Home, RpcError>
     let all = DataDir::all(base)?;
     let kept = |folder: &DataDir| read_settings(folder).ok()?.remove(&Key::Name);
     let is_named = |folder: &DataDir| kept(folder).is_some_and(|kept| kept.as_text() == Some(name));
-    let mut named = all.iter().filter(|(_, folder)| is_named(folder));
-    if let (Some((_, folder)), None) = (named.next(), named.next()) {
-        return Ok(Home { folder: folder.clone(), notes: Vec::new() });
+    let named: Vec<_> = all.iter().filter(|(_, folder)| is_named(folder)).cloned().collect();
+    match named.as_slice() {
+        [] => {}
+        [(_, folder)] => return Ok(Home { folder: folder.clone(), notes: Vec::new() }),
+        _ => return Err(several(&named, Use::Start)),
     }
     // `join`, `create-wallet` or `create-blockchain` made it, and no node has a name on it yet.
     let unnamed = DataDir::resolve(base, None)?;
@@ -240,6 +242,23 @@ mod tests {
         assert_eq!(home("bob").path(), base.join("bob"));
         make(base, "bob");
         assert!(home_of(Some(base), "bob").expect("it").notes.is_empty());
+    }
+
+    #[test]
+    fn a_name_that_two_folders_keep_makes_no_third_one() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let base = temporary.path();
+        for id in ["one", "two"] {
+            let name = [(Key::Name, Some(Value::text("ann")))];
+            write_settings(&make(base, id), &name).expect("kept");
+        }
+        let error = home_of(Some(base), "ann").map(|home| home.folder).expect_err("two");
+        assert_eq!(error.code, "several_folders");
+        assert!(error.message.contains("one (does not run), two (does not run)"), "{error}");
+        assert!(error.message.contains("--node-id one"), "{error}");
+        make(base, "ann");
+        let own = home_of(Some(base), "ann").expect("its id is the name").folder;
+        assert_eq!(own.path(), base.join("ann"));
     }
 
     #[test]

@@ -379,7 +379,8 @@ pub(crate) struct RaiseFeeArgs {
     /// Coins for the miner, instead of the current fee; auto: enough for the next block
     #[arg(long, allow_hyphen_values = true, value_name = "COINS|auto")]
     pub(crate) fee: String,
-    /// Pay a fee that is much too large for the amount
+    /// Pay a fee that is much too large for the amount, and void later payments that spend the
+    /// change
     #[arg(long)]
     pub(crate) force: bool,
     /// Mine here too, with the reward to the sender, and wait until any node has mined the trade
@@ -397,6 +398,9 @@ pub(crate) struct CancelArgs {
     /// Coins for the miner [default: the least fee that replaces the trade]
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) fee: Option<String>,
+    /// Void later payments that spend the change
+    #[arg(long)]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) passphrase: PassphraseFlag,
 }

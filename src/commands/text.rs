@@ -471,9 +471,9 @@ pub(crate) fn event_line(event: &ConsoleEvent) -> String {
             let (kind, txid) = (kind_name(*kind), short(txid));
             format!("* your {kind} {txid} is void: {}", with_short_ids(reason))
         }
-        ConsoleEvent::Paid { from, amount, memo, height, .. } => {
-            paid_line(from.as_deref(), *amount, memo.as_deref(), *height)
-        }
+        ConsoleEvent::Paid { .. }
+        | ConsoleEvent::PaidMany { .. }
+        | ConsoleEvent::PaymentLost { .. } => paid_line(event),
         ConsoleEvent::Back { away_ms, friends, lines } => {
             chat_text::back(*away_ms, *friends, *lines)
         }

@@ -9,6 +9,7 @@ use super::{
     people::confirmed_payee,
     session::Session,
     text,
+    undo::agrees_to_void,
 };
 use crate::rpc::{
     FriendchainApiClient,
@@ -39,10 +40,12 @@ pub(super) async fn raise_fee(
     session: &mut Session<'_>,
     args: RaiseFeeArgs,
 ) -> Result<(), CommandError> {
+    let txid = hash_text(&args.txid, "bad_txid")?;
     let request = RaiseFee {
-        txid: hash_text(&args.txid, "bad_txid")?,
         fee: parsed(&args.fee, "bad_amount")?,
         force: args.force,
+        voids: args.force || agrees_to_void(session, &txid).await?,
+        txid,
         mine: args.mine,
         passphrase: to_sign(session, &args.passphrase).await?,
     };

@@ -212,6 +212,8 @@ impl Console {
             }
             let last = start::last_lines(&self.client, &mut self.view).await;
             self.screen.print(Flow::Talk, &last)?;
+            let paid = start::new_payments(&self.client, &self.view).await;
+            self.screen.print(Flow::Talk, &paid)?;
         }
         self.ready();
         Ok(())
@@ -478,6 +480,16 @@ impl Console {
         if page.events.iter().any(is_chat) && self.kind != Kind::Pipe {
             let client = self.client.clone();
             tokio::spawn(async move { start::mark_read(&client).await });
+        }
+        let is_mined = |event: &ConsoleEvent| {
+            matches!(
+                event,
+                ConsoleEvent::Paid { height: Some(_), .. } | ConsoleEvent::PaidMany { .. }
+            )
+        };
+        if page.events.iter().any(is_mined) && self.kind != Kind::Pipe {
+            let client = self.client.clone();
+            tokio::spawn(async move { start::mark_paid(&client).await });
         }
         Ok(())
     }

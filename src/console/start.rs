@@ -25,6 +25,28 @@ pub(super) async fn last_lines(client: &Client, view: &mut View) -> String {
     text
 }
 
+/// Returns a line about the payments that came while no console was open, and marks them as seen.
+/// Empty if there are none.
+pub(super) async fn new_payments(client: &Client, view: &View) -> String {
+    let line = match mark_paid(client).await {
+        0 => return String::new(),
+        1 => "-- 1 payment since you were here: payments lists it --".to_owned(),
+        many => format!("-- {many} payments since you were here: payments lists them --"),
+    };
+    view.dimmed(&line)
+}
+
+/// Marks all payments as seen, and returns how many were not.
+pub(super) async fn mark_paid(client: &Client) -> u32 {
+    client.payments_seen().await.map_or_else(
+        |error| {
+            tracing::debug!(%error, "the payments were not marked as seen");
+            0
+        },
+        |seen| seen.payments,
+    )
+}
+
 /// Marks all lines as read, now that they are on a screen.
 pub(super) async fn mark_read(client: &Client) {
     if let Err(error) = client.mark_read().await {

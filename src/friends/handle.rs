@@ -245,6 +245,8 @@ commands! {
         = |friends| Ok(friends.friend(&peer));
     Resolve resolve(text: String) -> Result<PeerId, FindError>
         = |friends| friends.resolve(&text).map_err(FindError::from);
+    ResolveAnybody resolve_anybody(text: String) -> Result<PeerId, FindError>
+        = |friends| friends.resolve_anybody(&text).map_err(FindError::from);
     ResolveToPay resolve_to_pay(text: String) -> Result<(PeerId, Owner), FindError>
         = |friends| friends.resolve_to_pay(&text);
     Payee payee(text: String) -> Result<PayeeInfo, FindError>

@@ -178,8 +178,8 @@ impl Friends {
         self.find(text, false)
     }
 
-    /// Returns the peer that a text names for `accept-friend`. The text may also be the plain name
-    /// of a stranger, or an unknown peer id.
+    /// Returns the peer that a text names for `accept-friend` or `ban`. The text may also be the
+    /// plain name of a stranger, or an unknown peer id.
     pub(super) fn resolve_anybody(&self, text: &str) -> Result<PeerId, ResolveError> {
         match ask(text)? {
             Asked::Peer(peer) if peer != self.me => Ok(peer),

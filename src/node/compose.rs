@@ -24,15 +24,18 @@ use super::{
     recovery::Recovery,
     router::{self, Ended, Parts, Router},
     service::{
-        BlocksWon, OwnName, PaidParts, PaidSender, PaidTask, Payments, Service, Unusable,
-        announce_payments, console_event,
+        BlocksWon, OwnName, PaidParts, PaidSender, PaidTask, Payments, Service, UnseenPayments,
+        Unusable, announce_payments, console_event,
     },
     settings::{Key, Layers, read_settings},
 };
 use crate::{
     chain::store,
     consensus::Network,
-    datadir::{CHAIN_FILE, DataDir, FolderLock, IDENTITY_FILE, RECOVERY_FILE, WALLET_FILE},
+    datadir::{
+        CHAIN_FILE, DataDir, FRIENDS_FILE, FolderLock, IDENTITY_FILE, PAYMENTS_FILE, RECOVERY_FILE,
+        WALLET_FILE,
+    },
     friends::{AddressSource, FriendsHandle},
     miner::{self, MinerConfig},
     net::{self, CommandError, Identity, NetConfig, NetEvent, NetHandle, Told},
@@ -97,10 +100,13 @@ pub(crate) async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
     }
     let kept = read_settings(&datadir).ok().and_then(|mut kept| kept.remove(&Key::Name));
     let mut own_name = kept.and_then(|name| name.as_text().map(str::to_owned));
-    if let Some(chain) = &files.chain {
-        let network = chain.handle.summary().network.id;
+    // Chat and friends outlive the chain. Without a usable one, the next start may be on `lan`.
+    let chain = files.chain.as_ref().map(|chain| chain.handle.summary().network.id);
+    if chain.is_some() || datadir.file(FRIENDS_FILE).exists() {
+        let lan = Network::lan().id;
+        let network = chain.unwrap_or(lan);
         // Without a network, nobody can be met. Peers met in earlier runs keep their level.
-        let trust = Trust::new([], network == Network::lan().id);
+        let trust = Trust::new([], network == lan);
         match open_friends(&datadir, &identity, network, trust, read_only).await {
             Ok((friends, thread)) => {
                 own_name = friends.own_name().await?.or(own_name);
@@ -128,6 +134,7 @@ pub(crate) async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
         blocks_won: BlocksWon::default(),
         layers: None,
         payments: Payments::default(),
+        unseen: None,
         datadir,
     };
     let close = async move {
@@ -289,7 +296,11 @@ async fn start_upper(
     let networking = start_networking(&config, base, &mut registry).await?;
     let net = networking.net.clone();
     let feed = EventFeed::default();
-    let (paid, paid_task) = watch_payments(base, &feed);
+    let unseen = UnseenPayments::new(
+        base.datadir.file(PAYMENTS_FILE),
+        base.chain.handle.summary().network.id,
+    );
+    let (paid, paid_task) = watch_payments(base, &feed, unseen.clone());
     let parts = router_parts(base, &name, networking, output, (&feed, paid), event_metrics).await?;
     let (router, router_task) = Router::spawn(parts);
 
@@ -315,6 +326,7 @@ async fn start_upper(
         blocks_won: BlocksWon::default(),
         layers: Some(base.layers.clone()),
         payments: Payments::default(),
+        unseen: Some(unseen),
     };
     let methods = Methods::from(service.into_rpc());
     let rpc = match start_rpc(folder, config.rpc, methods.clone(), metrics_address).await {
@@ -336,13 +348,14 @@ async fn start_upper(
 }
 
 /// Starts the task that announces incoming payments on consoles.
-fn watch_payments(base: &Base, feed: &EventFeed) -> (PaidSender, PaidTask) {
+fn watch_payments(base: &Base, feed: &EventFeed, unseen: UnseenPayments) -> (PaidSender, PaidTask) {
     announce_payments(PaidParts {
         chain: base.chain.handle.clone(),
         friends: base.friends.clone(),
         keyring: base.keyring.clone(),
         datadir: base.datadir.clone(),
         feed: feed.clone(),
+        unseen,
     })
 }
 
@@ -445,7 +458,7 @@ async fn router_parts(
             async move { keyring.first_address().await }.boxed()
         }),
         news: Box::new(move |news| feed.push(console_event(news))),
-        trades: Box::new(move |entry, origin| paid.offer(entry, origin)),
+        trades: Box::new(move |news| paid.offer(&news)),
         min_work: blocking(move || reader.min_work()).await?,
         mining: base.mining,
         metrics,

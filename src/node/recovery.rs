@@ -97,6 +97,18 @@ impl Recovery {
         }
     }
 
+    /// Does the same as [`Self::go_on`] in a task: an unlocked wallet can derive further keys.
+    pub(crate) fn go_on_unlocked(&self, reader: ChainReader) {
+        let recovery = self.clone();
+        tokio::spawn(async move { recovery.go_on_or_warn(&reader).await });
+    }
+
+    async fn go_on_or_warn(&self, reader: &ChainReader) {
+        if let Err(error) = self.go_on(reader).await {
+            tracing::warn!(%error, "the search for a restored wallet's addresses failed");
+        }
+    }
+
     /// Searches new blocks, and adds the addresses found to the wallet.
     async fn search(
         &self,
@@ -144,10 +156,8 @@ impl Recovery {
         let mut seen = None;
         loop {
             let tip = summary.borrow_and_update().tip.hash;
-            if seen.replace(tip) != Some(tip)
-                && let Err(error) = self.go_on(chain.reader()).await
-            {
-                tracing::warn!(%error, "the search for a restored wallet's addresses failed");
+            if seen.replace(tip) != Some(tip) {
+                self.go_on_or_warn(chain.reader()).await;
             }
             if summary.changed().await.is_err() || chain.is_closed() {
                 return;

@@ -13,9 +13,9 @@ use super::{
         ChatHistory, ChatSent, CreateBlockchain, CreateWallet, EventPage, FriendAccepted,
         FriendBlocked, FriendForgotten, FriendList, InviteText, Joined, KnownNames, LeftChain,
         LockState, MarkedRead, MinedBlocks, PassphraseChanged, Payee, PaymentList, PaymentsRequest,
-        PeerList, Progress, ProofMade, ProofReport, RaiseFee, Renamed, Resend, Secret, SendTrade,
-        SettingList, StatusReport, Stopping, Submitted, Synced, TxList, TxView, WalletBalance,
-        WalletCreated, WalletState, WriteNote,
+        PaymentsSeen, PeerList, Progress, ProofMade, ProofReport, RaiseFee, Renamed, Resend,
+        Secret, SendTrade, SettingList, StatusReport, Stopping, Submitted, Synced, TxList, TxView,
+        VoidedPayments, WalletBalance, WalletCreated, WalletState, WriteNote,
     },
 };
 use crate::primitives::{Address, Height};
@@ -60,6 +60,11 @@ pub trait FriendchainApi {
     /// Returns the wallet's payments, newest first.
     #[method(name = "payments")]
     async fn payments(&self, request: PaymentsRequest) -> Result<PaymentList, RpcError>;
+
+    /// Returns the number of payments that blocks brought since the last call, and marks them as
+    /// seen. A console sends this when it opens, and when it shows a payment.
+    #[method(name = "payments_seen")]
+    async fn payments_seen(&self) -> Result<PaymentsSeen, RpcError>;
 
     /// Returns the address in a text, or the payment address of the friend that the text names.
     /// `None` if there is neither.
@@ -120,6 +125,10 @@ pub trait FriendchainApi {
     /// Replaces a waiting trade of this wallet by one that pays its coins back to the wallet.
     #[method(name = "cancel")]
     async fn cancel(&self, request: Cancel) -> Result<Submitted, RpcError>;
+
+    /// Returns the payments of this wallet that become void if a waiting trade is replaced.
+    #[method(name = "voided_by")]
+    async fn voided_by(&self, txid: String) -> Result<VoidedPayments, RpcError>;
 
     /// Sends a void trade of this wallet again: the same if it is valid, else a new one. Refused if
     /// both could be mined.

@@ -130,6 +130,12 @@ impl Wallet {
         }
     }
 
+    /// Checks a passphrase of this wallet, which may be unlocked already. As slow as `unlock`.
+    pub(crate) fn check_passphrase(&self, passphrase: &str) -> Result<(), UnlockError> {
+        let sealed = self.sealed.as_ref().ok_or(UnlockError::NoPassphrase)?;
+        unseal(sealed, passphrase).map(drop)
+    }
+
     /// Checks that a phrase belongs to this wallet.
     pub(crate) fn check_phrase(&self, phrase: &RecoveryPhrase) -> Result<(), WalletError> {
         if phrase.public_keys(self.public_keys.len()) == self.public_keys {
@@ -230,6 +236,12 @@ impl Wallet {
         now: Moment,
     ) -> Result<Vec<PublicKey>, LockedError> {
         self.unlocked(now).map(|unlocked| unlocked.phrase.public_keys(count))
+    }
+
+    /// Starts a search for addresses beyond these: another copy of the wallet may have made some.
+    /// Works while locked.
+    pub(crate) fn search(&self) -> Search {
+        Search::new(self.public_keys.clone())
     }
 
     /// Writes the file with these keys after the others. If that fails, the wallet is unchanged.

@@ -92,7 +92,11 @@ fn what_others_sent_is_spent_before_it_is_mined_only_when_the_user_says_so() {
     assert_eq!(again["rests_on_unconfirmed"], true, "{again}");
     assert_eq!(again["rests_on"], serde_json::json!([gift["txid"]]), "{again}");
     // The gift is replaced, and the trade that depends on it is void.
-    let raised = yzw.json(["raise-fee", &text(&gift["txid"]), "--fee", "0.01"]);
+    let raise = ["raise-fee", &text(&gift["txid"]), "--fee", "0.01"];
+    let (code, sentence) = yzw.refused(&raise);
+    assert_eq!(code, "voids_payments");
+    assert!(sentence.contains(&format!("5 to {shop}")), "{sentence}");
+    let raised = yzw.json([&raise[..], &["--force"]].concat());
     assert!(raised["also_void"].as_array().expect("a list").contains(&again["txid"]), "{raised}");
     eventually("what rests on it is void", || {
         let state = state(&yjf, &sent["txid"]);
@@ -132,7 +136,11 @@ fn a_payment_is_cancelled_and_sent_again_and_paid_once() {
     let resting = send(&yzw, &address, "1", &[]);
     let txid = text(&sent["txid"]);
     assert_eq!(yzw.refused(&["resend", &txid]).0, "waiting");
-    let cancelled = yzw.json(["cancel", &txid]);
+    let (code, sentence) = yzw.refused(&["cancel", &txid]);
+    assert_eq!(code, "voids_payments");
+    assert!(sentence.contains(&format!("1 to {address}")), "{sentence}");
+    assert_eq!(state(&yzw, &resting["txid"]), "mempool");
+    let cancelled = yzw.json(["cancel", &txid, "--force"]);
     assert_eq!(cancelled["also_void"], serde_json::json!([resting["txid"]]), "{cancelled}");
     assert_eq!(state(&yzw, &sent["txid"]), "void");
     assert_eq!(yzw.refused(&["cancel", &txid]).0, "void");
@@ -197,4 +205,84 @@ fn a_restored_wallet_finds_addresses_that_are_empty_by_now_once_its_chain_is_her
     let _third = third.start_with_peers(&[&node]);
     await_one_tip(&[&folder, &third], 2);
     assert_eq!(restore(&third)["recovered"], 51);
+}
+
+#[test]
+fn a_restored_backup_finds_the_coins_of_addresses_that_were_made_after_it() {
+    let net = TestNet::new();
+    let ([yzw, yjf], [first, _]) = two_friends(&net);
+    let secret = net.file("secret", "correct horse\n");
+    let with_secret = |args: &[&str]| yzw.json([args, &["--passphrase-file", &secret]].concat());
+    let (plain, sealed) = (net.file("plain", "") + ".backup", net.file("sealed", "") + ".backup");
+    yzw.json(["backup", &plain]);
+    yzw.json(["change-passphrase", "--new-file", &secret]);
+    yzw.json(["backup", &sealed]);
+    with_secret(&["create-wallet"]);
+    let late = text(&with_secret(&["create-wallet"])["address"]);
+    let node = yzw.start(&[]);
+    let other = yjf.start_with_peers(&[&node]);
+    with_secret(&["send", "--from", &first, "--to", &late, "--amount", "10"]);
+    yzw.mine(1, Some(&first));
+    await_one_tip(&[&yzw, &yjf], 1);
+    // A node must not meet another copy of itself.
+    node.stop();
+
+    for (id, backup, is_locked) in [("one", &plain, false), ("two", &sealed, true)] {
+        let restored = net.folder(id);
+        restored.json(["restore", backup]);
+        let copy = restored.start_with_peers(&[&other]);
+        await_one_tip(&[&yjf, &restored], 1);
+        if is_locked {
+            assert_eq!(restored.json(["balance"])["confirmed"], "190", "its keys are sealed");
+            restored.json(["unlock", "--passphrase-file", &secret]);
+        }
+        eventually("the later address and its coins are found", || {
+            let listed = restored.try_json(["list-addresses"])?;
+            let found = &listed["addresses"][2];
+            holds(found["address"] == late.as_str() && found["balance"] == "10", &listed)
+        });
+        copy.stop();
+    }
+}
+
+#[test]
+fn a_recovery_into_a_wallet_that_is_here_keeps_to_its_passphrase() {
+    let net = TestNet::new();
+    let folder = net.folder("yzw");
+    let secret = net.file("secret", "correct horse\n");
+    let wrong = net.file("wrong", "battery staple\n");
+    let restore = |flags: &[&str]| {
+        let args = [&["--json", "create-wallet", "--recover"], flags].concat();
+        folder.run_reading(args, PHRASE)
+    };
+    restore(&[]).done();
+    let (code, sentence) = restore(&["--passphrase-file", &secret]).error();
+    assert_eq!(code, "no_passphrase");
+    assert!(sentence.contains("change-passphrase"), "{sentence}");
+    restore(&[]).done();
+    folder.json(["change-passphrase", "--new-file", &secret]);
+    assert_eq!(restore(&["--passphrase-file", &wrong]).error().0, "wrong_passphrase");
+    restore(&["--passphrase-file", &secret]).done();
+    restore(&[]).done();
+    let _node = folder.start(&[]);
+    folder.json(["unlock", "--passphrase-file", &secret]);
+    let again = restore(&["--passphrase-file", &wrong]).error();
+    assert_eq!(again.0, "wrong_passphrase", "an unlocked wallet has a passphrase too");
+}
+
+#[test]
+fn a_payment_of_somebody_else_is_neither_hurried_nor_taken_back_here() {
+    let net = TestNet::new();
+    let ([yzw, yjf], [_, address]) = two_friends(&net);
+    let node = yzw.start(&[]);
+    let _other = yjf.start_with_peers(&[&node]);
+    let txid = text(&send(&yzw, &address, "10", &[])["txid"]);
+    eventually("the payment is on its way", || {
+        holds(yjf.mempool() == [txid.clone()], yjf.mempool())
+    });
+    let (code, sentence) = yjf.refused(&["resend", &txid]);
+    assert_eq!(code, "waiting");
+    assert!(sentence.contains("not yours") && !sentence.contains("cancel"), "{sentence}");
+    let (_, sentence) = yzw.refused(&["resend", &txid]);
+    assert!(sentence.contains("cancel takes it back"), "{sentence}");
 }

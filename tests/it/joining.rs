@@ -344,3 +344,41 @@ fn a_first_people_on_a_terminal_asks_for_the_group_and_enter_means_the_lan() {
     terminal.await_screen("the console opens", |screen| screen.trim_end().ends_with("eve>"));
     assert_eq!(eve.json(["status"])["network_name"], "club");
 }
+
+#[test]
+fn a_backup_without_a_usable_chain_still_holds_the_chat() {
+    let net = TestNet::new();
+    let (yzw, _, node) = group(&net);
+    yzw.json(["broadcast", "kept for later"]);
+    let friend = net.folder("yjf");
+    friend.join(&yzw);
+    let other = friend.start(&[]);
+    let invite = friend.invite();
+    drop(other);
+    let said = |folder: &Folder| folder.json(["history"]).to_string().contains("kept for later");
+    let chain = yzw.path().join("chain.redb");
+    node.stop();
+    let good = fs::read(&chain).expect("read");
+    let backup = |id: &str| {
+        let file = net.file(id, "") + ".backup";
+        let parts = yzw.json(["backup", &file])["parts"].to_string();
+        assert!(parts.contains("friends.redb"), "{parts}");
+        let restored = net.folder(id);
+        restored.json(["restore", &file]);
+        assert!(said(&restored), "{id}");
+    };
+    fs::write(&chain, b"damaged").expect("written");
+    backup("damaged");
+    fs::write(&chain, good).expect("written");
+    yzw.json(["leave-chain"]);
+    assert!(said(&yzw));
+    backup("left");
+    fs::write(yzw.path().join("friends.redb"), b"damaged").expect("written");
+    let file = net.file("none", "") + ".backup";
+    yzw.refused(&["backup", &file]);
+    assert!(!fs::exists(&file).expect("a folder"), "no backup without the chat");
+    // The friends' file is open while the folder has no chain, and takes what an invite brings.
+    let left = net.folder("left");
+    left.json(["join", &invite]);
+    assert!(said(&left));
+}

@@ -3,10 +3,12 @@
 use serde_json::Value;
 
 use crate::support::{
-    Folder, TestNet,
-    chain::{number, text},
+    Folder, Node, TestNet,
+    chain::{await_one_tip, number, text},
     eventually, holds,
     ports::free_port,
+    terminal::Terminal,
+    tools::terminal_wanted,
 };
 
 /// Returns the payments of a folder's wallet, newest first.
@@ -24,9 +26,8 @@ fn rows(payments: &[Value]) -> Vec<[String; 4]> {
     payments.iter().map(row).collect()
 }
 
-#[test]
-fn the_payee_is_told_who_paid_once_when_it_waits_and_once_when_it_is_mined() {
-    let net = TestNet::new();
+/// Starts two friends with consoles who know each other's payment address, payer and payee.
+fn payer_and_payee(net: &TestNet) -> [(Folder, Node); 2] {
     let (yzw, yjf) = (net.folder("yzw"), net.folder("yjf"));
     yzw.apart_from_others(&yjf);
     let off = ["--no-mdns", "--mine", "off"];
@@ -44,7 +45,13 @@ fn the_payee_is_told_who_paid_once_when_it_waits_and_once_when_it_is_mined() {
             holds(address.is_some_and(|friend| friend["address"].is_string()), &friends)
         });
     }
+    [(yzw, payer), (yjf, payee)]
+}
 
+#[test]
+fn the_payee_is_told_who_paid_once_when_it_waits_and_once_when_it_is_mined() {
+    let net = TestNet::new();
+    let [(yzw, _payer), (yjf, payee)] = payer_and_payee(&net);
     let sent = yzw.run(["send", "10", " yjf ", "--memo", "for the tea"]).done().stdout;
     assert!(sent.contains("It pays 10 to yjf"), "{sent}");
     payee.await_printed(0, "yzw paid you 10: for the tea (waiting)");
@@ -84,6 +91,85 @@ fn the_payee_is_told_who_paid_once_when_it_waits_and_once_when_it_is_mined() {
         let balance = yjf.try_json(["balance"])?;
         holds(balance["confirmed"] == "106" && balance["pending_out"] == "0", &balance)
     });
+}
+
+#[test]
+fn the_payee_is_told_that_a_payment_was_replaced_and_that_one_was_taken_back() {
+    let net = TestNet::new();
+    let [(yzw, _payer), (_, payee)] = payer_and_payee(&net);
+    let sent = yzw.json(["send", "7", "yjf", "--memo", "rent"]);
+    payee.await_printed(0, "yzw paid you 7: rent (waiting)");
+    let raised = yzw.json(["raise-fee", &text(&sent["txid"]), "--fee", "0.001"]);
+    payee.await_printed(0, "yzw paid you 7: rent (waiting; it replaces the payment of 7)");
+    yzw.json(["cancel", &text(&raised["txid"])]);
+    let lost = "yzw's payment of 7 will not come: another payment took its place";
+    payee.await_printed(0, lost);
+    yzw.json(["resend", &text(&raised["txid"])]);
+    eventually("the payment comes after all", || {
+        let printed = payee.printed_since(0);
+        holds(printed.matches("yzw paid you 7: rent").count() == 3, printed)
+    });
+    assert_eq!(payee.printed_since(0).matches("will not come").count(), 1);
+}
+
+#[test]
+fn the_payee_is_told_that_a_reorg_took_a_payment_out_of_its_block() {
+    let net = TestNet::new();
+    let [(yzw, _payer), (yjf, payee)] = payer_and_payee(&net);
+    let elsewhere = net.folder("elsewhere");
+    elsewhere.join(&yzw);
+    let miner = elsewhere.new_address();
+    yzw.json(["send", "7", "yjf"]);
+    yzw.mine(1, None);
+    payee.await_printed(0, "yzw paid you 7 (in block 1)");
+    elsewhere.mine(2, Some(&miner));
+    let _other = elsewhere.start_with_peers(&[&payee]);
+    payee.await_printed(0, "yzw's payment of 7 is no longer in a block, and waits again");
+    assert_eq!(rows(&payments(&yjf, &["--no-rewards"])), [["in", "7", "yzw", "mempool"]]);
+    await_one_tip(&[&yzw, &yjf], 2);
+    yzw.mine(1, None);
+    payee.await_printed(0, "yzw paid you 7 (in block 3)");
+}
+
+#[test]
+fn a_console_counts_the_payments_that_came_while_none_was_open() {
+    if !terminal_wanted() {
+        return;
+    }
+    let net = TestNet::new();
+    let (yzw, yjf) = (net.folder("yzw"), net.folder("yjf"));
+    yzw.create_chain(&yzw.new_address());
+    yjf.join(&yzw);
+    let address = yjf.new_address();
+    let hub = yzw.start(&[]);
+    let start = || yjf.start(&["--name", "yjf", "--peer", &hub.address]);
+    let open = |name: &str| {
+        let terminal = Terminal::of_size(&yjf, name, &["console"], (80, 24), "xterm-256color");
+        terminal.await_screen("the prompt", |screen| screen.ends_with("yjf>"))
+    };
+    // A console that reads a pipe marks nothing as seen.
+    let pay = |amounts: &[&str], height: u32| {
+        let mut piped = yjf.spawn(&["console"]);
+        piped.ask("ln", &["yjf"]);
+        for amount in amounts {
+            yzw.json(["send", amount, &address]);
+        }
+        yzw.mine(1, None);
+        for amount in amounts {
+            piped.await_printed(0, &format!("paid you {amount} (in block {height})"));
+        }
+    };
+    let node = start();
+    await_one_tip(&[&yzw, &yjf], 0);
+    pay(&["1", "2"], 1);
+    let screen = open("two");
+    assert!(screen.contains("2 payments since you were here: payments lists them"), "{screen}");
+    assert!(!open("none").contains("since you were here"), "they are shown once");
+    pay(&["3"], 2);
+    node.stop();
+    let _node = start();
+    let screen = open("one");
+    assert!(screen.contains("1 payment since you were here: payments lists it"), "{screen}");
 }
 
 #[test]

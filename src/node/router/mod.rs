@@ -60,7 +60,7 @@ pub(crate) use handle::{
     RouterHandle,
 };
 use missed::{Asked, Held};
-pub(crate) use news::{News, NewsSink, TradeSink};
+pub(crate) use news::{News, NewsSink, TradeNews, TradeSink};
 use reach::ReachState;
 use sealed::{Carried, Carrying, Errand};
 use serve::Arrived;
@@ -497,7 +497,7 @@ impl Router {
             }
             ChainEvent::TradeAccepted { entry, origin } => {
                 self.metrics.trade_accepted(entry.local);
-                (self.trades)(&entry, origin);
+                (self.trades)(TradeNews::Accepted { entry: &entry, origin });
                 if origin == Origin::Local {
                     self.own_trades.insert(entry.txid, entry.transaction.kind());
                 }
@@ -515,6 +515,7 @@ impl Router {
             }
             ChainEvent::TradeDropped { txid, reason } => {
                 self.metrics.trade_dropped(reason.code());
+                (self.trades)(TradeNews::Dropped { txid, reason });
                 self.relay(RelayEvent::TradeGone { txid });
             }
             // The run loop ends at this event.

@@ -6,7 +6,7 @@ use super::{Attempt, Done, Failure, Router, attempts::Attempts};
 use crate::{
     chain::{
         ChainReader, Divergence, Tip,
-        api::{MempoolEntry, Origin},
+        api::{DropReason, MempoolEntry, Origin},
     },
     friends::FriendsEvent,
     primitives::{BlockHash, Height, PeerId, Transaction, TransactionKind, TxId},
@@ -91,8 +91,17 @@ pub(crate) enum News {
 /// a bounded number of notices.
 pub(crate) type NewsSink = Box<dyn Fn(News) + Send + Sync>;
 
-/// Receives each trade that enters the mempool. The router's task calls it, so it must not block.
-pub(crate) type TradeSink = Box<dyn Fn(&MempoolEntry, Origin) + Send + Sync>;
+/// A change of the mempool.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum TradeNews<'a> {
+    /// A trade entered the mempool.
+    Accepted { entry: &'a MempoolEntry, origin: Origin },
+    /// A peer's trade left it without being mined.
+    Dropped { txid: TxId, reason: DropReason },
+}
+
+/// Receives each change of the mempool. The router's task calls it, so it must not block.
+pub(crate) type TradeSink = Box<dyn Fn(TradeNews<'_>) + Send + Sync>;
 
 impl Router {
     pub(super) fn publish_news(&self, news: News) {

@@ -91,9 +91,14 @@ impl Service {
         let unique = format!("{UNFINISHED}{}-{}", now(), rand::random::<u32>());
         let place = self.datadir.file(&unique);
         let copy = self.datadir.file(&format!("{unique}-friends"));
-        if let Some(friends) = &self.friends {
+        match (&self.friends, &self.unusable.friends) {
             // The friends thread copies the file, since it is the file's only writer.
-            friends.copy_to(self.datadir.file(FRIENDS_FILE), copy.clone()).await?;
+            (Some(friends), _) => {
+                friends.copy_to(self.datadir.file(FRIENDS_FILE), copy.clone()).await?;
+            }
+            (None, Some(error)) => return Err(error.clone()),
+            // The folder has no such file.
+            (None, None) => {}
         }
         let datadir = self.datadir.clone();
         let made = blocking(move || {
@@ -178,7 +183,7 @@ pub(crate) async fn restore(lock: &FolderLock, file: PathBuf) -> Result<BackupFi
     let read = blocking(move || read(&from, &to)).await?;
     let restored = match read {
         Ok((bytes, parts)) => match check(stage.clone(), parts.clone()).await {
-            Ok(invite) => place(&folder, &stage, &parts, invite).await.map(|()| (bytes, parts)),
+            Ok(invite) => place(&folder, &stage, invite).await.map(|()| (bytes, parts)),
             Err(error) => Err(refused(error.message)),
         },
         Err(error) => Err(refused(error.to_string())),
@@ -215,7 +220,8 @@ fn read(file: &Path, stage: &Path) -> Result<(u64, Vec<&'static str>), BundleErr
     Ok((bytes, parts))
 }
 
-/// Opens each part as the node will. Returns the invite, if there is one.
+/// Opens each part as the node will, and begins the search for later addresses of the wallet.
+/// Returns the invite, if there is one.
 async fn check(stage: PathBuf, parts: Vec<&'static str>) -> Result<Option<Invite>, RpcError> {
     blocking(move || {
         let has = |name| parts.contains(&name);
@@ -232,7 +238,11 @@ async fn check(stage: PathBuf, parts: Vec<&'static str>) -> Result<Option<Invite
             Identity::generate()
         };
         if has(WALLET_FILE) {
-            Wallet::open(&stage.join(WALLET_FILE))?;
+            let wallet = Wallet::open(&stage.join(WALLET_FILE))?;
+            // The wallet may have got further addresses after the backup.
+            if !has(RECOVERY_FILE) {
+                wallet.search().write(&stage.join(RECOVERY_FILE))?;
+            }
         }
         if has(RECOVERY_FILE) {
             Search::read(&stage.join(RECOVERY_FILE))?;
@@ -260,22 +270,18 @@ async fn check(stage: PathBuf, parts: Vec<&'static str>) -> Result<Option<Invite
     .await?
 }
 
-/// Moves the checked parts to their places, and creates the chain. After a failure the folder is
-/// empty as before.
-async fn place(
-    folder: &DataDir,
-    stage: &Path,
-    parts: &[&'static str],
-    invite: Option<Invite>,
-) -> Result<(), RpcError> {
+/// Moves the files of the stage to their places, and creates the chain. After a failure the folder
+/// is empty as before.
+async fn place(folder: &DataDir, stage: &Path, invite: Option<Invite>) -> Result<(), RpcError> {
     if let Some(invite) = invite {
         let network = invite.network().clone();
         create_chain(folder, network, Some(*invite.checkpoint())).await?;
     }
-    let moved: io::Result<()> = parts
+    let moved: io::Result<()> = PARTS
         .iter()
-        .filter(|name| **name != INVITE_PART)
-        .try_for_each(|name| take_place(&stage.join(name), &folder.file(name)));
+        .map(|part| (stage.join(part.name), folder.file(part.name)))
+        .filter(|(staged, _)| !staged.ends_with(INVITE_PART) && staged.exists())
+        .try_for_each(|(staged, place)| take_place(&staged, &place));
     moved.map_err(|error| {
         for name in OCCUPIED {
             // The file was not there before.
@@ -324,6 +330,19 @@ mod tests {
             assert_eq!(fs::read(folder.file(name)).expect("there"), bytes, "{name}");
         }
         assert!(PARTS.iter().all(|part| part.name == INVITE_PART || OCCUPIED.contains(&part.name)));
+    }
+
+    #[tokio::test]
+    async fn a_restored_wallet_looks_for_addresses_that_were_made_after_the_backup() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let path = temporary.path().join(WALLET_FILE);
+        let wallet = Wallet::create(&path, None).expect("a wallet");
+        let wallet_bytes = fs::read(path).expect("read");
+        let (done, folder) = restored(&temporary, &[(WALLET_FILE, &wallet_bytes)]).await;
+        assert_eq!(done.expect("restored").parts, [WALLET_FILE]);
+        let search = Search::read(&folder.file(RECOVERY_FILE)).expect("read").expect("a search");
+        assert_eq!(search, wallet.search());
+        assert!(search.wants_keys(1).is_some(), "it asks for further keys");
     }
 
     #[tokio::test]

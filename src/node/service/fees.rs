@@ -76,7 +76,7 @@ impl Fees {
     ) -> Result<(BuiltTrade, Amount), RpcError> {
         let fee = match self.choice {
             FeeChoice::Units(fee) => fee,
-            FeeChoice::Auto => return Ok(self.build_auto(build)?),
+            FeeChoice::Auto => return self.guarded(self.build_auto(build)?),
         };
         let built = build(fee)?;
         let likely = self.rate.fee(built.transaction.encoded_len());
@@ -112,12 +112,33 @@ impl Fees {
             let step = FeeRate::from_units(PAYING_RATE).fee(bytes);
             let asked = self.rate.fee(bytes).max(before.saturating_add(step));
             if fee >= asked {
-                return Ok((built, fee));
+                return self.guarded((built, fee));
             }
             added = asked.checked_sub(before).unwrap_or_default();
         }
         let fee = before.saturating_add(added);
-        Ok((build(fee)?, fee))
+        self.guarded((build(fee)?, fee))
+    }
+
+    /// Rejects an automatic fee that is large for the amount and for the trade's length.
+    ///
+    /// # Security
+    /// A miner can fill blocks with costly trades to himself, and so raise the estimate.
+    fn guarded(&self, done: (BuiltTrade, Amount)) -> Result<(BuiltTrade, Amount), RpcError> {
+        let (built, fee) = &done;
+        let usual = FeeRate::from_units(PAYING_RATE).fee(built.transaction.encoded_len());
+        if self.force || !is_large(*fee, self.amount) || !is_absurd(*fee, usual) {
+            return Ok(done);
+        }
+        Err(RpcError::new(
+            "fee_too_high",
+            format!(
+                "the next block asks for a fee of {fee}, which is more than a tenth of the amount \
+                 of {}, and more than {MOST_ESTIMATES} times the usual {usual}: wait, or give a \
+                 lower --fee{}",
+                self.amount, self.way_past
+            ),
+        ))
     }
 
     fn build_auto(
@@ -202,6 +223,28 @@ mod tests {
         let small = Amount::from_units(50);
         assert_eq!(fee(small, Amount::from_units(10), false), Ok(small), "a little on dust");
         assert_eq!(fee(Amount::ZERO, one, false), Ok(Amount::ZERO));
+    }
+
+    #[test]
+    fn an_automatic_fee_has_a_ceiling_although_miners_fill_the_blocks() {
+        let auto = |rate, force| {
+            let rate = FeeRate::from_units(rate);
+            Fees { rate, ..fees(FeeChoice::Auto, Amount::from_units(1_000), force) }
+        };
+        let build = |_| Ok(built(2));
+        let (high, usual) = (1_000 * PAYING_RATE, PAYING_RATE);
+        let before = Amount::from_units(1);
+        for refused in [auto(high, false).build(build), auto(high, false).raise(before, build)] {
+            let error = refused.expect_err("refused");
+            assert_eq!(error.code, "fee_too_high");
+            assert!(error.message.contains("--force"), "{error}");
+        }
+        assert!(
+            auto(high, true).build(build).is_ok() && auto(high, true).raise(before, build).is_ok()
+        );
+        assert!(auto(usual, false).build(build).is_ok(), "dust pays the usual fee");
+        let large = Fees { amount: Amount::from_coins(10), ..auto(high, false) };
+        assert!(large.build(build).is_ok(), "less than a tenth");
     }
 
     #[test]

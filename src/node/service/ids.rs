@@ -109,13 +109,14 @@ impl Service {
         }
     }
 
-    /// Returns the peer that a text names: a peer id, the start of a known one, or a name.
+    /// Returns the peer that a text names: a peer id, the start of a known one, or a name, also a
+    /// stranger's.
     pub(super) async fn peer(&self, text: &str) -> Result<PeerId, RpcError> {
         let text = self.friend(text).await?;
         if let Ok(peer) = text.parse::<PeerId>() {
             return Ok(peer);
         }
-        Ok(self.friends_handle()?.resolve(text).await?)
+        Ok(self.friends_handle()?.resolve_anybody(text).await?)
     }
 
     /// Returns a friend's name as typed, trimmed. The start of a known peer id becomes the whole

@@ -15,9 +15,13 @@ mod payments;
 mod people;
 mod proofs;
 mod reach;
+mod received;
 mod settings;
 mod setup;
 mod status;
+mod told;
+mod unseen;
+mod voided;
 mod wallet;
 
 use std::{iter::repeat, net::SocketAddr, pin::pin};
@@ -54,10 +58,10 @@ use crate::{
             ChangePassphrase, ChatHistory, ChatSent, Coins, CreateBlockchain, CreateWallet,
             EventPage, FriendAccepted, FriendBlocked, FriendForgotten, FriendList, FriendView,
             InviteText, Joined, KnownNames, LeftChain, LockState, MarkedRead, MinedBlocks,
-            PassphraseChanged, Payee, PaymentList, PaymentsRequest, PeerList, Progress, ProofMade,
-            ProofReport, RaiseFee, Renamed, Resend, Secret, SendTrade, SettingList, StatusReport,
-            Stopping, Submitted, Synced, TxList, TxPlace, TxView, Units, WaitingView,
-            WalletBalance, WalletCreated, WalletState, WriteNote,
+            PassphraseChanged, Payee, PaymentList, PaymentsRequest, PaymentsSeen, PeerList,
+            Progress, ProofMade, ProofReport, RaiseFee, Renamed, Resend, Secret, SendTrade,
+            SettingList, StatusReport, Stopping, Submitted, Synced, TxList, TxPlace, TxView, Units,
+            VoidedPayments, WaitingView, WalletBalance, WalletCreated, WalletState, WriteNote,
         },
     },
 };
@@ -70,6 +74,7 @@ pub(crate) use payments::Payments;
 pub(crate) use people::OwnName;
 pub(crate) use proofs::verify_without_chain;
 pub(crate) use setup::move_to;
+pub(crate) use unseen::UnseenPayments;
 
 use friends::friend_view;
 use ids::BlockName;
@@ -130,6 +135,8 @@ pub(crate) struct Service {
     /// The settings that the node runs with. None if the folder is open for one command.
     pub(crate) layers: Option<Layers>,
     pub(crate) payments: Payments,
+    /// None if the folder is open for one command.
+    pub(crate) unseen: Option<UnseenPayments>,
 }
 
 impl Service {
@@ -207,7 +214,8 @@ impl FriendchainApiServer for Service {
         self.router()?;
         let wallet = self.keyring.open().await?;
         let until = for_ms.map(|ms| moment_with_sleep().saturating_add(ms));
-        wallet.unlock(passphrase, until).await?;
+        drop(wallet.unlock(passphrase, until).await?);
+        self.recovery.go_on_unlocked(self.chain()?.reader.clone());
         Ok(LockState { unlocked: true })
     }
 
@@ -281,7 +289,7 @@ impl FriendchainApiServer for Service {
         let chain = self.chain.as_ref().map(|chain| chain.handle.summary().network);
         setup::check_not_joined(chain.as_deref(), invite.network())?;
         self.check_no_chain()?;
-        setup::join(&self.datadir, invite, name).await
+        setup::join(&self.datadir, self.friends.as_ref(), invite, name).await
     }
 
     async fn backup(&self) -> Result<BackupMade, RpcError> {
@@ -326,6 +334,10 @@ impl FriendchainApiServer for Service {
 
     async fn cancel(&self, request: Cancel) -> Result<Submitted, RpcError> {
         Ok(self.say_who_mines(self.cancel_payment(request).await?).await)
+    }
+
+    async fn voided_by(&self, txid: String) -> Result<VoidedPayments, RpcError> {
+        self.payments_voided_by(&txid).await
     }
 
     async fn resend(&self, request: Resend) -> Result<Submitted, RpcError> {
@@ -566,6 +578,10 @@ impl FriendchainApiServer for Service {
         Ok(MarkedRead { read: self.friends_handle()?.mark_read().await? })
     }
 
+    async fn payments_seen(&self) -> Result<PaymentsSeen, RpcError> {
+        self.mark_payments().await
+    }
+
     async fn sync(&self, friend: Option<String>) -> Result<Synced, RpcError> {
         let peer = match friend {
             Some(friend) => {
@@ -578,23 +594,11 @@ impl FriendchainApiServer for Service {
     }
 
     async fn ban(&self, peer: String) -> Result<BanState, RpcError> {
-        let router = self.router()?;
-        let peer = self.peer(&peer).await?;
-        if peer == self.peer_id {
-            let sentence =
-                "that is this node itself, which cannot be banned: peers says who else is there";
-            return Err(RpcError::new("oneself", sentence));
-        }
-        router.ban(peer, true).await?;
-        Ok(BanState { peer_id: peer, banned: true })
+        self.set_ban(&peer, true).await
     }
 
     async fn unban(&self, peer: String) -> Result<BanState, RpcError> {
-        let router = self.router()?;
-        let peer = self.peer(&peer).await?;
-        self.check_not_blocked(peer).await?;
-        router.ban(peer, false).await?;
-        Ok(BanState { peer_id: peer, banned: false })
+        self.set_ban(&peer, false).await
     }
 
     async fn stop(&self) -> Result<Stopping, RpcError> {

@@ -1,14 +1,10 @@
 //! Announces incoming payments on consoles, and offers once to write down the recovery phrase.
 //!
-//! A payment is announced twice: when it waits, and when it is mined. Payments from before the
-//! start are not announced. After a sync, many payments get one line together.
+//! A payment is announced twice: when it waits, and when it is mined. If it is replaced, dropped or
+//! undone by a reorg, that is announced too. Payments from before the start are not announced, but
+//! counted for the next console. After a sync, many payments get one line together.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -16,32 +12,35 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::names::{AddressBook, address_book};
+use super::{
+    names::{AddressBook, address_book},
+    received::{Incoming, received_since},
+    told::{AllTold, Told, coins_of},
+    unseen::UnseenPayments,
+};
 use crate::{
     chain::{
-        ChainHandle, ChainReader, ChainSummary, WalletScan,
-        api::{MempoolEntry, Origin},
+        ChainHandle, ChainSummary,
+        api::{DropReason, Origin, TxState},
     },
     datadir::{DataDir, PHRASE_FILE},
     friends::FriendsHandle,
-    node::{blocking::blocking, keyring::Keyring},
+    node::{blocking::blocking, keyring::Keyring, router::TradeNews},
     primitives::{Amount, BlockHash, Height, Owner, Transaction, TxId},
     rpc::{
         EventFeed,
-        types::{Coins, ConsoleEvent},
+        types::{Coins, ConsoleEvent, PaymentLoss},
     },
     storage::write_private,
     wallet::history::{Direction, Payment, payment},
 };
 
-/// Trades that may queue for the task. Further ones are announced only once they are mined.
+/// Changes of the mempool that may queue for the task. Payments of further ones are announced only
+/// once they are mined.
 const QUEUE: usize = 1_024;
 
 /// Payments of one batch of blocks that get a line each. If there are more, they share one line.
 const MAX_LINES: usize = 3;
-
-/// Announcements that are remembered, so that a reorg repeats none: some hours of payments.
-const MAX_ANNOUNCED: usize = 4_096;
 
 /// Interval at which the task checks whether a console can show the offer.
 const OFFER_EVERY: Duration = Duration::from_secs(5);
@@ -49,17 +48,29 @@ const OFFER_EVERY: Duration = Duration::from_secs(5);
 const OFFER: &str = "your wallet holds coins now: write down its recovery phrase, the only copy \
      that survives a broken disk; type recovery-phrase where nobody looks over your shoulder";
 
-/// Passes accepted trades on to the task. It never waits.
+/// A change of the mempool.
+#[derive(Debug)]
+enum Change {
+    Accepted(TxId, Arc<Transaction>),
+    Dropped(TxId, DropReason),
+}
+
+/// Passes changes of the mempool on to the task. It never waits.
 #[derive(Debug, Clone)]
-pub(crate) struct PaidSender(mpsc::Sender<(TxId, Arc<Transaction>)>);
+pub(crate) struct PaidSender(mpsc::Sender<Change>);
 
 impl PaidSender {
-    /// Passes on a trade that entered the mempool. Own trades are skipped.
-    pub(crate) fn offer(&self, entry: &MempoolEntry, origin: Origin) {
-        if origin != Origin::Local {
-            // If the queue is full, the payment is announced when it is mined.
-            let _ = self.0.try_send((entry.txid, Arc::clone(&entry.transaction)));
-        }
+    /// Passes on a trade of a peer that entered or left the mempool. Own trades are skipped.
+    pub(crate) fn offer(&self, news: &TradeNews<'_>) {
+        let change = match news {
+            TradeNews::Accepted { origin: Origin::Local, .. } => return,
+            TradeNews::Accepted { entry, .. } => {
+                Change::Accepted(entry.txid, Arc::clone(&entry.transaction))
+            }
+            TradeNews::Dropped { txid, reason } => Change::Dropped(*txid, *reason),
+        };
+        // If the queue is full, a payment is announced when it is mined.
+        let _ = self.0.try_send(change);
     }
 }
 
@@ -70,6 +81,7 @@ pub(crate) struct PaidParts {
     pub(crate) keyring: Keyring,
     pub(crate) datadir: DataDir,
     pub(crate) feed: EventFeed,
+    pub(crate) unseen: UnseenPayments,
 }
 
 /// The task, which ends when this is dropped.
@@ -83,38 +95,15 @@ impl Drop for PaidTask {
 
 /// Starts the task.
 pub(crate) fn announce_payments(parts: PaidParts) -> (PaidSender, PaidTask) {
-    let (sender, trades) = mpsc::channel(QUEUE);
+    let (sender, changes) = mpsc::channel(QUEUE);
     let tip = parts.chain.summary().tip;
     let announcer = Announcer {
         upto: (tip.height, tip.hash),
-        announced: Announced::default(),
+        told: AllTold::default(),
         offer: Offer::Unknown,
         parts,
     };
-    (PaidSender(sender), PaidTask(tokio::spawn(announcer.run(trades))))
-}
-
-/// The payments that were announced, the oldest first.
-#[derive(Debug, Default)]
-struct Announced {
-    order: VecDeque<(TxId, bool)>,
-    all: HashSet<(TxId, bool)>,
-}
-
-impl Announced {
-    /// Returns true at the first call for this payment and state.
-    fn is_new(&mut self, txid: TxId, mined: bool) -> bool {
-        if !self.all.insert((txid, mined)) {
-            return false;
-        }
-        self.order.push_back((txid, mined));
-        if self.order.len() > MAX_ANNOUNCED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.all.remove(&oldest);
-        }
-        true
-    }
+    (PaidSender(sender), PaidTask(tokio::spawn(announcer.run(changes))))
 }
 
 /// The offer to write down the recovery phrase.
@@ -131,19 +120,22 @@ struct Announcer {
     parts: PaidParts,
     /// The last block that was read.
     upto: (Height, BlockHash),
-    announced: Announced,
+    told: AllTold,
     offer: Offer,
 }
 
 impl Announcer {
-    async fn run(mut self, mut trades: mpsc::Receiver<(TxId, Arc<Transaction>)>) {
+    async fn run(mut self, mut changes: mpsc::Receiver<Change>) {
         let mut summaries: watch::Receiver<ChainSummary> = self.parts.chain.watch();
         let mut ticks = interval(OFFER_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let owners = self.owners().await.into_iter().collect();
+        self.parts.unseen.begin(self.parts.chain.reader().clone(), owners, self.upto).await;
         loop {
             tokio::select! {
-                trade = trades.recv() => match trade {
-                    Some((txid, trade)) => self.on_trade(txid, &trade).await,
+                change = changes.recv() => match change {
+                    Some(Change::Accepted(txid, trade)) => self.on_trade(txid, &trade).await,
+                    Some(Change::Dropped(txid, reason)) => self.on_dropped(txid, reason).await,
                     None => return,
                 },
                 changed = summaries.changed() => {
@@ -169,16 +161,35 @@ impl Announcer {
     async fn on_trade(&mut self, txid: TxId, trade: &Transaction) {
         let owners = self.owners().await;
         let set: HashSet<Owner> = owners.iter().copied().collect();
-        // The inputs' values do not matter: a trade with an own input is our own.
-        let Some(payment) = payment(trade, &set, |_| None) else { return };
-        if payment.direction == Direction::In
-            && payment.lost == Amount::ZERO
-            && !trade.inputs.iter().any(|input| set.contains(&input.public_key.owner()))
-            && self.announced.is_new(txid, false)
+        if let Some(payment) = paid_by_others(trade, &set)
+            && self.told.is_new(&txid, None)
         {
             let book = address_book(Some(&self.parts.friends), owners).await;
-            self.parts.feed.push(paid(&book, txid, payment, None));
+            let coins = coins_of(trade);
+            let event = self.tell(&book, Incoming { txid, payment, coins, height: None });
+            self.parts.feed.push(event);
         }
+    }
+
+    /// Announces that an announced payment left the mempool without being mined.
+    async fn on_dropped(&mut self, txid: TxId, reason: DropReason) {
+        let by_blocks = matches!(reason, DropReason::Conflict | DropReason::Reorganised);
+        if by_blocks && self.told.waiting(&txid).is_some() {
+            // The new blocks may hold a replacement that pays this wallet too.
+            self.on_blocks().await;
+        }
+        let Some(told) = self.told.waiting(&txid).cloned() else { return };
+        if reason == DropReason::Replaced {
+            let owners = self.owners().await.into_iter().collect();
+            let waiting = self.parts.chain.mempool().await.unwrap_or_default();
+            let mut trades = waiting.iter().map(|entry| &entry.transaction);
+            // `on_trade` announces a replacement that pays this wallet too.
+            if trades.any(|by| told.conflicts(by) && paid_by_others(by, &owners).is_some()) {
+                return;
+            }
+        }
+        self.told.set_gone(&txid);
+        self.parts.feed.push(lost(txid, told, PaymentLoss::from(reason)));
     }
 
     async fn on_blocks(&mut self) {
@@ -190,22 +201,73 @@ impl Announcer {
         if self.offer == Offer::Unknown {
             self.offer_phrase().await;
         }
-        let mut received = news.received;
-        received.retain(|(txid, ..)| self.announced.is_new(*txid, true));
-        if received.is_empty() {
-            return;
+        let undone = news.fork.map(|fork| self.told.above(fork)).unwrap_or_default();
+        let mined: HashSet<TxId> = news.received.iter().map(|payment| payment.txid).collect();
+        let (new, known): (Vec<_>, Vec<_>) = news
+            .received
+            .into_iter()
+            .partition(|payment| self.told.is_new(&payment.txid, payment.height));
+        for payment in known {
+            self.told.set_place(&payment.txid, payment.height);
         }
-        if received.len() > MAX_LINES {
-            let sum: Amount = received.iter().map(|(_, payment, _)| payment.amount).sum();
-            let count = received.len();
-            let text =
-                format!("{count} payments to you came in, {sum} in all: payments lists them");
-            self.parts.feed.push(ConsoleEvent::Notice { text });
+        // A console that shows them then finds them counted.
+        self.parts.unseen.add(new.len(), self.upto);
+        self.on_undone(undone.into_iter().filter(|txid| !mined.contains(txid)).collect()).await;
+        if new.is_empty() {
             return;
         }
         let book = address_book(Some(&self.parts.friends), owners).await;
-        for (txid, payment, height) in received {
-            self.parts.feed.push(paid(&book, txid, payment, Some(height)));
+        let payments = u32::try_from(new.len()).unwrap_or(u32::MAX);
+        let is_many = new.len() > MAX_LINES;
+        let amount = Coins(new.iter().map(|incoming| incoming.payment.amount).sum());
+        for incoming in new {
+            let event = self.tell(&book, incoming);
+            if !is_many {
+                self.parts.feed.push(event);
+            }
+        }
+        if is_many {
+            self.parts.feed.push(ConsoleEvent::PaidMany { payments, amount });
+        }
+    }
+
+    /// Announces that a reorg removed the blocks of announced payments, and that the new branch
+    /// does not contain them.
+    async fn on_undone(&mut self, undone: Vec<TxId>) {
+        let many = undone.len() > MAX_LINES;
+        if many {
+            let text = format!("{} payments to you are no longer in a block", undone.len());
+            self.parts.feed.push(ConsoleEvent::Notice { text });
+        }
+        for txid in undone {
+            let info = self.parts.chain.transaction(txid).await.ok().flatten();
+            let (told, loss) = match info.map(|info| info.state) {
+                // The next blocks that are read contain it.
+                Some(TxState::Mined { .. }) => continue,
+                Some(TxState::Mempool) => (self.told.set_place(&txid, None), PaymentLoss::Unmined),
+                Some(TxState::Void { .. }) | None => {
+                    (self.told.set_gone(&txid), PaymentLoss::Undone)
+                }
+            };
+            if let Some(told) = told.filter(|_| !many) {
+                self.parts.feed.push(lost(txid, told, loss));
+            }
+        }
+    }
+
+    /// Remembers a payment that is announced, and returns its event.
+    fn tell(&mut self, book: &AddressBook, incoming: Incoming) -> ConsoleEvent {
+        let Incoming { txid, payment, coins, height } = incoming;
+        let replaced = self.told.replaced_by(&txid, &coins);
+        let from = book.one_of(&payment.parties).map(str::to_owned);
+        self.told.insert(txid, Told::new(from.clone(), payment.amount, coins, height));
+        ConsoleEvent::Paid {
+            txid,
+            from,
+            amount: Coins(payment.amount),
+            memo: Some(payment.memo).filter(|memo| !memo.is_empty()),
+            height,
+            replaces: replaced.map(|told| Coins(told.amount)),
         }
     }
 
@@ -248,48 +310,28 @@ pub(super) fn note_offer(path: &Path, first: Owner) {
     }
 }
 
-/// The payments of new blocks.
-struct Received {
-    /// The first [`MAX_ANNOUNCED`] of them.
-    received: Vec<(TxId, Payment, Height)>,
-    upto: (Height, BlockHash),
+/// Returns the payment that a trade of others is for the wallet of `owners`.
+fn paid_by_others(trade: &Transaction, owners: &HashSet<Owner>) -> Option<Payment> {
+    // The inputs' values do not matter: a trade with an own input is our own.
+    let payment = payment(trade, owners, |_| None)?;
+    let is_own = trade.inputs.iter().any(|input| owners.contains(&input.public_key.owner()));
+    (payment.direction == Direction::In && payment.lost == Amount::ZERO && !is_own)
+        .then_some(payment)
 }
 
-/// Reads the blocks after `from`, for payments from others.
-fn received_since(
-    reader: &ChainReader,
-    from: (Height, BlockHash),
-    owners: &HashSet<Owner>,
-) -> Received {
-    let mut news = Received { received: Vec::new(), upto: from };
-    loop {
-        match reader.wallet_scan(Some(news.upto), owners) {
-            Some(WalletScan::Left { fork }) => news.upto = fork,
-            Some(WalletScan::Page { found, upto: Some(upto), .. }) => {
-                news.upto = upto;
-                for mined in found {
-                    let value = |at: usize| mined.spent.get(at).map(|coin| coin.value);
-                    let Some(payment) = payment(&mined.transaction, owners, value) else {
-                        continue;
-                    };
-                    let has_room = news.received.len() < MAX_ANNOUNCED;
-                    if payment.direction == Direction::In && has_room {
-                        news.received.push((mined.txid, payment, mined.height));
-                    }
-                }
-            }
-            Some(WalletScan::Page { upto: None, .. }) | None => return news,
+fn lost(txid: TxId, told: Told, loss: PaymentLoss) -> ConsoleEvent {
+    ConsoleEvent::PaymentLost { txid, from: told.from, amount: Coins(told.amount), loss }
+}
+
+impl From<DropReason> for PaymentLoss {
+    fn from(reason: DropReason) -> Self {
+        match reason {
+            DropReason::Replaced => Self::Replaced,
+            DropReason::Conflict => Self::Spent,
+            DropReason::Evicted => Self::Evicted,
+            DropReason::Expired => Self::Expired,
+            DropReason::Reorganised => Self::NoCoins,
         }
-    }
-}
-
-fn paid(book: &AddressBook, txid: TxId, payment: Payment, height: Option<Height>) -> ConsoleEvent {
-    ConsoleEvent::Paid {
-        txid,
-        from: book.one_of(&payment.parties).map(str::to_owned),
-        amount: Coins(payment.amount),
-        memo: Some(payment.memo).filter(|memo| !memo.is_empty()),
-        height,
     }
 }
 
@@ -311,19 +353,23 @@ mod tests {
         test.chain.commit().expect("a commit");
         let (reader, owners) = (test.chain.reader(), HashSet::from([friend]));
         let genesis = (0, network.genesis.hash());
-        let mut announced = Announced::default();
+        let mut told = AllTold::default();
         let first = received_since(&reader, genesis, &owners);
-        assert_eq!(first.received.len(), 1);
-        assert!(announced.is_new(trade.txid(), false) && announced.is_new(trade.txid(), true));
+        assert_eq!((first.received.len(), first.fork), (1, None));
+        let txid = trade.txid();
+        assert!(told.is_new(&txid, Some(1)));
+        let amount = first.received[0].payment.amount;
+        told.insert(txid, Told::new(None, amount, coins_of(&trade), Some(1)));
         for block in [other.next(&[]), other.next(std::slice::from_ref(&trade))] {
             test.block(&block).expect("accepted");
         }
         test.chain.commit().expect("a commit");
         let again = received_since(&reader, first.upto, &owners);
-        let again: Vec<_> =
-            again.received.iter().map(|(txid, _, height)| (*txid, *height)).collect();
-        assert_eq!(again, [(trade.txid(), 2)]);
-        assert!(!announced.is_new(trade.txid(), true));
+        let mined: Vec<_> =
+            again.received.iter().map(|payment| (payment.txid, payment.height)).collect();
+        assert_eq!((mined, again.fork), (vec![(txid, Some(2))], Some(0)));
+        assert!(!told.is_new(&txid, Some(2)));
+        assert_eq!(told.above(0), [txid], "its first block left the chain");
         let own = received_since(&reader, genesis, &HashSet::from([friend, yzw]));
         assert!(own.received.is_empty(), "one's own trade pays nobody");
     }

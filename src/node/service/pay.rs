@@ -3,11 +3,14 @@
 //! The wallet is held from reading the coins until the chain has accepted the trade, so that two
 //! payments at once never spend the same coins.
 
-use super::{Service, fees::Fees, mining::watched, names::not_a_payee, unknown_transaction};
+use super::{
+    Service, fees::Fees, mining::watched, names::not_a_payee, unknown_transaction,
+    voided::descendants_of,
+};
 use crate::{
     chain::{
         FeeRate, PAYING_RATE,
-        api::{InputFate, MempoolEntry, Origin, SpendQuery, Spendable, TxInfo, TxState},
+        api::{InputFate, Origin, SpendQuery, Spendable, TxInfo, TxState},
         errors::AcceptTradeError,
     },
     node::{blocking::blocking, clock::moment_with_sleep, keyring::OpenWallet},
@@ -76,7 +79,12 @@ impl Service {
             let (built, fee) = fees.raise(info.fee, |fee| {
                 wallet::raise_fee(&info.transaction, info.fee, fee, &spendable, &keys)
             })?;
-            let also_void = descendants_of(replaced, &self.chain()?.handle.mempool().await?);
+            let mempool = self.chain()?.handle.mempool().await?;
+            let also_void = descendants_of(replaced, &mempool);
+            if !(request.force || request.voids) {
+                let owners = keys.keys().copied().collect();
+                self.check_voided(replaced, &also_void, &mempool, owners).await?;
+            }
             let payer = built.payer;
             let sent = self.sign_and_submit(&mut wallet, &built, fee).await?;
             (replacing(sent, replaced, also_void), payer)
@@ -99,6 +107,10 @@ impl Service {
         let keys = wallet.keys();
         let mempool = self.chain()?.handle.mempool().await?;
         let also_void = descendants_of(txid, &mempool);
+        if !request.voids {
+            let owners = keys.keys().copied().collect();
+            self.check_voided(txid, &also_void, &mempool, owners).await?;
+        }
         let resting = mempool.iter().filter(|entry| also_void.contains(&entry.txid));
         let lost = resting.map(|entry| entry.fee).sum::<Amount>().saturating_add(info.fee);
         let mut fee = request.fee.map_or_else(|| least_fee(trade, info.fee, lost), |fee| fee.0);
@@ -134,10 +146,8 @@ impl Service {
         match info.state {
             TxState::Void { .. } => {}
             TxState::Mempool => {
-                return Err(RpcError::new(
-                    "waiting",
-                    format!("{txid} waits to be mined: raise-fee hurries it, cancel takes it back"),
-                ));
+                let own = self.own_owners().await?;
+                return Err(waits_already(txid, &info.transaction, &own));
             }
             TxState::Mined { height, .. } => return Err(mined_already(txid, height)),
         }
@@ -271,6 +281,18 @@ fn mined_already(txid: TxId, height: u32) -> RpcError {
     RpcError::new("mined", format!("trade {txid} is in block {height} already"))
 }
 
+/// Returns the error for a transaction that cannot be sent again, since it waits. Only the owners
+/// of all its inputs can replace it.
+fn waits_already(txid: TxId, waiting: &Transaction, own: &[Owner]) -> RpcError {
+    let is_own = waiting.inputs.iter().all(|input| own.contains(&input.public_key.owner()));
+    let next = match waiting.kind() {
+        TransactionKind::Note => "the next block can hold it",
+        _ if is_own => "raise-fee hurries it, cancel takes it back",
+        _ => "it is not yours, so only its payer can hurry it or take it back",
+    };
+    RpcError::new("waiting", format!("{txid} waits to be mined: {next}"))
+}
+
 fn submitted(txid: TxId, built: &BuiltTrade, fee: Amount) -> Submitted {
     Submitted {
         fee: Coins(fee),
@@ -325,16 +347,4 @@ fn fee_of(trade: &Transaction, fates: &[InputFate]) -> Amount {
         .sum();
     let given: Amount = trade.outputs.iter().map(|output| output.value).sum();
     taken.checked_sub(given).unwrap_or_default()
-}
-
-/// Returns the mempool's descendants of a trade: those that spend its outputs, or each other's.
-fn descendants_of(trade: TxId, mempool: &[MempoolEntry]) -> Vec<TxId> {
-    let mut found = vec![trade];
-    for entry in mempool {
-        // Parents come first.
-        if entry.transaction.inputs.iter().any(|input| found.contains(&input.outpoint.txid)) {
-            found.push(entry.txid);
-        }
-    }
-    found.split_off(1)
 }

@@ -22,8 +22,8 @@ use crate::{
     rpc::{
         ProgressGuard, RpcError,
         types::{
-            Coins, PaymentDirection, PaymentList, PaymentView, PaymentsRequest, TxStateName, Units,
-            WalletBalance,
+            Coins, PaymentDirection, PaymentList, PaymentView, PaymentsRequest, PaymentsSeen,
+            TxStateName, Units, WalletBalance,
         },
     },
     wallet::history::{Direction, History, MinedPayment, Payment, payment},
@@ -125,6 +125,12 @@ impl Service {
         let whole = self.chain()?.handle.funds(owners).await?.whole;
         let pending = (whole.pending_in, whole.pending_out);
         Ok(WalletBalance::new((whole.confirmed, whole.settled), pending, whole.height))
+    }
+
+    /// Returns the number of payments since the last call, which a console is about to show.
+    pub(super) async fn mark_payments(&self) -> Result<PaymentsSeen, RpcError> {
+        let unseen = self.unseen.as_ref().ok_or_else(RpcError::not_running)?;
+        Ok(PaymentsSeen { payments: unseen.take().await })
     }
 
     pub(super) async fn payment_list(

@@ -8,7 +8,7 @@ use crate::{
     primitives::{Address, PeerId, printable},
     rpc::{
         RpcError,
-        types::{FriendBlocked, FriendForgotten, Payee, Renamed},
+        types::{BanState, FriendBlocked, FriendForgotten, Payee, Renamed},
     },
 };
 
@@ -76,8 +76,23 @@ impl Service {
         Ok(FriendBlocked { name: printable(&name), peer_id, blocked })
     }
 
+    /// Bans a peer, or lifts its ban.
+    pub(super) async fn set_ban(&self, peer: &str, banned: bool) -> Result<BanState, RpcError> {
+        let router = self.router()?;
+        let peer_id = self.peer(peer).await?;
+        if !banned {
+            self.check_not_blocked(peer_id).await?;
+        } else if peer_id == self.peer_id {
+            let sentence =
+                "that is this node itself, which cannot be banned: peers says who else is there";
+            return Err(RpcError::new("oneself", sentence));
+        }
+        router.ban(peer_id, banned).await?;
+        Ok(BanState { peer_id, banned })
+    }
+
     /// Fails for a blocked peer, which would stay shut out without its ban.
-    pub(super) async fn check_not_blocked(&self, peer: PeerId) -> Result<(), RpcError> {
+    async fn check_not_blocked(&self, peer: PeerId) -> Result<(), RpcError> {
         if self.friends_handle()?.blocked().await?.contains(&peer) {
             let sentence = format!("{peer} is blocked: unblock-friend lets it in again");
             return Err(RpcError::new("blocked", sentence));

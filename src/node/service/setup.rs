@@ -6,7 +6,7 @@ use crate::{
     chain::{ChainOptions, api::ChainAudit, repair::salvage::salvage},
     consensus::{ChainParams, DEFAULT_FLOOR_BITS, DEFAULT_SPACING_MS, Invite, Network},
     datadir::{CHAIN_FILE, DataDir, FolderLock, IDENTITY_FILE},
-    friends::{AddressSource, split_address},
+    friends::{AddressSource, FriendsHandle, split_address},
     miner::{default_threads, mine_genesis},
     net::Identity,
     node::{
@@ -60,9 +60,10 @@ pub(super) fn check_not_joined(held: Option<&Network>, wanted: &Network) -> Resu
 }
 
 /// Creates an invite's chain, stores the invite's addresses, and stores the user's name if one is
-/// given.
+/// given. `open` is the friends' file if it is open.
 pub(super) async fn join(
     folder: &DataDir,
+    open: Option<&FriendsHandle>,
     invite: Invite,
     name: Option<String>,
 ) -> Result<Joined, RpcError> {
@@ -73,27 +74,39 @@ pub(super) async fn join(
         network_name: printable(&network.params.name),
         addresses: u32::try_from(addresses.len()).unwrap_or(u32::MAX),
     };
-    if !addresses.is_empty() || name.is_some() {
-        let identity = Identity::load_or_create(&folder.file(IDENTITY_FILE))?;
-        let (friends, thread) =
-            open_friends(folder, &identity, network.id, Trust::default(), false).await?;
-        if let Some(name) = name {
-            friends.set_own_profile(name, Vec::new(), None, now()).await?;
+    match open {
+        Some(friends) => store_invite(friends, addresses, name).await?,
+        None if addresses.is_empty() && name.is_none() => {}
+        None => {
+            let identity = Identity::load_or_create(&folder.file(IDENTITY_FILE))?;
+            let (friends, thread) =
+                open_friends(folder, &identity, network.id, Trust::default(), false).await?;
+            store_invite(&friends, addresses, name).await?;
+            friends.shut_down().await;
+            blocking(move || thread.join())
+                .await?
+                .map_err(|_| RpcError::internal("the friends thread panicked"))?;
         }
-        for address in addresses {
-            if let Ok((address, Some(peer))) = split_address(&address) {
-                friends
-                    .add_addresses(peer, vec![address.to_owned()], AddressSource::Invite, now())
-                    .await?;
-            }
-        }
-        friends.shut_down().await;
-        blocking(move || thread.join())
-            .await?
-            .map_err(|_| RpcError::internal("the friends thread panicked"))?;
     }
     create_chain(folder, network, Some(*invite.checkpoint())).await?;
     Ok(joined)
+}
+
+async fn store_invite(
+    friends: &FriendsHandle,
+    addresses: Vec<String>,
+    name: Option<String>,
+) -> Result<(), RpcError> {
+    if let Some(name) = name {
+        friends.set_own_profile(name, Vec::new(), None, now()).await?;
+    }
+    for address in addresses {
+        if let Ok((address, Some(peer))) = split_address(&address) {
+            let address = vec![address.to_owned()];
+            friends.add_addresses(peer, address, AddressSource::Invite, now()).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Moves a folder from its chain to an invite's chain. Returns the path of the old chain's backup.
@@ -106,7 +119,7 @@ pub(crate) async fn move_to(
     let folder = lock.folder();
     let invite = Invite::from_text(invite)?;
     let backup = leave_chain(folder, Some(from)).await?;
-    match join(folder, invite, None).await {
+    match join(folder, None, invite, None).await {
         Ok(joined) => Ok((joined, backup)),
         Err(error) => {
             let (old, chain) = (backup.clone(), folder.file(CHAIN_FILE));

@@ -3,7 +3,7 @@
 use super::Service;
 use crate::{
     chain::api::Origin,
-    node::clock::moment_with_sleep,
+    node::{blocking::blocking, clock::moment_with_sleep},
     primitives::{Owner, Transaction, TxId},
     rpc::{
         RpcError,
@@ -11,6 +11,16 @@ use crate::{
     },
     wallet::{self, RecoveryPhrase},
 };
+
+/// Returns the error for a passphrase that an existing wallet does not have. `what` is what the
+/// command does without it.
+fn no_passphrase(what: &str) -> RpcError {
+    let sentence = format!(
+        "the wallet here has no passphrase: leave --passphrase-file out {what}; change-passphrase \
+         sets a passphrase"
+    );
+    RpcError::new("no_passphrase", sentence)
+}
 
 impl Service {
     /// Creates a wallet, or one more address of the existing wallet.
@@ -25,11 +35,7 @@ impl Service {
             let given = request.passphrase.is_some();
             let mut wallet = self.keyring.open_with(request.passphrase).await?;
             if given && !wallet.has_passphrase() {
-                return Err(RpcError::new(
-                    "no_passphrase",
-                    "the wallet here has no passphrase: leave --passphrase-file out for one more \
-                     address; change-passphrase sets a passphrase",
-                ));
+                return Err(no_passphrase("for one more address"));
             }
             let address = wallet.new_address(moment_with_sleep())?;
             return Ok(WalletCreated { address, recovery_phrase: None, recovered: None });
@@ -62,6 +68,15 @@ impl Service {
         // Rejected before the search replaces that of another wallet.
         if let Some(wallet) = self.keyring.open_if_there().await? {
             wallet.check_phrase(&phrase)?;
+            match passphrase.clone() {
+                Some(_) if !wallet.has_passphrase() => {
+                    return Err(no_passphrase("to look for its addresses again"));
+                }
+                Some(given) => {
+                    blocking(move || wallet.check_passphrase(given.expose())).await??;
+                }
+                None => {}
+            }
         }
         let used = self.recovery.begin(phrase.clone(), reader, progress).await?;
         let make = move |path: &std::path::Path| {

@@ -141,9 +141,12 @@ pub(crate) struct RaiseFee {
     pub txid: String,
     /// The whole new fee, not the increase.
     pub fee: FeeChoice,
-    /// True to pay a fee that is much too large for the amount.
+    /// True to pay a fee that is much too large for the amount, and to void later payments.
     #[serde(default)]
     pub force: bool,
+    /// True to void later payments that spend the trade's change.
+    #[serde(default)]
+    pub voids: bool,
     /// True if this node also mines, with the reward to the sender. The reply then waits until any
     /// node has mined the trade.
     #[serde(default)]

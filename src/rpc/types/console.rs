@@ -108,6 +108,21 @@ pub(crate) enum ConsoleEvent {
         /// The cause, as a sentence.
         reason: String,
     },
+    /// Many payments to this wallet are in new blocks.
+    PaidMany {
+        payments: u32,
+        /// All of them together.
+        amount: Coins,
+    },
+    /// A payment that was announced does not come, or not yet.
+    PaymentLost {
+        txid: TxId,
+        /// As in `paid`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
+        amount: Coins,
+        loss: PaymentLoss,
+    },
     /// Somebody pays this wallet. Emitted when the payment waits, and again when it is mined.
     Paid {
         txid: TxId,
@@ -121,6 +136,9 @@ pub(crate) enum ConsoleEvent {
         /// The height of its block; `None` while it waits.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         height: Option<Height>,
+        /// The amount of the announced payment whose place it takes: both spend the same coins.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<Coins>,
     },
     /// This machine has slept, and friends are here again.
     Back {
@@ -135,6 +153,26 @@ pub(crate) enum ConsoleEvent {
     Notice { text: String },
     /// The node shuts down. No further event follows.
     Stopping,
+}
+
+/// The reason why an announced payment does not come, or not yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PaymentLoss {
+    /// The payer spends the same coins in another transaction.
+    Replaced,
+    /// A block holds another transaction that spends the same coins.
+    Spent,
+    /// The mempool was full. The payment may still be mined.
+    Evicted,
+    /// It waited too long. The payment may still be mined.
+    Expired,
+    /// A reorg removed the coins that it spends.
+    NoCoins,
+    /// A reorg removed its block, and it waits again.
+    Unmined,
+    /// A reorg removed its block, and it can no longer be mined.
+    Undone,
 }
 
 /// The reply of `events`.

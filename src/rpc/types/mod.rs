@@ -27,7 +27,7 @@ pub(crate) use chain::{
     InviteText, Joined, LeftChain, MinedBlocks, OutputView, RaiseFee, SendTrade, Submitted, TxList,
     TxPlace, TxStateName, TxView, WaitingView, WriteNote,
 };
-pub(crate) use console::{ConsoleEvent, EventPage};
+pub(crate) use console::{ConsoleEvent, EventPage, PaymentLoss};
 pub(crate) use friends::{
     BroadcastSent, ChatHistory, ChatMessage, ChatSent, ChatState, FriendAccepted, FriendLevel,
     FriendList, FriendView, MarkedRead,
@@ -37,14 +37,14 @@ pub(crate) use node::{
 };
 pub(crate) use payments::{
     ChangePassphrase, KnownNames, PassphraseChanged, PaymentDirection, PaymentList, PaymentView,
-    PaymentsRequest, WalletBalance, WalletState,
+    PaymentsRequest, PaymentsSeen, WalletBalance, WalletState,
 };
 pub(crate) use people::{FriendBlocked, FriendForgotten, Payee, Renamed};
 pub(crate) use reach::{
     BackupFile, BackupMade, PathName, Reach, ReachName, ReachView, RouterName, TryFailure, TryView,
 };
 pub(crate) use settings::{Origin, SettingList, SettingView};
-pub(crate) use undo::{Cancel, Resend};
+pub(crate) use undo::{Cancel, Resend, VoidedPayment, VoidedPayments};
 #[cfg(any(test, fuzzing))]
 pub(crate) use values::{Bits, SignedCoins, SignedUnits};
 pub(crate) use values::{Coins, FeeChoice, Secret, Units};

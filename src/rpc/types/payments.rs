@@ -51,6 +51,13 @@ impl WalletBalance {
     }
 }
 
+/// The reply of `payments_seen`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PaymentsSeen {
+    /// The number of payments that no console has shown before.
+    pub payments: u32,
+}
+
 /// The request of `payments`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PaymentsRequest {
