@@ -194,7 +194,7 @@ impl Behaviour {
             own_circuits: own_circuits(config.tuning.reserve_time),
             relay: Relaying::new(me, relay_settings(&trust)),
             punch: Guest::new(dcutr::Behaviour::new(me), Rule::Punch, guest.0, guest.1),
-            asking: Asking::new(trust.clone()),
+            asking: Asking::new(),
             dialing_back: DialingBack::new(permits, trust),
             mapping: Toggle::from(config.port_mapping.then(|| Mapping::new(keypair))),
         })

@@ -26,9 +26,10 @@ use libp2p::{
 use super::{Network, relays::Relays};
 use crate::{
     net::{
-        address::{is_far, is_relayed, offered, split_relay, without_peer},
+        address::{ip, is_far, is_relayed, offered, split_relay, without_peer},
         behaviour::BehaviourEvent,
         event::{NetEvent, ReachSnapshot, ReachWay, RouterState},
+        identify::Witness,
         limits::{DIRECT_WAIT, LONGEST_DIRECT_WAIT, RELAYED_GRACE, UNSEEN_TIME},
         mapping,
         peer::from_libp2p,
@@ -134,6 +135,24 @@ impl Reach {
         }
         all
     }
+
+    /// Returns the tested addresses at which no friend has seen this node for a while, though a
+    /// friend could: one that sees the node at another address of the same IP version.
+    fn unseen(&mut self, witnesses: &[Witness], now: Instant) -> Vec<Multiaddr> {
+        let seen = || witnesses.iter().flat_map(|witness| &witness.seen);
+        let version = |address: &Multiaddr| ip(address).map(|ip| ip.is_ipv4());
+        let mut old = Vec::new();
+        for (address, origin) in &mut self.confirmed {
+            let Origin::Tested(last) = origin else { continue };
+            let could = seen().any(|other| version(other) == version(address));
+            if !could || seen().any(|other| other == address) {
+                *last = now;
+            } else if now.saturating_duration_since(*last) >= UNSEEN_TIME {
+                old.push(address.clone());
+            }
+        }
+        old
+    }
 }
 
 impl Network {
@@ -235,9 +254,10 @@ impl Network {
         }
         let behaviour = self.swarm.behaviour_mut();
         behaviour.asking.start_anew();
-        let seen = behaviour.identify.seen();
+        let witnesses = behaviour.identify.witnesses();
+        let is_seen = |address: &Multiaddr| witnesses.iter().any(|it| it.seen.contains(address));
         let is_old = |(address, origin): (&Multiaddr, &Origin)| {
-            let old = matches!(origin, Origin::Tested(_)) && !seen.contains(address);
+            let old = matches!(origin, Origin::Tested(_)) && !is_seen(address);
             old.then(|| address.clone())
         };
         let old: Vec<_> = self.reach.confirmed.iter().filter_map(is_old).collect();
@@ -253,13 +273,15 @@ impl Network {
 
     /// Keeps reservations, drops lost addresses, and moves peers from relays to direct connections.
     pub(super) fn keep_reachable(&mut self, now: Instant) {
-        self.drop_unseen(now);
+        let witnesses = self.swarm.behaviour().identify.witnesses();
+        let unseen = self.reach.unseen(&witnesses, now);
+        self.forget_addresses(unseen);
+        self.swarm.behaviour_mut().asking.look(&witnesses, now);
         let relaying = self.reach.serves && self.reach.is_public();
         if relaying != self.reach.relaying {
             self.reach.relaying = relaying;
             self.swarm.behaviour_mut().relay.turn(relaying);
         }
-        self.swarm.behaviour_mut().asking.look_for_friends();
         self.drop_reservations(now);
         if self.reach.needs_relays() {
             self.reserve(now);
@@ -273,22 +295,6 @@ impl Network {
         for peer in waiting {
             self.pump(&peer);
         }
-    }
-
-    /// Drops confirmed addresses at which no friend has seen this node for a while.
-    fn drop_unseen(&mut self, now: Instant) {
-        let identify = &self.swarm.behaviour().identify;
-        let mut old = Vec::new();
-        let someone = self.peers.keys().any(|peer| self.trust.is_friend(peer));
-        for (address, origin) in &mut self.reach.confirmed {
-            let Origin::Tested(seen) = origin else { continue };
-            if identify.is_seen(address) || !someone {
-                *seen = now;
-            } else if now.saturating_duration_since(*seen) >= UNSEEN_TIME {
-                old.push(address.clone());
-            }
-        }
-        self.forget_addresses(old);
     }
 
     /// Dials peers behind relays directly, and closes relayed connections beside direct ones.
@@ -403,10 +409,39 @@ impl Network {
 mod tests {
     use super::*;
 
+    fn address(text: &str) -> Multiaddr {
+        text.parse().unwrap()
+    }
+
+    fn witness(seen: &str) -> Witness {
+        let connection = ConnectionId::new_unchecked(1);
+        Witness { peer: libp2p::PeerId::random(), connection, seen: vec![address(seen)] }
+    }
+
+    #[test]
+    fn an_address_is_old_only_if_a_friend_could_see_it_and_does_not() {
+        let start = Instant::now();
+        let own = address("/ip4/5.1.0.1/tcp/8891");
+        let (mut reach, mut now) = (Reach::new(Vec::new(), false, false, false), start);
+        reach.confirmed.insert(own.clone(), Origin::Tested(start));
+        reach.confirmed.insert(address("/ip4/5.1.0.1/tcp/9"), Origin::Mapped);
+        // Friends of the local network, and those who see an address of the other IP version.
+        for witnesses in [vec![], vec![witness("/ip6/2a00:1::1/tcp/8891")]] {
+            now += 2 * UNSEEN_TIME;
+            assert!(reach.unseen(&witnesses, now).is_empty(), "nobody could see it");
+        }
+        let there = [witness("/ip4/5.1.0.1/tcp/8891")];
+        let elsewhere = [witness("/ip4/5.2.0.1/tcp/8891")];
+        assert!(reach.unseen(&elsewhere, now + UNSEEN_TIME / 2).is_empty(), "not at once");
+        now += UNSEEN_TIME / 2;
+        assert!(reach.unseen(&there, now).is_empty());
+        assert_eq!(reach.unseen(&elsewhere, now + UNSEEN_TIME), [own]);
+    }
+
     #[test]
     fn a_node_that_others_reach_asks_nobody_and_neither_does_one_of_a_private_network() {
         let now = Instant::now();
-        let address: Multiaddr = "/ip4/8.8.8.8/tcp/1".parse().unwrap();
+        let address = address("/ip4/8.8.8.8/tcp/1");
         let mut public = Reach::new(Vec::new(), false, false, false);
         assert!(public.needs_relays() && public.way() == ReachWay::Nowhere);
         public.confirmed.insert(address.clone(), Origin::Mapped);
