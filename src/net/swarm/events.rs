@@ -301,6 +301,7 @@ impl Network {
             }
         }
         for id in dead {
+            self.swarm.behaviour_mut().identify.lost(id);
             self.swarm.close_connection(id);
         }
         self.next_walk = now;
