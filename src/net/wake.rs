@@ -104,6 +104,15 @@ impl Wakes {
     }
 }
 
+/// True if an IP address of this machine shows in which network it is. Loopback and link-local ones
+/// do not, and no address can be bound to a link-local one without its interface.
+pub(super) const fn is_wide(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local(),
+        IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),
+    }
+}
+
 /// Returns the time for which the machine was suspended since its start.
 #[cfg(target_os = "linux")]
 pub(super) fn suspended() -> Duration {
@@ -193,6 +202,13 @@ mod tests {
         let times: Vec<u64> = seen.iter().map(|(_, at)| *at).collect();
         assert!(seen.iter().all(|(wake, _)| *wake == Wake::Moved));
         assert_eq!(times, [11, 21, 31]);
+    }
+
+    #[test]
+    fn loopback_and_link_local_addresses_are_no_sign_of_a_network() {
+        let wide = |text: &str| is_wide(text.parse().unwrap());
+        assert!(["192.168.1.2", "8.8.8.8", "fd00::1", "2a00:1::1"].into_iter().all(wide));
+        assert!(!["127.0.0.1", "169.254.1.1", "::1", "fe80::1"].into_iter().any(wide));
     }
 
     #[test]
