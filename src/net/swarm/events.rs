@@ -275,6 +275,17 @@ impl Network {
         }
     }
 
+    /// Notices addresses that the machine has lost or regained without an event of libp2p's.
+    pub(super) fn check_listening(&mut self, now: Instant) {
+        let changed = self.listening.check(now, is_ours);
+        for address in &changed {
+            self.own_address_changed(address);
+        }
+        if !changed.is_empty() {
+            self.tell_reach();
+        }
+    }
+
     /// Dials all known peers anew. Closes the connections that cannot have survived; otherwise they
     /// would look alive for half a minute.
     pub(super) fn woke(&mut self, wake: Wake, now: Instant) {
