@@ -6,7 +6,8 @@
 //! of a connection may ask.
 //!
 //! # Candidates
-//! A candidate is an address at which a friend sees this node.
+//! A candidate is an address at which a friend sees this node, or one from the user. Names and
+//! addresses of a local network are not tested.
 //!
 //! | state | what happens next |
 //! |---|---|
@@ -16,7 +17,7 @@
 //!
 //! A friend dials only IP addresses that it is connected from, so its refusal shows nothing about
 //! any other address. A candidate is forgotten when no friend sees this node there, unless it is
-//! confirmed or waits after a failure. A forgotten one starts as untested.
+//! the user's, confirmed, or waits after a failure. A forgotten one starts as untested.
 //!
 //! # Questions
 //! libp2p's client tests each address once and keeps the result for ever. Each question therefore
@@ -53,7 +54,7 @@ use libp2p::{
 };
 
 use super::{
-    address::{far_end, ip, is_relayed},
+    address::{far_end, ip, is_far, is_relayed},
     guest::{Permits, Rule},
     identify::Witness,
     limits::{
@@ -109,6 +110,11 @@ impl ConnectionHandler for Reminder {
             Poll::Ready(ConnectionHandlerEvent::ReportRemoteProtocols(change))
         })
     }
+}
+
+/// True if friends can test an address that the user gave.
+pub(super) fn is_testable(address: &Multiaddr) -> bool {
+    ip(address).is_some() && is_far(address)
 }
 
 /// The state of a tested address.
@@ -171,6 +177,8 @@ fn client() -> Client {
 pub(super) struct Asking {
     /// Makes the handlers.
     maker: Client,
+    /// The user's addresses.
+    users: Vec<Multiaddr>,
     candidates: Vec<Candidate>,
     /// The open question to each friend.
     questions: HashMap<PeerId, Question>,
@@ -181,9 +189,12 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    pub(super) fn new() -> Self {
+    /// Tests the user's addresses, and those at which friends see this node.
+    pub(super) fn new(mut users: Vec<Multiaddr>) -> Self {
+        users.retain(is_testable);
         Self {
             maker: client(),
+            users,
             candidates: Vec::new(),
             questions: HashMap::new(),
             answering: HashSet::new(),
@@ -217,7 +228,8 @@ impl Asking {
 
     /// Forgets candidates that no friend sees, ends the waits of others, and adds new ones.
     fn update(&mut self, witnesses: &[Witness], now: Instant) {
-        let seen = || witnesses.iter().flat_map(|witness| &witness.seen);
+        let users = &self.users;
+        let seen = || users.iter().chain(witnesses.iter().flat_map(|witness| &witness.seen));
         let is_seen = |address: &Multiaddr| seen().any(|seen| seen == address);
         self.candidates.retain_mut(|it| {
             if let State::Failed { until } = it.state

@@ -29,7 +29,7 @@ fn witness(connection: usize, seen: &[&str]) -> Witness {
 
 /// Returns a client to which all these friends answer.
 fn asking(witnesses: &[Witness]) -> Asking {
-    let mut asking = Asking::new();
+    let mut asking = Asking::new(Vec::new());
     asking.answering.extend(witnesses.iter().map(|it| it.connection));
     asking
 }
@@ -53,6 +53,19 @@ fn only_a_friend_that_sees_the_node_at_the_ip_address_is_asked() {
     let mut both = asked(&asking);
     both.sort_by_key(|(_, address)| address.clone());
     assert_eq!(both, [(all[2].peer, v4.to_owned()), (all[1].peer, v6.to_owned())]);
+}
+
+#[test]
+fn the_users_address_waits_for_a_friend_that_sees_the_node_there() {
+    let now = Instant::now();
+    let users = ["/ip4/9.9.9.9/tcp/1", "/ip4/192.168.1.2/tcp/1", "/dns/yzw.example/tcp/1"];
+    let all = [witness(1, &["/ip4/5.1.0.1/tcp/8891"]), witness(2, &["/ip4/9.9.9.9/tcp/8891"])];
+    let mut asking = Asking::new(users.map(address).into());
+    asking.answering.extend(all.iter().map(|it| it.connection));
+    asking.look(&all[..1], now);
+    assert_eq!(asked(&asking), [(all[0].peer, "/ip4/5.1.0.1/tcp/8891".to_owned())]);
+    asking.look(&all[1..], now);
+    assert!(asked(&asking).contains(&(all[1].peer, users[0].to_owned())));
 }
 
 #[test]
@@ -106,7 +119,7 @@ fn an_address_starts_anew_once_it_is_forgotten_and_after_a_change_of_networks() 
 #[test]
 fn addresses_that_friends_invent_are_few_and_give_room_to_others() {
     let now = Instant::now();
-    let mut asking = Asking::new();
+    let mut asking = Asking::new(Vec::new());
     for port in 0..4 * MAX_CANDIDATES {
         let invented = format!("/ip4/5.1.0.1/tcp/{}", 1 + port);
         let liar = [witness(1, &[&invented])];
@@ -142,7 +155,7 @@ async fn node(trust: &Trust) -> (Swarm<Node>, Multiaddr) {
             Node {
                 gate: DialGate::new(permits.clone()),
                 identify: identify::Behaviour::new(settings),
-                asking: Asking::new(),
+                asking: Asking::new(Vec::new()),
                 back: DialingBack::new(permits, trust.clone()),
             }
         })

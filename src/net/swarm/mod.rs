@@ -178,6 +178,7 @@ impl Network {
             mdns: config.mdns,
             tuning: config.tuning.clone(),
             trust: trust.clone(),
+            external: external.clone(),
             port_mapping: config.port_mapping,
         };
         let keypair = config.identity.keypair();
