@@ -343,6 +343,7 @@ impl AddressBook {
             (_, Some(teller)) if level > Level::Stranger => {
                 (Class::Introduced, Teller::Peer(teller))
             }
+            (Teller::Walk, _) if self.trust.is_friend(&peer) => (Class::Sought, word.account),
             _ => (Class::Stranger, word.account),
         };
         let first = self.first_dial(&peer, now);
@@ -364,7 +365,7 @@ impl AddressBook {
 
     /// Returns the entries to dial now, among those that are not connected. Each counts as being
     /// dialed until [`AddressBook::connected`] or [`AddressBook::failed`]. With `enough`, enough
-    /// peers are connected, and only friends' hints are dialed.
+    /// peers are connected, and only hints about friends are dialed, whoever told them.
     pub(super) fn due(
         &mut self,
         now: Instant,
@@ -406,7 +407,9 @@ impl AddressBook {
                 dials.push(Dial::Peer(*peer, addresses.collect()));
             }
             let room = DIALS_PER_TICK.saturating_sub(dials.len());
-            let told = hints.due(now, room, is_friends || enough, wanted);
+            let only_friends = is_friends || enough;
+            let told = hints
+                .due(now, room, |peer| wanted(peer) && (!only_friends || trust.is_friend(peer)));
             dials.extend(told.into_iter().map(|(peer, address)| Dial::Hint(peer, address)));
         }
         dials

@@ -82,6 +82,8 @@ pub(super) struct BehaviourConfig {
     pub(super) mdns: bool,
     pub(super) tuning: Tuning,
     pub(super) trust: Trust,
+    /// Addresses from the user at which others reach this node.
+    pub(super) external: Vec<Multiaddr>,
     /// True to ask the router for a mapped port.
     pub(super) port_mapping: bool,
 }
@@ -194,7 +196,7 @@ impl Behaviour {
             own_circuits: own_circuits(config.tuning.reserve_time),
             relay: Relaying::new(me, relay_settings(&trust)),
             punch: Guest::new(dcutr::Behaviour::new(me), Rule::Punch, guest.0, guest.1),
-            asking: Asking::new(trust.clone()),
+            asking: Asking::new(config.external.clone()),
             dialing_back: DialingBack::new(permits, trust),
             mapping: Toggle::from(config.port_mapping.then(|| Mapping::new(keypair))),
         })

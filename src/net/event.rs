@@ -108,7 +108,8 @@ pub(crate) enum ReachWay {
     Relayed,
     /// The router maps a port to it.
     Mapped,
-    /// Others reach it directly: the user said so, or a friend has dialed it.
+    /// Others reach it directly: a friend has dialed it, or the user gave an address that friends
+    /// cannot test.
     Public,
 }
 
@@ -141,6 +142,8 @@ pub(crate) struct ReachSnapshot {
     pub(crate) way: ReachWay,
     /// The addresses for others, the best first.
     pub(crate) addresses: Vec<String>,
+    /// Addresses from the user at which no friend has reached this node yet.
+    pub(crate) unproven: Vec<String>,
     /// The addresses at which the node accepts connections now.
     pub(crate) listening: Vec<String>,
     /// The friends that relay for this node.

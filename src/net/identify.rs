@@ -13,7 +13,7 @@
 //! punching offers them.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     net::SocketAddr,
     task::{Context, Poll},
 };
@@ -30,7 +30,7 @@ use libp2p::{
 };
 
 use super::{
-    address::{is_far, is_nearby, is_relayed, is_transport, socket, without_peer},
+    address::{ip, is_far, is_nearby, is_relayed, is_transport, socket, without_peer},
     peer::from_libp2p,
 };
 use crate::peers::Trust;
@@ -43,10 +43,22 @@ struct Link {
     peer: PeerId,
     /// True if the peer is on the same machine or local network.
     near: bool,
+    /// True if the connection runs through a relay, which the peer sees in place of this node.
+    relayed: bool,
     /// True if the peer sees a port at which this node listens.
     shows_port: bool,
     /// The candidates that follow from the address at which the peer sees this node.
     seen: Vec<Multiaddr>,
+}
+
+/// A direct connection on which a friend sees this node outside of its own network.
+#[derive(Debug, Clone)]
+pub(super) struct Witness {
+    pub(super) peer: PeerId,
+    pub(super) connection: ConnectionId,
+    /// The candidates that follow from the address at which the friend sees this node. All have
+    /// one IP address.
+    pub(super) seen: Vec<Multiaddr>,
 }
 
 /// The instance for near peers, and the instance for all others.
@@ -74,29 +86,45 @@ impl Identify {
         }
     }
 
-    /// True if a connected friend sees this node at the address.
-    pub(super) fn is_seen(&self, address: &Multiaddr) -> bool {
-        self.links.values().any(|link| link.seen.contains(address))
+    /// Returns the connections on which friends see this node now.
+    pub(super) fn witnesses(&self) -> Vec<Witness> {
+        let shows = |(_, link): &(&ConnectionId, &Link)| {
+            !link.seen.is_empty() && self.is_friend(&link.peer)
+        };
+        let witness = |(id, link): (&ConnectionId, &Link)| Witness {
+            peer: link.peer,
+            connection: *id,
+            seen: link.seen.clone(),
+        };
+        self.links.iter().filter(shows).map(witness).collect()
     }
 
-    /// Returns the addresses at which connected friends see this node.
-    pub(super) fn seen(&self) -> HashSet<Multiaddr> {
-        self.links.values().flat_map(|link| link.seen.iter().cloned()).collect()
+    /// Forgets where the peer of a dead connection has seen this node.
+    pub(super) fn lost(&mut self, connection: ConnectionId) {
+        if let Some(link) = self.links.get_mut(&connection) {
+            link.seen.clear();
+        }
+    }
+
+    fn is_friend(&self, peer: &PeerId) -> bool {
+        from_libp2p(peer).is_some_and(|peer| self.trust.is_friend(&peer))
     }
 
     /// Records the address at which a peer sees this node.
     fn note(&mut self, event: &identify::Event) {
         let identify::Event::Received { connection_id, peer_id, info } = event else { return };
+        let is_friend = self.is_friend(peer_id);
         let Some(link) = self.links.get_mut(connection_id) else { return };
         let address = without_peer(&info.observed_addr);
-        let is_friend = from_libp2p(peer_id).is_some_and(|peer| self.trust.is_friend(&peer));
-        if !is_friend || is_relayed(&address) || !is_transport(&address) || !is_far(&address) {
+        let is_seen = !link.relayed && ip(&address).is_some() && is_transport(&address);
+        if !is_seen || !is_far(&address) {
             return;
         }
         let kept = with_listening_ports(&address, &self.listening);
         let seen: Vec<_> = link.shows_port.then_some(address).into_iter().chain(kept).collect();
-        let is_new = |address: &&Multiaddr| !link.seen.contains(address);
-        self.candidates.extend(seen.iter().filter(is_new).cloned());
+        if is_friend {
+            self.candidates.extend(seen.iter().cloned());
+        }
         link.seen = seen;
     }
 
@@ -158,9 +186,9 @@ impl NetworkBehaviour for Identify {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        let near = is_nearby(remote) && !is_relayed(local);
-        let shows_port = !is_relayed(local);
-        self.links.insert(id, Link { peer, near, shows_port, seen: Vec::new() });
+        let relayed = is_relayed(local);
+        let (near, shows_port) = (is_nearby(remote) && !relayed, !relayed);
+        self.links.insert(id, Link { peer, near, relayed, shows_port, seen: Vec::new() });
         if near {
             let handler =
                 self.near.handle_established_inbound_connection(id, peer, local, remote)?;
@@ -177,9 +205,9 @@ impl NetworkBehaviour for Identify {
         role: Endpoint,
         port: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        let near = is_nearby(address);
-        let shows_port = port == PortUse::Reuse && !is_relayed(address);
-        self.links.insert(id, Link { peer, near, shows_port, seen: Vec::new() });
+        let (near, relayed) = (is_nearby(address), is_relayed(address));
+        let shows_port = port == PortUse::Reuse && !relayed;
+        self.links.insert(id, Link { peer, near, relayed, shows_port, seen: Vec::new() });
         if near {
             let handler =
                 self.near.handle_established_outbound_connection(id, peer, address, role, port)?;
@@ -266,7 +294,30 @@ impl NetworkBehaviour for Identify {
 
 #[cfg(test)]
 mod tests {
+    use libp2p::identity::Keypair;
+
     use super::*;
+
+    #[test]
+    fn a_dead_connection_and_a_stranger_show_no_address() {
+        let key = Keypair::generate_ed25519();
+        let friend = key.public().to_peer_id();
+        let trust = Trust::new(from_libp2p(&friend), false);
+        let settings = identify::Config::new("/friendchain/1".to_owned(), key.public());
+        let mut identify = Identify::new(&settings, trust);
+        let seen = vec!["/ip4/5.3.0.1/tcp/8891".parse::<Multiaddr>().unwrap()];
+        for (id, peer) in [(1, friend), (2, friend), (3, PeerId::random())] {
+            let link =
+                Link { peer, near: false, relayed: false, shows_port: true, seen: seen.clone() };
+            identify.links.insert(ConnectionId::new_unchecked(id), link);
+        }
+        let shown = |identify: &Identify| -> BTreeSet<_> {
+            identify.witnesses().iter().map(|it| it.connection).collect()
+        };
+        assert_eq!(shown(&identify), [1, 2].map(ConnectionId::new_unchecked).into());
+        identify.lost(ConnectionId::new_unchecked(1));
+        assert_eq!(shown(&identify), [ConnectionId::new_unchecked(2)].into());
+    }
 
     #[test]
     fn a_candidate_has_the_listening_port_of_each_transport_too() {

@@ -240,15 +240,19 @@ pub(super) const LONGEST_MAPPING_PAUSE: Duration = Duration::from_hours(1);
 pub(super) const MAX_GUEST_DIALS: usize = 32;
 /// Addresses that a peer may name for one hole punching. libp2p keeps 20 candidates.
 pub(super) const MAX_GUEST_ADDRESSES: usize = 20;
-/// Addresses at which friends see this node, and which are tested between two network changes.
+/// Addresses at which friends see this node, and whose tests are remembered. A friend shows three
+/// on a connection.
 pub(super) const MAX_CANDIDATES: usize = 16;
-/// Interval of the search for untested addresses.
+/// Time from a question about an address to its departure. It keeps two questions to one friend
+/// further apart than [`DIAL_BACK_PAUSE`].
 pub(super) const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// Questions about addresses that leave quickly between two network changes. Further ones leave one
-/// in each [`QUESTION_PAUSE`].
-pub(super) const QUICK_QUESTIONS: usize = 2 * MAX_CANDIDATES;
-/// Time between two questions about addresses, once the quick ones are used up.
-pub(super) const QUESTION_PAUSE: Duration = Duration::from_mins(1);
+/// Time after which a question about an address counts as failed. libp2p waits for 10 s.
+pub(super) const QUESTION_TIME: Duration = Duration::from_secs(15);
+/// Wait after the first failed test of an address. It doubles up to [`LONGEST_RETEST_WAIT`]: a test
+/// costs up to 100 kB, and an address behind a closed router fails for ever.
+pub(super) const RETEST_WAIT: Duration = Duration::from_mins(10);
+/// The maximum of [`RETEST_WAIT`] after doubling. A port that the user opens counts by then.
+pub(super) const LONGEST_RETEST_WAIT: Duration = Duration::from_hours(1);
 /// Least time between two dials back to one friend.
 pub(super) const DIAL_BACK_PAUSE: Duration = Duration::from_millis(500);
 /// Time for which a confirmed address is kept after the last friend has seen it.
@@ -377,6 +381,8 @@ const _: () = {
     assert!(MAX_CONNECTIONS as usize >= 2 * (MAX_CONNECTED + MAX_SECOND_CONNECTIONS));
     assert!(2 * MAX_MET_DIALING <= MAX_PENDING_CONNECTIONS as usize);
     assert!(MAX_INBOUND_STRANGERS < MAX_INBOUND && MAX_SENDING_STRANGERS < MAX_SENDING);
+    assert!(PROBE_INTERVAL.as_millis() > DIAL_BACK_PAUSE.as_millis());
+    assert!(QUESTION_TIME.as_secs() > PROBE_INTERVAL.as_secs() + 10);
     // A mapped port outlives a few renewals without an answer.
     assert!(SPARE_TIME.as_secs() >= PING_INTERVAL.as_secs() + PING_TIME.as_secs());
     assert!(MAPPING_RENEWAL.as_secs() * 2 <= MAPPING_TIME.as_secs());

@@ -5,6 +5,26 @@
 //! node is mostly dialed by others, so it would rarely learn that it is reachable. Here both ends
 //! of a connection may ask.
 //!
+//! # Candidates
+//! A candidate is an address at which a friend sees this node, or one from the user. Names and
+//! addresses of a local network are not tested.
+//!
+//! | state | what happens next |
+//! |---|---|
+//! | untested | a friend is asked that sees this node at that IP address; without one it waits |
+//! | confirmed | the swarm task keeps it, and forgets it later |
+//! | failed until a time | then it is untested, and another friend is asked if there is one |
+//!
+//! A friend dials only IP addresses that it is connected from, so its refusal shows nothing about
+//! any other address. A candidate is forgotten when no friend sees this node there, unless it is
+//! the user's, confirmed, or waits after a failure. A forgotten one starts as untested.
+//!
+//! # Questions
+//! libp2p's client tests each address once and keeps the result for ever. Each question therefore
+//! has a client of its own. A client asks no peer before it knows that the peer answers, and
+//! connections report that only once: [`Reminder`] has them report it again. A friend gets one
+//! question at a time, which also tells the answers apart.
+//!
 //! # Security
 //! Only a friend's answer confirms an address, and only friends are dialed back, at the IP address
 //! that they are connected from. Without a bound on the address, a peer could make this node dial
@@ -12,139 +32,269 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
+    convert::Infallible,
     net::IpAddr,
-    pin::Pin,
     task::{Context, Poll, ready},
     time::Instant,
 };
 
 use libp2p::{
-    Multiaddr, PeerId,
+    Multiaddr, PeerId, StreamProtocol,
     autonat::v2::{client, server},
-    core::{Endpoint, transport::PortUse},
+    core::{ConnectedPoint, Endpoint, transport::PortUse, upgrade::DeniedUpgrade},
     swarm::{
-        CloseConnection, ConnectionDenied, ConnectionHandler as _, ConnectionHandlerSelect,
-        ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler, THandlerInEvent,
-        THandlerOutEvent, ToSwarm, derive_prelude::Either,
+        CloseConnection, ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent,
+        ConnectionHandlerSelect, ConnectionId, FromSwarm, NetworkBehaviour,
+        NewExternalAddrCandidate, NotifyHandler, SubstreamProtocol, THandler, THandlerInEvent,
+        THandlerOutEvent, ToSwarm,
+        behaviour::ConnectionEstablished,
+        derive_prelude::Either,
+        handler::{ConnectionEvent, ProtocolSupport},
     },
 };
 
-use tokio::time::{Sleep, sleep};
-
 use super::{
-    address::{far_end, ip, is_relayed},
+    address::{far_end, ip, is_far, is_relayed},
     guest::{Permits, Rule},
-    limits::{DIAL_BACK_PAUSE, MAX_CANDIDATES, PROBE_INTERVAL, QUESTION_PAUSE, QUICK_QUESTIONS},
+    identify::Witness,
+    limits::{
+        DIAL_BACK_PAUSE, LONGEST_RETEST_WAIT, MAX_CANDIDATES, PROBE_INTERVAL, QUESTION_TIME,
+        RETEST_WAIT,
+    },
     peer::from_libp2p,
 };
-use crate::peers::Trust;
+use crate::{peers::Trust, primitives::doubled};
+
+#[cfg(test)]
+mod tests;
 
 type Client = client::Behaviour;
 type Server = server::Behaviour;
-/// A handler that asks, and that accepts the connection of a peer that dials back.
-type AskingHandler = ConnectionHandlerSelect<THandler<Client>, THandler<Client>>;
+/// A handler that asks, one that accepts the connection of a peer that dials back, and one that
+/// has the first report again that the peer answers.
+type AskingHandler =
+    ConnectionHandlerSelect<ConnectionHandlerSelect<THandler<Client>, THandler<Client>>, Reminder>;
+
+/// The protocol on which a peer answers questions.
+const DIAL_REQUEST: StreamProtocol = StreamProtocol::new("/libp2p/autonat/2/dial-request");
+
+/// A handler that removes the protocol of questions from those of the peer, and adds it again. All
+/// other handlers ignore that protocol.
+#[derive(Debug, Default)]
+pub(super) struct Reminder(VecDeque<ProtocolSupport>);
+
+impl ConnectionHandler for Reminder {
+    type FromBehaviour = ();
+    type ToBehaviour = Infallible;
+    type InboundProtocol = DeniedUpgrade;
+    type OutboundProtocol = DeniedUpgrade;
+    type InboundOpenInfo = ();
+    type OutboundOpenInfo = ();
+
+    fn listen_protocol(&self) -> SubstreamProtocol<DeniedUpgrade> {
+        SubstreamProtocol::new(DeniedUpgrade, ())
+    }
+
+    fn on_behaviour_event(&mut self, (): ()) {
+        let changes = [ProtocolSupport::Removed, ProtocolSupport::Added];
+        self.0.extend(changes.map(|change| change(HashSet::from([DIAL_REQUEST]))));
+    }
+
+    fn on_connection_event(&mut self, _: ConnectionEvent<'_, DeniedUpgrade, DeniedUpgrade>) {}
+
+    fn poll(
+        &mut self,
+        _: &mut Context<'_>,
+    ) -> Poll<ConnectionHandlerEvent<DeniedUpgrade, (), Infallible>> {
+        self.0.pop_front().map_or(Poll::Pending, |change| {
+            Poll::Ready(ConnectionHandlerEvent::ReportRemoteProtocols(change))
+        })
+    }
+}
+
+/// True if friends can test an address that the user gave.
+pub(super) fn is_testable(address: &Multiaddr) -> bool {
+    ip(address).is_some() && is_far(address)
+}
+
+/// The state of a tested address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Untested,
+    Confirmed,
+    Failed { until: Instant },
+}
+
+/// An address at which this node may be reached.
+#[derive(Debug)]
+struct Candidate {
+    address: Multiaddr,
+    state: State,
+    /// The failed tests in a row.
+    failures: u32,
+    /// The friend that was asked last.
+    asked: Option<PeerId>,
+}
+
+/// A question to a friend.
+struct Question {
+    client: Client,
+    connection: ConnectionId,
+    address: Multiaddr,
+    began: Instant,
+    /// True once the client has asked. It asks again after an answer that shows nothing.
+    left: bool,
+}
+
+impl Question {
+    fn new(address: &Multiaddr, witness: &Witness, now: Instant) -> Self {
+        let mut client = client();
+        let candidate = NewExternalAddrCandidate { addr: address };
+        client.on_swarm_event(FromSwarm::NewExternalAddrCandidate(candidate));
+        // The client does not read the endpoint.
+        let endpoint = ConnectedPoint::Dialer {
+            address: address.clone(),
+            role_override: Endpoint::Dialer,
+            port_use: PortUse::New,
+        };
+        client.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+            peer_id: witness.peer,
+            connection_id: witness.connection,
+            endpoint: &endpoint,
+            failed_addresses: &[],
+            other_established: 0,
+        }));
+        let (connection, address) = (witness.connection, address.clone());
+        Self { client, connection, address, began: now, left: false }
+    }
+}
+
+fn client() -> Client {
+    Client::new(rand::make_rng(), client::Config::default().with_probe_interval(PROBE_INTERVAL))
+}
 
 /// The client: asks friends.
 pub(super) struct Asking {
-    inner: Client,
-    trust: Trust,
-    relayed: HashSet<ConnectionId>,
-    /// The connections since the last change of networks.
-    known: HashMap<ConnectionId, PeerId>,
-    /// The candidates so far, which the inner client never forgets.
-    candidates: HashSet<Multiaddr>,
-    /// The last event of each connection whose peer is no friend: that it answers such questions.
-    strangers: HashMap<ConnectionId, (PeerId, THandlerOutEvent<Client>)>,
-    /// Questions that wait, at most one for each candidate, and the connections chosen for them.
-    waiting: VecDeque<(ConnectionId, THandlerInEvent<Self>)>,
-    /// The number of questions so far.
-    asked: usize,
-    /// The end of the wait for the next question.
-    pause: Option<Pin<Box<Sleep>>>,
+    /// Makes the handlers.
+    maker: Client,
+    /// The user's addresses.
+    users: Vec<Multiaddr>,
+    candidates: Vec<Candidate>,
+    /// The open question to each friend.
+    questions: HashMap<PeerId, Question>,
+    /// The connections whose peers answer questions.
+    answering: HashSet<ConnectionId>,
+    /// The connections to remind.
+    reminders: VecDeque<(PeerId, ConnectionId)>,
 }
 
 impl Asking {
-    pub(super) fn new(trust: Trust) -> Self {
+    /// Tests the user's addresses, and those at which friends see this node.
+    pub(super) fn new(mut users: Vec<Multiaddr>) -> Self {
+        users.retain(is_testable);
         Self {
-            inner: Self::client(),
-            trust,
-            relayed: HashSet::new(),
-            known: HashMap::new(),
-            candidates: HashSet::new(),
-            strangers: HashMap::new(),
-            waiting: VecDeque::new(),
-            asked: 0,
-            pause: None,
+            maker: client(),
+            users,
+            candidates: Vec::new(),
+            questions: HashMap::new(),
+            answering: HashSet::new(),
+            reminders: VecDeque::new(),
         }
     }
 
-    fn client() -> Client {
-        let settings = client::Config::default()
-            .with_max_candidates(MAX_CANDIDATES)
-            .with_probe_interval(PROBE_INTERVAL);
-        Client::new(rand::make_rng(), settings)
-    }
-
-    /// Forgets all results, since the machine is in another network now. Peers are not asked again
-    /// on connections from before.
+    /// Makes all addresses untested but those that the swarm task still counts as confirmed, since
+    /// the machine is in another network now.
     pub(super) fn start_anew(&mut self) {
-        self.inner = Self::client();
-        self.known.clear();
-        self.candidates.clear();
-        self.strangers.clear();
-        self.waiting.clear();
-        (self.asked, self.pause) = (0, None);
+        self.questions.clear();
+        self.candidates.retain(|candidate| candidate.state == State::Confirmed);
     }
 
-    /// Asks peers that have become friends since they connected.
-    pub(super) fn look_for_friends(&mut self) {
-        let Self { strangers, trust, inner, .. } = self;
-        let is_friend = |peer: &PeerId| from_libp2p(peer).is_some_and(|it| trust.is_friend(&it));
-        for (id, (peer, event)) in strangers.extract_if(|_, (peer, _)| is_friend(peer)) {
-            inner.on_connection_handler_event(peer, id, event);
+    /// Records where friends see this node now, and asks them about the addresses that are due.
+    pub(super) fn look(&mut self, witnesses: &[Witness], now: Instant) {
+        let late =
+            |question: &Question| now.saturating_duration_since(question.began) >= QUESTION_TIME;
+        let late = self.questions.iter().filter(|(_, question)| late(question));
+        let late: Vec<PeerId> = late.map(|(peer, _)| *peer).collect();
+        for peer in late {
+            self.settle(&peer, false, now);
+        }
+        self.update(witnesses, now);
+        while let Some((address, witness)) = self.next_question(witnesses) {
+            self.reminders.push_back((witness.peer, witness.connection));
+            let question = Question::new(&address, witness, now);
+            self.questions.insert(witness.peer, question);
         }
     }
 
-    /// True if the next question may leave. One question at a time leaves, since a friend dials
-    /// back once in [`DIAL_BACK_PAUSE`]. The inner client repeats a question without an answer for
-    /// ever, so that an address behind a closed router would cost traffic without end.
-    fn may_ask(&mut self, cx: &mut Context<'_>) -> bool {
-        if let Some(pause) = &mut self.pause
-            && pause.as_mut().poll(cx).is_pending()
-        {
-            return false;
+    /// Forgets candidates that no friend sees, ends the waits of others, and adds new ones.
+    fn update(&mut self, witnesses: &[Witness], now: Instant) {
+        let users = &self.users;
+        let seen = || users.iter().chain(witnesses.iter().flat_map(|witness| &witness.seen));
+        let is_seen = |address: &Multiaddr| seen().any(|seen| seen == address);
+        self.candidates.retain_mut(|it| {
+            if let State::Failed { until } = it.state
+                && until <= now
+            {
+                it.state = State::Untested;
+            }
+            it.state != State::Untested || is_seen(&it.address)
+        });
+        for address in seen() {
+            if self.candidates.iter().any(|it| it.address == *address) {
+                continue;
+            }
+            if self.candidates.len() >= MAX_CANDIDATES {
+                let is_old = |it: &Candidate| {
+                    matches!(it.state, State::Failed { .. }) && !is_seen(&it.address)
+                };
+                let Some(old) = self.candidates.iter().position(is_old) else { continue };
+                self.candidates.remove(old);
+            }
+            self.candidates.push(Candidate {
+                address: address.clone(),
+                state: State::Untested,
+                failures: 0,
+                asked: None,
+            });
         }
-        self.asked = self.asked.saturating_add(1);
-        let pause = if self.asked < QUICK_QUESTIONS { 2 * DIAL_BACK_PAUSE } else { QUESTION_PAUSE };
-        self.pause = Some(Box::pin(sleep(pause)));
-        true
     }
 
-    /// Returns the connection for a question: the first choice, or any other friend's if that one
-    /// is closed by now, or its peer no friend. A peer that cannot answer says so, and the inner
-    /// client asks again.
-    fn server(&self, first: ConnectionId) -> Option<(PeerId, ConnectionId)> {
-        let chosen = self.known.get_key_value(&first).into_iter();
-        let mut all = chosen.chain(&self.known).map(|(id, peer)| (*peer, *id));
-        all.find(|(peer, id)| !self.relayed.contains(id) && self.is_friend(peer))
+    /// Returns an untested address and a friend to ask about it: one that sees this node at that IP
+    /// address, answers, and has no other question. One that sees this very address comes first: it
+    /// asks for no 100 kB beforehand. Then comes another friend than the last one.
+    fn next_question<'a>(&self, witnesses: &'a [Witness]) -> Option<(Multiaddr, &'a Witness)> {
+        let is_asked = |it: &Candidate| self.questions.values().any(|q| q.address == it.address);
+        let is_due = |it: &&Candidate| it.state == State::Untested && !is_asked(it);
+        let mut due: Vec<&Candidate> = self.candidates.iter().filter(is_due).collect();
+        due.sort_by_key(|it| it.failures);
+        due.into_iter().find_map(|candidate| {
+            let there = ip(&candidate.address)?;
+            let can_answer = |it: &&Witness| {
+                self.answering.contains(&it.connection)
+                    && !self.questions.contains_key(&it.peer)
+                    && it.seen.iter().any(|seen| ip(seen) == Some(there))
+            };
+            let able = witnesses.iter().filter(can_answer);
+            let witness = able.min_by_key(|it| {
+                (!it.seen.contains(&candidate.address), candidate.asked == Some(it.peer))
+            })?;
+            Some((candidate.address.clone(), witness))
+        })
     }
 
-    /// Returns the next question, if it may leave now.
-    fn next_question(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Option<ToSwarm<client::Event, THandlerInEvent<Self>>> {
-        let (first, _) = self.waiting.front()?;
-        let (peer_id, id) = self.server(*first)?;
-        if !self.may_ask(cx) {
-            return None;
+    /// Ends the question to a friend.
+    fn settle(&mut self, peer: &PeerId, reached: bool, now: Instant) {
+        let Some(question) = self.questions.remove(peer) else { return };
+        let is_its = |it: &&mut Candidate| it.address == question.address;
+        let Some(candidate) = self.candidates.iter_mut().find(is_its) else { return };
+        candidate.asked = Some(*peer);
+        if reached {
+            (candidate.state, candidate.failures) = (State::Confirmed, 0);
+        } else {
+            let wait = doubled(RETEST_WAIT, candidate.failures, LONGEST_RETEST_WAIT);
+            candidate.state = State::Failed { until: now + wait };
+            candidate.failures = candidate.failures.saturating_add(1);
         }
-        let (_, event) = self.waiting.pop_front()?;
-        Some(ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::One(id), event })
-    }
-
-    fn is_friend(&self, peer: &PeerId) -> bool {
-        from_libp2p(peer).is_some_and(|peer| self.trust.is_friend(&peer))
     }
 
     fn handler(
@@ -155,9 +305,9 @@ impl Asking {
     ) -> Result<AskingHandler, ConnectionDenied> {
         let (role, port) = (Endpoint::Dialer, PortUse::New);
         let asks =
-            self.inner.handle_established_outbound_connection(id, peer, remote, role, port)?;
-        let hears = self.inner.handle_established_inbound_connection(id, peer, remote, remote)?;
-        Ok(asks.select(hears))
+            self.maker.handle_established_outbound_connection(id, peer, remote, role, port)?;
+        let hears = self.maker.handle_established_inbound_connection(id, peer, remote, remote)?;
+        Ok(asks.select(hears).select(Reminder::default()))
     }
 }
 
@@ -169,12 +319,9 @@ impl NetworkBehaviour for Asking {
         &mut self,
         id: ConnectionId,
         peer: PeerId,
-        local: &Multiaddr,
+        _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        if is_relayed(local) {
-            self.relayed.insert(id);
-        }
         self.handler(id, peer, remote)
     }
 
@@ -186,41 +333,20 @@ impl NetworkBehaviour for Asking {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        if is_relayed(address) {
-            self.relayed.insert(id);
-        }
         self.handler(id, peer, address)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
-            FromSwarm::NewExternalAddrCandidate(candidate) => {
-                if self.candidates.len() >= MAX_CANDIDATES
-                    && !self.candidates.contains(candidate.addr)
-                {
-                    return;
-                }
-                self.candidates.insert(candidate.addr.clone());
-            }
-            FromSwarm::ConnectionEstablished(it) => {
-                self.known.insert(it.connection_id, it.peer_id);
+            FromSwarm::ExternalAddrExpired(it) => {
+                self.candidates.retain(|candidate| candidate.address != *it.addr);
             }
             FromSwarm::ConnectionClosed(it) => {
-                self.relayed.remove(&it.connection_id);
-                self.strangers.remove(&it.connection_id);
-                if self.known.remove(&it.connection_id).is_none() {
-                    return;
-                }
-            }
-            FromSwarm::DialFailure(it) => {
-                self.relayed.remove(&it.connection_id);
-            }
-            FromSwarm::ListenFailure(it) => {
-                self.relayed.remove(&it.connection_id);
+                self.answering.remove(&it.connection_id);
+                self.questions.retain(|_, question| question.connection != it.connection_id);
             }
             _ => {}
         }
-        self.inner.on_swarm_event(event);
     }
 
     fn on_connection_handler_event(
@@ -229,18 +355,23 @@ impl NetworkBehaviour for Asking {
         id: ConnectionId,
         event: THandlerOutEvent<Self>,
     ) {
-        if !self.known.contains_key(&id) || self.relayed.contains(&id) {
-            return;
-        }
+        let question = self.questions.get_mut(&peer);
         match event {
-            Either::Left(event) | Either::Right(event) if self.is_friend(&peer) => {
-                self.inner.on_connection_handler_event(peer, id, event);
+            Either::Left(Either::Left(event)) => match question {
+                Some(question) if question.connection == id => {
+                    question.client.on_connection_handler_event(peer, id, event);
+                }
+                _ => {
+                    self.answering.insert(id);
+                }
+            },
+            // The peer dials back. Without a question it does so unasked.
+            Either::Left(Either::Right(event)) => {
+                if let Some(question) = question {
+                    question.client.on_connection_handler_event(peer, id, event);
+                }
             }
-            Either::Left(event) => {
-                self.strangers.insert(id, (peer, event));
-            }
-            // A stranger dials back, unasked.
-            Either::Right(_) => {}
+            Either::Right(never) => match never {},
         }
     }
 
@@ -248,17 +379,36 @@ impl NetworkBehaviour for Asking {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        loop {
-            if let Some(question) = self.next_question(cx) {
-                return Poll::Ready(question);
-            }
-            match ready!(self.inner.poll(cx)).map_in(Either::Left) {
-                ToSwarm::NotifyHandler { handler: NotifyHandler::One(id), event, .. } => {
-                    self.waiting.push_back((id, event));
-                }
-                other => return Poll::Ready(other),
-            }
+        if let Some((peer_id, id)) = self.reminders.pop_front() {
+            let handler = NotifyHandler::One(id);
+            return Poll::Ready(ToSwarm::NotifyHandler {
+                peer_id,
+                handler,
+                event: Either::Right(()),
+            });
         }
+        let mut unanswered = Vec::new();
+        for (peer, question) in &mut self.questions {
+            let Poll::Ready(event) = question.client.poll(cx) else { continue };
+            match &event {
+                ToSwarm::NotifyHandler { .. } if question.left => {
+                    unanswered.push(*peer);
+                    continue;
+                }
+                ToSwarm::NotifyHandler { .. } => question.left = true,
+                ToSwarm::GenerateEvent(test) if test.tested_addr == question.address => {
+                    let (peer, reached) = (*peer, test.result.is_ok());
+                    self.settle(&peer, reached, Instant::now());
+                    return Poll::Ready(event.map_in(|event| Either::Left(Either::Left(event))));
+                }
+                _ => {}
+            }
+            return Poll::Ready(event.map_in(|event| Either::Left(Either::Left(event))));
+        }
+        for peer in unanswered {
+            self.settle(&peer, false, Instant::now());
+        }
+        Poll::Pending
     }
 }
 
@@ -401,27 +551,5 @@ impl NetworkBehaviour for DialingBack {
             _ => {}
         }
         Poll::Ready(event)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::task::Waker;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn questions_that_nobody_answers_become_rare() {
-        let mut asking = Asking::new(Trust::default());
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut pauses = Vec::new();
-        for _ in 0..QUICK_QUESTIONS + 2 {
-            assert!(asking.may_ask(&mut cx));
-            assert!(!asking.may_ask(&mut cx), "one at a time");
-            let pause = asking.pause.take().expect("a pause");
-            pauses.push(pause.deadline().duration_since(tokio::time::Instant::now()));
-        }
-        let long = |pause: &&std::time::Duration| **pause > QUESTION_PAUSE / 2;
-        assert_eq!(pauses.iter().filter(long).count(), 3, "those after the quick ones");
     }
 }

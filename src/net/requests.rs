@@ -184,18 +184,18 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
         }
     }
 
-    /// Ends all requests, as if their peers had disconnected. The machine slept, so their time-outs
-    /// mean nothing.
-    pub(super) fn end_all(&mut self) {
-        let peers: Vec<PeerId> = self.lanes.keys().copied().collect();
+    /// Ends the requests to these peers, as if the peers had disconnected. Their connections are
+    /// dead, or the machine slept, so that time-outs mean nothing.
+    pub(super) fn end(&mut self, is_lost: impl Fn(&PeerId) -> bool) {
+        let peers: Vec<PeerId> = self.lanes.keys().filter(|peer| is_lost(peer)).copied().collect();
         for peer in &peers {
             self.disconnected(peer);
+            self.lanes.remove(peer);
         }
-        for (_, (ticket, _)) in self.flying.drain() {
+        for (_, (ticket, _)) in self.flying.extract_if(|_, (ticket, _)| is_lost(&ticket.peer)) {
             let peer = ticket.peer;
             ticket.end(Err(RequestError::Disconnected(peer)));
         }
-        self.lanes.clear();
     }
 
     /// Ends the requests that were queued for too long, and those in flight for longer than
@@ -456,7 +456,12 @@ mod tests {
         outbound.push(job(&events, 1, 2, now));
         let flying = outbound.next(&peer(1), true).unwrap();
         outbound.sent(1, flying.ticket, now);
-        outbound.end_all();
+        outbound.push(job(&events, 2, 3, now));
+        let other = outbound.next(&peer(2), true).unwrap();
+        outbound.sent(2, other.ticket, now);
+        outbound.end(|lost| *lost == peer(1));
+        assert!(outbound.is_busy(&peer(2)) && !outbound.is_busy(&peer(1)));
+        assert_eq!(outbound.landed(2).map(|ticket| ticket.id), Some(3));
         outbound.expire(now + Duration::from_hours(1), Duration::from_mins(1));
         let ends = ended(&mut receiver);
         assert_eq!(ends.len(), 2);

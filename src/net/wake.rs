@@ -5,11 +5,19 @@
 //!
 //! Sleep shows in two ways. Linux counts a suspension of the machine in one of its clocks and not
 //! in the other. A stopped process or virtual machine misses its ticks.
+//!
+//! libp2p reports the addresses of listeners on all interfaces as they come and go. It reports
+//! nothing for a listener at one IP address, so [`Listening`] checks that the machine still has it.
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     time::{Duration, Instant},
 };
+
+use libp2p::Multiaddr;
+
+use super::address::ip;
 
 /// Missed time that counts as sleep: 40 ticks. Load alone does not stop the task for so long.
 const SLEEP: Duration = Duration::from_secs(10);
@@ -23,6 +31,9 @@ const SETTLING: Duration = Duration::from_secs(10);
 const CHANGE_DELAY: Duration = Duration::from_secs(1);
 /// Time after a wake in which each lost connection is dialed again at once.
 const RECENT: Duration = Duration::from_secs(10);
+
+/// Interval of the checks of the addresses at which the node listens.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The reason to dial all known peers anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +112,62 @@ impl Wakes {
     /// True once the time after the start is over in which the first addresses come.
     pub(super) fn is_settled(&self, now: Instant) -> bool {
         self.settled <= now || self.woke.is_some()
+    }
+}
+
+/// The addresses at which the node listens.
+#[derive(Debug, Default)]
+pub(super) struct Listening {
+    now: BTreeSet<Multiaddr>,
+    /// Addresses whose listeners stand, and whose IP addresses the machine has lost.
+    lost: BTreeSet<Multiaddr>,
+    next_check: Option<Instant>,
+}
+
+impl Listening {
+    pub(super) fn contains(&self, address: &Multiaddr) -> bool {
+        self.now.contains(address)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Multiaddr> {
+        self.now.iter()
+    }
+
+    pub(super) fn insert(&mut self, address: Multiaddr) {
+        self.lost.remove(&address);
+        self.now.insert(address);
+    }
+
+    pub(super) fn remove(&mut self, address: &Multiaddr) {
+        self.lost.remove(address);
+        self.now.remove(address);
+    }
+
+    /// Checks once a second which addresses the machine has lost or regained. Returns these.
+    pub(super) fn check(
+        &mut self,
+        now: Instant,
+        is_ours: impl Fn(IpAddr) -> bool,
+    ) -> Vec<Multiaddr> {
+        if self.next_check.is_some_and(|next| now < next) {
+            return Vec::new();
+        }
+        self.next_check = Some(now + CHECK_INTERVAL);
+        let has = |address: &Multiaddr| ip(address).is_none_or(|ip| !is_wide(ip) || is_ours(ip));
+        let lost: Vec<_> = self.now.extract_if(.., |address| !has(address)).collect();
+        let back: Vec<_> = self.lost.extract_if(.., |address| has(address)).collect();
+        self.lost.extend(lost.iter().cloned());
+        self.now.extend(back.iter().cloned());
+        lost.into_iter().chain(back).collect()
+    }
+}
+
+/// True if an IP address of this machine shows in which network it is. Loopback and link-local ones
+/// do not, and no address can be bound to a link-local one without its interface.
+pub(super) const fn is_wide(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local(),
+        IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),
     }
 }
 
@@ -193,6 +260,38 @@ mod tests {
         let times: Vec<u64> = seen.iter().map(|(_, at)| *at).collect();
         assert!(seen.iter().all(|(wake, _)| *wake == Wake::Moved));
         assert_eq!(times, [11, 21, 31]);
+    }
+
+    #[test]
+    fn an_address_that_the_machine_loses_is_reported_once_and_so_is_its_return() {
+        let parsed = |text: &str| text.parse::<Multiaddr>().unwrap();
+        let all =
+            ["/ip4/192.168.1.12/tcp/1", "/ip4/127.0.0.1/tcp/1", "/ip6/fe80::1/tcp/1"].map(parsed);
+        let (mut now, mut listening) = (Instant::now(), Listening::default());
+        for address in &all {
+            listening.insert(address.clone());
+        }
+        let mut check = |listening: &mut Listening, has| {
+            now += SECOND;
+            listening.check(now, |_| has)
+        };
+        assert!(check(&mut listening, true).is_empty());
+        assert_eq!(check(&mut listening, false), all[..1], "the others show no network");
+        assert!(!listening.contains(&all[0]) && check(&mut listening, false).is_empty());
+        assert_eq!(check(&mut listening, true), all[..1]);
+        assert!(listening.contains(&all[0]) && check(&mut listening, true).is_empty());
+        check(&mut listening, false);
+        // The listener itself has ended.
+        listening.remove(&all[0]);
+        assert!(check(&mut listening, true).is_empty());
+        assert!(listening.check(now, |_| false).is_empty(), "not in the same second");
+    }
+
+    #[test]
+    fn loopback_and_link_local_addresses_are_no_sign_of_a_network() {
+        let wide = |text: &str| is_wide(text.parse().unwrap());
+        assert!(["192.168.1.2", "8.8.8.8", "fd00::1", "2a00:1::1"].into_iter().all(wide));
+        assert!(!["127.0.0.1", "169.254.1.1", "::1", "fe80::1"].into_iter().any(wide));
     }
 
     #[test]

@@ -11,7 +11,8 @@
 //!   as one teller.
 //! - Each machine gets a few dials an hour, over all tellers and all ids that were named for it.
 //! - Each class of hints has its own table and its own rate, so that strangers' hints never take
-//!   the room of a friend's.
+//!   the room of a friend's. The answers of walks do not show their tellers, who thus share one
+//!   account. What walks tell about friends is a class of its own, which fakes do not use up.
 //!
 //! A dial that reaches the right peer is free: its tokens go back. Honest peers thus find each
 //! other quickly, and only wrong addresses use up a budget.
@@ -66,6 +67,8 @@ pub(in crate::net) enum Class {
     Stranger,
     /// Told by an introduced peer, or by a friend about another peer.
     Introduced,
+    /// Told by a walk about a friend. The teller may be any peer.
+    Sought,
     /// An announcement on the local network.
     Nearby,
     /// Told by a friend about itself.
@@ -91,11 +94,12 @@ struct Allowance {
 }
 
 impl Class {
-    const ALL: [Self; 4] = [Self::Friend, Self::Nearby, Self::Introduced, Self::Stranger];
+    const ALL: [Self; 5] =
+        [Self::Friend, Self::Nearby, Self::Introduced, Self::Sought, Self::Stranger];
 
     const fn allowance(self) -> Allowance {
         match self {
-            Self::Stranger => Allowance {
+            Self::Stranger | Self::Sought => Allowance {
                 untried: STRANGER_HINTS,
                 told: STRANGER_HINTS_PER_HOUR,
                 target: STRANGER_TARGET_DIALS,
@@ -379,20 +383,16 @@ impl Hints {
         ledger.add(peer, address, teller, first, moment)
     }
 
-    /// Returns the hints to dial now, friends' first. With `only_friends`, others wait.
+    /// Returns the hints for wanted peers to dial now, in the order of their classes.
     pub(super) fn due(
         &mut self,
         now: Instant,
         room: usize,
-        only_friends: bool,
         wanted: impl Fn(&PeerId) -> bool,
     ) -> Vec<(PeerId, Multiaddr)> {
         let moment = self.moment(now);
         let mut dials = Vec::new();
         for ledger in &mut self.ledgers {
-            if only_friends && ledger.class != Class::Friend {
-                continue;
-            }
             let left = room.saturating_sub(dials.len());
             dials.extend(ledger.due(now, moment, left, &wanted));
         }

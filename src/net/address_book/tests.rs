@@ -1,6 +1,7 @@
 //! Tests of the address book: proven addresses, the user's, and the budgets of hints.
 
 mod bounds;
+mod friends;
 
 use std::collections::HashMap;
 
@@ -177,16 +178,6 @@ fn a_peer_that_is_shut_out_is_not_dialed_until_then() {
         book.shut(&fake(number), now + HOUR);
     }
     assert_eq!(book.shut.len(), MAX_KNOWN_PEERS);
-}
-
-#[test]
-fn strangers_hints_wait_when_there_are_enough_peers() {
-    let now = Instant::now();
-    let mut book = book();
-    book.add_hint(peer(1), &address("/ip4/8.8.8.8/tcp/1"), &strangers(1), now);
-    book.add_proven(peer(2), &address("/ip4/10.0.0.2/tcp/1"), true, now);
-    let dials = book.due(now, true, |_| true);
-    assert!(matches!(dials.as_slice(), [Dial::Peer(found, _)] if *found == peer(2)), "{dials:?}");
 }
 
 #[test]
@@ -393,7 +384,7 @@ fn each_class_of_hints_has_its_budgets() {
         // Tried ones make room, until the hour's budget is used up.
         let mut added = first;
         for _ in 0..100 {
-            for (peer, address) in hints.due(start, 100, false, |_| true) {
+            for (peer, address) in hints.due(start, 100, |_| true) {
                 hints.failed(&peer, &address, start);
             }
             added += fill(&mut hints, &mut |hints| add(hints, teller, None, start));
@@ -407,7 +398,7 @@ fn each_class_of_hints_has_its_budgets() {
             add(&mut hints, Teller::Peer(fake(other)), Some(&one), start);
         }
         for _ in 0..200 {
-            for (peer, address) in hints.due(start, 100, false, |_| true) {
+            for (peer, address) in hints.due(start, 100, |_| true) {
                 at_one += 1;
                 hints.failed(&peer, &address, start);
             }
@@ -418,7 +409,7 @@ fn each_class_of_hints_has_its_budgets() {
         let (mut hints, mut in_all) = (Hints::new(start), 0);
         for other in 0..2_000 {
             add(&mut hints, Teller::Peer(fake(other)), None, start);
-            let due = hints.due(start, 100, false, |_| true);
+            let due = hints.due(start, 100, |_| true);
             assert!(due.len() <= MAX_HINTS_DIALING);
             in_all += due.len() as u64;
             for (peer, address) in due {
@@ -442,13 +433,13 @@ fn few_hints_are_dialed_at_once_and_few_budgets_are_remembered() {
     }
     let mut dialing = 0;
     for _ in 0..10 {
-        dialing += hints.due(start, 100, false, |_| true).len();
+        dialing += hints.due(start, 100, |_| true).len();
     }
     assert_eq!(dialing, MAX_HINTS_DIALING);
     let mut hints = Hints::new(start);
     let told = (0..2 * MAX_HINT_ACCOUNTS).filter(|number| {
         let added = add(&mut hints, *number, start);
-        for (peer, address) in hints.due(start, 100, false, |_| true) {
+        for (peer, address) in hints.due(start, 100, |_| true) {
             hints.failed(&peer, &address, start);
         }
         added

@@ -11,7 +11,7 @@ use libp2p::{
 };
 use tokio::sync::oneshot;
 
-use super::Network;
+use super::{Network, peers::Peer};
 use crate::{
     net::{
         address::{ip, is_far, is_this_machine, peer_of, with_peer, without_peer},
@@ -74,8 +74,12 @@ impl Network {
         if self.wakes.is_starting(now) && self.listening.iter().all(is_near) {
             return;
         }
-        let Self { book, peers, swarm, target_peers, .. } = self;
-        let enough = peers.len() >= *target_peers;
+        let Self { book, peers, swarm, trust, target_peers, .. } = self;
+        // Strangers that dial this node must not end its own search.
+        let counts = |(id, peer): &(&PeerId, &Peer)| {
+            trust.is_friend(id) || peer.connections.iter().any(|it| !it.inbound)
+        };
+        let enough = peers.iter().filter(counts).count() >= *target_peers;
         let gate = &swarm.behaviour().gate;
         let due = book.due(now, enough, |peer| !gate.is_banned(peer));
         for dial in due {

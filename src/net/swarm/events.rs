@@ -26,7 +26,7 @@ use crate::{
         limits::{MAX_AGENT_CHARS, MAX_KNOWN_ADDRESSES},
         listen::root_cause,
         peer::from_libp2p,
-        wake::{Wake, is_ours},
+        wake::{Wake, is_ours, is_wide},
         walk::{Found, WalkEvent},
     },
     primitives::{PeerId, printable},
@@ -269,9 +269,20 @@ impl Network {
     /// Records that the machine has gained or lost an address.
     fn own_address_changed(&mut self, address: &Multiaddr) {
         let now = Instant::now();
-        if ip(address).is_some_and(|ip| !ip.is_loopback()) {
+        if ip(address).is_some_and(is_wide) {
             let settled = self.wakes.is_settled(now);
             self.wakes.address_changed(now, settled);
+        }
+    }
+
+    /// Notices addresses that the machine has lost or regained without an event of libp2p's.
+    pub(super) fn check_listening(&mut self, now: Instant) {
+        let changed = self.listening.check(now, is_ours);
+        for address in &changed {
+            self.own_address_changed(address);
+        }
+        if !changed.is_empty() {
+            self.tell_reach();
         }
     }
 
@@ -280,7 +291,6 @@ impl Network {
     pub(super) fn woke(&mut self, wake: Wake, now: Instant) {
         tracing::info!(?wake, "dialing all known peers anew");
         self.book.wake(now);
-        self.outbound.end_all();
         let is_cut = |connection: &Connection| match wake {
             Wake::Slept { long } => long,
             Wake::Moved => connection.local.is_some_and(|ip| !is_ours(ip)),
@@ -295,12 +305,14 @@ impl Network {
         };
         let all = self.peers.values().flat_map(|entry| &entry.connections);
         let dead: BTreeSet<_> = all.filter(is_dead).map(|connection| connection.id).collect();
-        for entry in self.peers.values_mut() {
-            if entry.connections.iter().all(|connection| dead.contains(&connection.id)) {
-                entry.leaving.get_or_insert(Leaving::now("this machine slept or moved"));
-            }
+        let lost = |entry: &Peer| entry.connections.iter().all(|it| dead.contains(&it.id));
+        let slept = wake != Wake::Moved;
+        self.outbound.end(|peer| slept || self.peers.get(peer).is_none_or(lost));
+        for entry in self.peers.values_mut().filter(|entry| lost(entry)) {
+            entry.leaving.get_or_insert(Leaving::now("this machine slept or moved"));
         }
         for id in dead {
+            self.swarm.behaviour_mut().identify.lost(id);
             self.swarm.close_connection(id);
         }
         self.next_walk = now;

@@ -24,7 +24,7 @@ mod relays;
 mod requests;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -62,7 +62,7 @@ use super::{
     metrics::Libp2pMetrics,
     peer::to_libp2p,
     requests::{Inbound, Job, Outbound, Sending},
-    wake::{self, Wakes},
+    wake::{self, Listening, Wakes},
 };
 use crate::{
     peers::{Budgets, Trust},
@@ -96,7 +96,7 @@ pub(super) struct Network {
     budgets: Budgets,
     /// Peers whose gossip is dropped until their budget has recovered.
     muted: HashSet<PeerId>,
-    listening: BTreeSet<Multiaddr>,
+    listening: Listening,
     book: AddressBook,
     copies: Copies,
     dials: HashMap<ConnectionId, Dialing>,
@@ -178,6 +178,7 @@ impl Network {
             mdns: config.mdns,
             tuning: config.tuning.clone(),
             trust: trust.clone(),
+            external: external.clone(),
             port_mapping: config.port_mapping,
         };
         let keypair = config.identity.keypair();
@@ -204,7 +205,7 @@ impl Network {
             commands,
             answers,
             peers: HashMap::new(),
-            listening: BTreeSet::new(),
+            listening: Listening::default(),
             book,
             copies,
             dials: HashMap::new(),
@@ -462,6 +463,7 @@ impl Network {
         for peer in liveness.silent(now, is_graylisted) {
             self.reconnect(&peer);
         }
+        self.check_listening(now);
         self.keep_reachable(now);
         self.leave_those_due(now);
         self.close_spare_connections(now);

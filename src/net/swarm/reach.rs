@@ -2,8 +2,9 @@
 //!
 //! A node that no peer outside can dial keeps reservations with friends who relay (see
 //! [`super::relays`]), and offers the relayed addresses as its own. Once an address of its own is
-//! confirmed, it asks for no further reservation. These addresses are confirmed: those from the
-//! user, ports that the router maps, and addresses at which a friend has dialed back.
+//! confirmed, it asks for no further reservation. These addresses are confirmed: ports that the
+//! router maps, and addresses at which a friend has dialed back. The user's are offered in any
+//! case. They count as confirmed once a friend has dialed them, or if no friend can test them.
 //!
 //! A peer behind a relay is also dialed at its own addresses. Once a direct connection is up, the
 //! relayed one is closed.
@@ -26,12 +27,14 @@ use libp2p::{
 use super::{Network, relays::Relays};
 use crate::{
     net::{
-        address::{is_far, is_relayed, offered, split_relay, without_peer},
+        address::{ip, is_far, is_relayed, offered, socket, split_relay, without_peer},
         behaviour::BehaviourEvent,
         event::{NetEvent, ReachSnapshot, ReachWay, RouterState},
+        identify::Witness,
         limits::{DIRECT_WAIT, LONGEST_DIRECT_WAIT, RELAYED_GRACE, RELAYED_SYNC_RATE, UNSEEN_TIME},
         mapping,
         peer::from_libp2p,
+        probe::is_testable,
     },
     primitives::{PeerId, doubled},
 };
@@ -112,9 +115,24 @@ impl Reach {
         }
     }
 
+    /// True if the user gave an address that friends cannot test.
+    fn is_public_by_word(&self) -> bool {
+        !self.users.iter().all(is_testable)
+    }
+
+    /// Returns the user's addresses that friends can test, and at which none has reached this node
+    /// over any transport.
+    fn unproven(&self) -> impl Iterator<Item = &Multiaddr> {
+        let port = |address: &Multiaddr| socket(address).map(|(socket, _)| socket);
+        let waits = move |it: &&Multiaddr| {
+            is_testable(it) && !self.confirmed.keys().any(|other| port(other) == port(it))
+        };
+        self.users.iter().filter(waits)
+    }
+
     /// True if others reach the node at an address of its own.
     fn is_public(&self) -> bool {
-        !self.users.is_empty() || !self.confirmed.is_empty()
+        self.is_public_by_word() || !self.confirmed.is_empty()
     }
 
     /// True if friends have to relay for this node.
@@ -124,7 +142,7 @@ impl Reach {
 
     fn way(&self) -> ReachWay {
         let is_tested = |origin: &Origin| matches!(origin, Origin::Tested(_));
-        if !self.users.is_empty() || self.confirmed.values().any(is_tested) {
+        if self.is_public_by_word() || self.confirmed.values().any(is_tested) {
             ReachWay::Public
         } else if !self.confirmed.is_empty() {
             ReachWay::Mapped
@@ -147,6 +165,27 @@ impl Reach {
             }
         }
         all
+    }
+
+    /// Returns the tested addresses at which no friend has seen this node for a while, though a
+    /// friend could: one that sees the node at another address of the same IP version. Of the
+    /// user's addresses the port counts for nothing, since the router may map it to another.
+    fn unseen(&mut self, witnesses: &[Witness], now: Instant) -> Vec<Multiaddr> {
+        let seen = || witnesses.iter().flat_map(|witness| &witness.seen);
+        let version = |address: &Multiaddr| ip(address).map(|ip| ip.is_ipv4());
+        let mut old = Vec::new();
+        for (address, origin) in &mut self.confirmed {
+            let Origin::Tested(last) = origin else { continue };
+            let users = self.users.contains(address);
+            let is_it = |other: &Multiaddr| other == address || users && ip(other) == ip(address);
+            let could = seen().any(|other| version(other) == version(address));
+            if !could || seen().any(is_it) {
+                *last = now;
+            } else if now.saturating_duration_since(*last) >= UNSEEN_TIME {
+                old.push(address.clone());
+            }
+        }
+        old
     }
 }
 
@@ -182,7 +221,7 @@ impl Network {
     /// Records an address that libp2p's protocols have confirmed.
     fn confirmed(&mut self, address: &Multiaddr) {
         let address = without_peer(address);
-        if !is_relayed(&address) && !self.reach.users.contains(&address) {
+        if !is_relayed(&address) {
             let tested = Origin::Tested(Instant::now());
             self.reach.confirmed.entry(address).or_insert(tested);
             self.tell_reach();
@@ -249,9 +288,10 @@ impl Network {
         }
         let behaviour = self.swarm.behaviour_mut();
         behaviour.asking.start_anew();
-        let seen = behaviour.identify.seen();
+        let witnesses = behaviour.identify.witnesses();
+        let is_seen = |address: &Multiaddr| witnesses.iter().any(|it| it.seen.contains(address));
         let is_old = |(address, origin): (&Multiaddr, &Origin)| {
-            let old = matches!(origin, Origin::Tested(_)) && !seen.contains(address);
+            let old = matches!(origin, Origin::Tested(_)) && !is_seen(address);
             old.then(|| address.clone())
         };
         let old: Vec<_> = self.reach.confirmed.iter().filter_map(is_old).collect();
@@ -262,18 +302,23 @@ impl Network {
         for address in old {
             self.reach.confirmed.remove(&address);
             self.swarm.remove_external_address(&address);
+            if self.reach.users.contains(&address) {
+                self.swarm.add_external_address(address);
+            }
         }
     }
 
     /// Keeps reservations, drops lost addresses, and moves peers from relays to direct connections.
     pub(super) fn keep_reachable(&mut self, now: Instant) {
-        self.drop_unseen(now);
+        let witnesses = self.swarm.behaviour().identify.witnesses();
+        let unseen = self.reach.unseen(&witnesses, now);
+        self.forget_addresses(unseen);
+        self.swarm.behaviour_mut().asking.look(&witnesses, now);
         let relaying = self.reach.serves && self.reach.is_public();
         if relaying != self.reach.relaying {
             self.reach.relaying = relaying;
             self.swarm.behaviour_mut().relay.turn(relaying);
         }
-        self.swarm.behaviour_mut().asking.look_for_friends();
         self.drop_reservations(now);
         if self.reach.needs_relays() {
             self.reserve(now);
@@ -287,22 +332,6 @@ impl Network {
         for peer in waiting {
             self.pump(&peer);
         }
-    }
-
-    /// Drops confirmed addresses at which no friend has seen this node for a while.
-    fn drop_unseen(&mut self, now: Instant) {
-        let identify = &self.swarm.behaviour().identify;
-        let mut old = Vec::new();
-        let someone = self.peers.keys().any(|peer| self.trust.is_friend(peer));
-        for (address, origin) in &mut self.reach.confirmed {
-            let Origin::Tested(seen) = origin else { continue };
-            if identify.is_seen(address) || !someone {
-                *seen = now;
-            } else if now.saturating_duration_since(*seen) >= UNSEEN_TIME {
-                old.push(address.clone());
-            }
-        }
-        self.forget_addresses(old);
     }
 
     /// Dials peers behind relays directly, and closes relayed connections beside direct ones.
@@ -384,6 +413,7 @@ impl Network {
         let snapshot = ReachSnapshot {
             way: self.reach.way(),
             addresses: texts(&mut addresses.iter()),
+            unproven: texts(&mut self.reach.unproven()),
             listening: texts(&mut self.listening.iter()),
             relays: relays.into_iter().collect(),
             relaying: self.reach.relaying,
@@ -412,10 +442,58 @@ impl Network {
 mod tests {
     use super::*;
 
+    fn address(text: &str) -> Multiaddr {
+        text.parse().unwrap()
+    }
+
+    fn witness(seen: &str) -> Witness {
+        let connection = ConnectionId::new_unchecked(1);
+        Witness { peer: libp2p::PeerId::random(), connection, seen: vec![address(seen)] }
+    }
+
+    #[test]
+    fn an_address_is_old_only_if_a_friend_could_see_it_and_does_not() {
+        let start = Instant::now();
+        let own = address("/ip4/5.1.0.1/tcp/8891");
+        let (mut reach, mut now) = (Reach::new(Vec::new(), false, false, false), start);
+        reach.confirmed.insert(own.clone(), Origin::Tested(start));
+        reach.confirmed.insert(address("/ip4/5.1.0.1/tcp/9"), Origin::Mapped);
+        // Friends of the local network, and those who see an address of the other IP version.
+        for witnesses in [vec![], vec![witness("/ip6/2a00:1::1/tcp/8891")]] {
+            now += 2 * UNSEEN_TIME;
+            assert!(reach.unseen(&witnesses, now).is_empty(), "nobody could see it");
+        }
+        let there = [witness("/ip4/5.1.0.1/tcp/8891")];
+        let elsewhere = [witness("/ip4/5.2.0.1/tcp/8891")];
+        assert!(reach.unseen(&elsewhere, now + UNSEEN_TIME / 2).is_empty(), "not at once");
+        now += UNSEEN_TIME / 2;
+        assert!(reach.unseen(&there, now).is_empty());
+        assert_eq!(reach.unseen(&elsewhere, now + UNSEEN_TIME), [own]);
+    }
+
+    #[test]
+    fn the_users_address_counts_once_a_friend_has_reached_it_and_a_name_at_once() {
+        let wrong = address("/ip4/9.9.9.9/tcp/8891");
+        let mut reach = Reach::new(vec![wrong.clone()], true, false, false);
+        assert!(reach.needs_relays() && !reach.is_public() && reach.way() == ReachWay::Nowhere);
+        assert_eq!(reach.external(), [wrong.clone()], "it is offered");
+        assert_eq!(reach.unproven().collect::<Vec<_>>(), [&wrong]);
+        let start = Instant::now();
+        reach.confirmed.insert(wrong.clone(), Origin::Tested(start));
+        assert!(reach.is_public() && reach.way() == ReachWay::Public);
+        assert_eq!((reach.unproven().count(), reach.external().len()), (0, 1));
+        let other_port = [witness("/ip4/9.9.9.9/tcp/2")];
+        assert!(reach.unseen(&other_port, start + 2 * UNSEEN_TIME).is_empty());
+        for certain in ["/dns/yzw.example/tcp/1", "/ip4/192.168.1.2/tcp/1"] {
+            let reach = Reach::new(vec![address(certain)], true, false, false);
+            assert!(reach.is_public() && reach.unproven().next().is_none(), "{certain}");
+        }
+    }
+
     #[test]
     fn a_node_that_others_reach_asks_nobody_and_neither_does_one_of_a_private_network() {
         let now = Instant::now();
-        let address: Multiaddr = "/ip4/8.8.8.8/tcp/1".parse().unwrap();
+        let address = address("/ip4/8.8.8.8/tcp/1");
         let mut public = Reach::new(Vec::new(), false, false, false);
         assert!(public.needs_relays() && public.way() == ReachWay::Nowhere);
         public.confirmed.insert(address.clone(), Origin::Mapped);

@@ -22,6 +22,7 @@ use crate::{
         limits::STRANGER_TARGET_DIALS,
         walk::{Walk, WalkEvent},
     },
+    peers::Trust,
     wire::Protocol,
 };
 
@@ -147,6 +148,20 @@ async fn strangers_that_name_a_victim_cause_a_handful_of_connections_to_it() {
     node.connected_to(later.id()).await;
     let count = u64::try_from(connections.available_permits()).unwrap();
     assert!((1..=STRANGER_TARGET_DIALS).contains(&count), "{count}");
+}
+
+#[tokio::test]
+async fn strangers_that_dial_a_node_do_not_end_its_search_for_others() {
+    let (stranger, other) = (Node::start().await, Node::start().await);
+    let mut few = config();
+    few.trust = Trust::default();
+    few.target_peers = 1;
+    let mut node = Node::with(few).await;
+    stranger.handle.dial(&node.full_address()).await.unwrap();
+    node.connected_to(stranger.id()).await;
+    let told = Told::By(stranger.id());
+    node.handle.add_known(other.id(), std::slice::from_ref(&other.address), told).unwrap();
+    node.connected_to(other.id()).await;
 }
 
 #[tokio::test]

@@ -114,8 +114,31 @@ impl Service {
             addresses: reach.addresses.clone(),
             relays: reach.relaying,
             router,
-            advice: advice.map(str::to_owned),
+            advice: unproven(&reach.unproven).or(advice.map(str::to_owned)),
         }
+    }
+}
+
+/// Returns what to do about the user's addresses at which no friend has reached the node.
+fn unproven(addresses: &[String]) -> Option<String> {
+    let mut shown: Vec<String> = addresses.iter().map(|it| host_port(it)).collect();
+    shown.dedup();
+    (!shown.is_empty()).then(|| {
+        format!(
+            "nobody has reached {} yet: a friend tests it once he is connected; if that does not \
+             help, check --external, and that the router forwards the port to this node",
+            shown.join(" and ")
+        )
+    })
+}
+
+/// Returns a multiaddr of an IP address as the user writes it.
+fn host_port(address: &str) -> String {
+    let mut parts = address.split('/').skip(1);
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some("ip4"), Some(host), Some(_), Some(port)) => format!("{host}:{port}"),
+        (Some("ip6"), Some(host), Some(_), Some(port)) => format!("[{host}]:{port}"),
+        _ => address.to_owned(),
     }
 }
 
@@ -216,6 +239,15 @@ pub(super) fn try_view(attempt: Attempt) -> TryView {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_that_nobody_has_reached_is_named() {
+        assert_eq!(unproven(&[]), None);
+        let both = ["/ip4/9.9.9.9/tcp/8891", "/ip6/2a00::1/udp/8891/quic-v1"].map(str::to_owned);
+        let advice = unproven(&both).expect("advice");
+        let wanted = "nobody has reached 9.9.9.9:8891 and [2a00::1]:8891 yet: ";
+        assert!(advice.starts_with(wanted), "{advice}");
+    }
 
     #[test]
     fn an_address_shows_how_far_it_reaches() {

@@ -39,7 +39,7 @@ fn a_full_table_of_hints_takes_another_in_place_of_a_tried_one_alone() {
         assert!(add(&mut hints, number));
     }
     assert!(!add(&mut hints, MAX_HINTS), "none of the others has been tried");
-    for (peer, address) in hints.due(now, 1, false, |_| true) {
+    for (peer, address) in hints.due(now, 1, |_| true) {
         hints.failed(&peer, &address, now);
     }
     assert!(add(&mut hints, MAX_HINTS));
