@@ -14,13 +14,15 @@ use super::{
     ORPHAN_MS, Relay, RelayAction, VERDICT_MS,
     outgoing::{Class, weight},
     schedule::Entry,
-    trades::{Check, Orphan, bytes_of},
+    trades::{Check, Orphan, Pooled, bytes_of},
 };
 use crate::{
     chain::api::{RefusalCause, Refused},
     consensus::Blame,
     peers::Offence,
-    primitives::{Bucket, Encode, Moment, PeerId, Transaction, TransactionKind, TxId, encoding},
+    primitives::{
+        Bucket, Encode, Moment, PeerId, Transaction, TransactionKind, TxId, encoding, leaf_hash,
+    },
     wire::{TradeAnnouncement, TradeGossip, Verdict},
 };
 
@@ -107,6 +109,10 @@ impl<M: Copy> Relay<M> {
     }
 
     /// Separates the trades that the chain has to check from those that are known.
+    ///
+    /// # Security
+    /// A txid leaves out the signatures. A known trade with other signatures is never forwarded:
+    /// they may be invalid, and nodes without the trade would charge us for them.
     fn sort(
         &self,
         peer: PeerId,
@@ -126,8 +132,12 @@ impl<M: Copy> Relay<M> {
         let trades = &self.trades;
         for transaction in transactions {
             let txid = transaction.txid();
-            if trades.pool.contains(&txid) {
-                check.known.push(txid);
+            if let Some(pooled) = trades.pool.get(&txid) {
+                if pooled.leaf == leaf_hash(&transaction) {
+                    check.known.push(txid);
+                } else {
+                    check.stays = true;
+                }
             } else if trades.mined.contains(&txid)
                 || trades.checking.contains(&txid)
                 || trades.orphans.contains_key(&txid)
@@ -166,6 +176,8 @@ impl<M: Copy> Relay<M> {
             match result {
                 Ok(()) => {
                     taken.push(*txid);
+                    let leaf = leaf_hash(&transaction);
+                    self.trades.pool.insert(*txid, Pooled { leaf, forwarded: now });
                     proves |= transaction.kind() != TransactionKind::Note;
                 }
                 Err(refused) if refused.blame == Blame::Peer => {
@@ -187,9 +199,6 @@ impl<M: Copy> Relay<M> {
                 }
                 Err(_) => stays = true,
             }
-        }
-        for txid in &taken {
-            self.trades.pool.insert(*txid, now);
         }
         if proves {
             self.delivered(check.peer, now);
@@ -252,7 +261,8 @@ impl<M: Copy> Relay<M> {
         now: Moment,
     ) {
         if !self.trades.pool.contains(&txid) {
-            self.trades.pool.insert(txid, now);
+            let leaf = leaf_hash(&transaction);
+            self.trades.pool.insert(txid, Pooled { leaf, forwarded: now });
         }
         if !self.trades.schedule.contains(&txid) {
             // A trade that came by gossip, or from an earlier run, has spread already. One from a

@@ -154,6 +154,32 @@ fn who_hears_an_announcement_waits_with_his_own() {
 }
 
 #[test]
+fn a_known_trade_with_other_signatures_is_not_forwarded_and_delays_no_announcement() {
+    let (trade, mut forged) = (note(1), note(1));
+    forged.inputs[0].signature = Signature([0; 64]);
+    assert_eq!(forged.txid(), trade.txid());
+    let gossip = |message, trade| RelayEvent::TradeGossip {
+        peer: peer(1),
+        message,
+        gossip: announcement(trade, message),
+    };
+    for came_by_gossip in [false, true] {
+        let mut relay = relay();
+        if came_by_gossip {
+            let asked = relay.handle(gossip(1, &trade), START);
+            checked(&mut relay, &asked, &[Ok(())], START);
+        } else {
+            relay.handle(added(&trade, START, true), START);
+        }
+        let now = START + SPACING_MS * ANNOUNCE_SPACINGS;
+        let actions = relay.handle(gossip(2, &forged), now);
+        assert_eq!(verdicts(&actions), [(2, Verdict::Ignore)]);
+        // The true trade is still due.
+        assert_eq!(verdicts(&relay.handle(gossip(3, &trade), now)), [(3, Verdict::Accept)]);
+    }
+}
+
+#[test]
 fn repeated_trades_delay_no_new_ones_and_are_slow() {
     let mut relay = relay();
     let trades: Vec<_> = (0..1_000).map(note).collect();
