@@ -212,6 +212,11 @@ impl<M: Copy> Relay<M> {
         let message = pending.message.take();
         let peer = pending.sources.first().copied();
         let verdict = match result {
+            // The message announces an old block, whose sender did no work for it now.
+            Ok(accepted) if !accepted.wants_body => {
+                self.blocks.pending.remove(&hash);
+                Verdict::Ignore
+            }
             Ok(accepted) => {
                 pending.leads = accepted.best_header.hash == hash;
                 pending.stage = Stage::Rebuilding;

@@ -131,7 +131,7 @@ fn only_a_body_of_a_better_branch_lets_the_miners_rest() {
         relay.handle(gossip, START);
         let hash = block.hash();
         let best_header = if leads { Tip { hash, height: 11, ..tip() } } else { tip() };
-        let taken = HeadersAccepted { new: 1, last: hash, best_header };
+        let taken = HeadersAccepted { new: 1, last: hash, wants_body: true, best_header };
         let actions = relay.handle(RelayEvent::HeaderDone { hash, result: Ok(taken) }, START);
         assert!(!suspends(&actions), "a header alone");
         let rebuilt = Rebuilt::Block(Box::new(block.clone()));
@@ -152,6 +152,16 @@ fn a_block_whose_branch_cannot_win_is_neither_forwarded_nor_charged() {
         assert_eq!(verdicts(&actions), [(1, Verdict::Ignore)]);
         assert!(penalties(&actions).is_empty() && asks(&actions).is_empty());
     }
+}
+
+#[test]
+fn a_block_that_is_stored_already_is_neither_forwarded_nor_fetched() {
+    let (mut relay, block) = (relay(), next_block(3));
+    let gossip = RelayEvent::BlockGossip { peer: peer(1), message: 1, gossip: compact(&block) };
+    relay.handle(gossip, START);
+    let actions = relay.handle(header_known(&block, false), START);
+    assert!(matches!(actions[..], [RelayAction::Verdict { message: 1, verdict: Verdict::Ignore }]));
+    assert!(relay.blocks.pending.is_empty());
 }
 
 #[test]

@@ -117,8 +117,14 @@ fn refused(blame: Blame, cause: RefusalCause) -> Refused {
 }
 
 fn header_taken(block: &Block) -> RelayEvent<u32> {
-    let accepted = HeadersAccepted { new: 1, last: block.hash(), best_header: tip() };
-    RelayEvent::HeaderDone { hash: block.hash(), result: Ok(accepted) }
+    header_known(block, true)
+}
+
+/// Returns the chain's reply for an acceptable header, which may have its body already.
+fn header_known(block: &Block, wants_body: bool) -> RelayEvent<u32> {
+    let (hash, new) = (block.hash(), usize::from(wants_body));
+    let accepted = HeadersAccepted { new, last: hash, wants_body, best_header: tip() };
+    RelayEvent::HeaderDone { hash, result: Ok(accepted) }
 }
 
 /// Announces a compact block by peer 1 as message 1, up to the result of the rebuild.

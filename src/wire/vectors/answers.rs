@@ -189,7 +189,8 @@ fn ask_sync(question: Question) -> (Sync, u64) {
         let (mut sync, id) = sync_for_headers(block_tip());
         sync.out_of(SyncEvent::Response { id, result: Ok(inv(&[block().header])) });
         let best_header = block_tip();
-        let accepted = HeadersAccepted { new: 1, last: best_header.hash, best_header };
+        let accepted =
+            HeadersAccepted { new: 1, last: best_header.hash, wants_body: true, best_header };
         let done = SyncEvent::HeadersDone { peer: peer(), walk: 1, result: Ok(accepted) };
         let actions = sync.out_of(done);
         let read = actions.iter().find_map(|action| match action {
@@ -225,7 +226,7 @@ fn ask_relay(question: Question) -> (Relay<u32>, u64) {
         short_ids: ByteBuf::from(ids.collect::<Vec<_>>()),
     });
     relay.handle(RelayEvent::BlockGossip { peer: peer(), message: 1, gossip }, NOW);
-    let accepted = HeadersAccepted { new: 1, last: hash, best_header: tip() };
+    let accepted = HeadersAccepted { new: 1, last: hash, wants_body: true, best_header: tip() };
     relay.handle(RelayEvent::HeaderDone { hash, result: Ok(accepted) }, NOW);
     let rebuilt = if question == Question::Parts {
         let found = vec![None, Some(Arc::new(block.transactions[1].clone())), None];
@@ -378,7 +379,8 @@ fn wrong_invs() -> Vec<Charges> {
     let (mut sync, id) = sync_for_headers(far);
     let full = |sync: &mut Sync, id, best: Tip| {
         sync.out_of(SyncEvent::Response { id, result: Ok(inv(&[first])) });
-        let accepted = HeadersAccepted { new: 1, last: first.hash(), best_header: best };
+        let accepted =
+            HeadersAccepted { new: 1, last: first.hash(), wants_body: true, best_header: best };
         let walk = 1;
         let done = SyncEvent::HeadersDone { peer: peer(), walk, result: Ok(accepted) };
         sync_request(&sync.out_of(done))
