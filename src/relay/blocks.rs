@@ -80,6 +80,16 @@ impl<M> Pending<M> {
         }
     }
 
+    /// Returns the peer that sent the last part of a complete block. If the mempool had all of its
+    /// trades, this is the first announcer.
+    pub(super) fn sender(&self) -> Option<PeerId> {
+        let from = match &self.stage {
+            Stage::Accepting { from } => *from,
+            _ => None,
+        };
+        from.or_else(|| self.sources.first().copied())
+    }
+
     /// Returns the first announcer that was not asked yet.
     pub(super) fn untried(&self) -> Option<PeerId> {
         self.sources.iter().find(|source| !self.tried.contains(source)).copied()

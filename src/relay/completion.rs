@@ -290,21 +290,13 @@ impl<M: Copy> Relay<M> {
             Ok(accepted) => return self.on_block_taken(&pending, &accepted, now),
             Err(refused) => refused,
         };
-        if refused.blame != Blame::Peer {
-            return;
-        }
-        let reason = refused.to_string();
-        match pending.stage {
-            // An honest node serves only bodies that it has connected.
-            Stage::Accepting { from: Some(peer) } => {
-                self.penalise(peer, Offence::InvalidBlock, reason);
-            }
-            // An honest announcer may have checked only the header, as we did.
-            _ => {
-                if let Some(peer) = pending.sources.first() {
-                    self.penalise(*peer, Offence::EmptyPromise, reason);
-                }
-            }
+        // The body has its merkle root. An honest announcer may have checked only the header, as we
+        // did. It may also have stored the body on a side branch, without a check of its coins and
+        // signatures.
+        if refused.blame == Blame::Peer
+            && let Some(peer) = pending.sender()
+        {
+            self.penalise(peer, Offence::EmptyPromise, refused.to_string());
         }
     }
 
@@ -319,12 +311,7 @@ impl<M: Copy> Relay<M> {
         if (connected && more_to_come) || (!connected && pending.leads) {
             self.out.push(RelayAction::SuspendMining);
         }
-        let sender = match pending.stage {
-            Stage::Accepting { from: Some(peer) } => Some(peer),
-            // The announcement alone brought the block, since the mempool had the rest.
-            _ => pending.sources.first().copied(),
-        };
-        if let Some(peer) = sender {
+        if let Some(peer) = pending.sender() {
             self.delivered(peer, now);
         }
     }

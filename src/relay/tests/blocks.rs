@@ -376,8 +376,10 @@ fn an_unknown_parent_is_nobodys_fault_and_makes_us_ask() {
     assert!(penalties(&actions).is_empty());
 }
 
+/// An honest announcer checks only the header, and stores the body of a side branch without a check
+/// of its coins and signatures.
 #[test]
-fn an_invalid_block_costs_its_server_much_and_its_announcer_little() {
+fn an_invalid_block_costs_its_announcer_and_its_server_little() {
     let block = next_block(1);
     let result = Err(refused(Blame::Peer, RefusalCause::Other));
     let done = RelayEvent::BlockDone { hash: block.hash(), result };
@@ -394,7 +396,7 @@ fn an_invalid_block_costs_its_server_much_and_its_announcer_little() {
     let parts = vec![ByteBuf::from(block.transactions[1].to_bytes())];
     by_body
         .handle(RelayEvent::Response { id, result: Ok(SyncResponse::BlockTrades(parts)) }, START);
-    assert_eq!(penalties(&by_body.handle(done, START)), [(peer(1), Offence::InvalidBlock)]);
+    assert_eq!(penalties(&by_body.handle(done, START)), [(peer(1), Offence::EmptyPromise)]);
 }
 
 #[test]
