@@ -228,6 +228,7 @@ fn a_compact_block_is_judged_by_its_first_fault() {
     let child = header(TIP.hash, 11);
     let judge = |result: Result<HeadersAccepted, Refused>| {
         let mut relay = relay();
+        relay.handle(RelayEvent::Proven { peer: peer() }, NOW);
         let actions = block_gossip(&mut relay, compact(&child));
         assert!(matches!(actions[..], [RelayAction::AcceptHeader { .. }]), "{actions:?}");
         let actions = relay.handle(RelayEvent::HeaderDone { hash: child.hash(), result }, NOW);
