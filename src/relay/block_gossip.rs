@@ -5,7 +5,7 @@ use tracing::debug;
 
 use super::{
     Announcement, MAX_BLOCK_CLAIMS, MAX_PENDING_BLOCKS, MAX_PENDING_PROVEN, MAX_PENDING_UNPROVEN,
-    MAX_SOLVED, MAX_SOURCES, Relay, RelayAction,
+    MAX_SOLVED, MAX_SOURCES, MUTE_MS, Relay, RelayAction,
     blocks::{Check, ClaimKey, Pending, Stage},
     compact::{Compact, compact, read_compact, read_header},
 };
@@ -14,7 +14,7 @@ use crate::{
     consensus::Blame,
     peers::Offence,
     primitives::{Block, BlockHash, Encode, Header, Height, Moment, PeerId},
-    wire::{BlockGossip, Verdict},
+    wire::{BlockGossip, Topic, Verdict},
 };
 
 impl<M: Copy> Relay<M> {
@@ -57,8 +57,11 @@ impl<M: Copy> Relay<M> {
         gossip: &BlockGossip,
         now: Moment,
     ) {
-        let allowed =
-            self.allowance(peer, now).is_some_and(|allowance| allowance.blocks.take(1, now));
+        let taken = self.allowance(peer, now).map(|it| it.blocks.take_early(1, now));
+        let (allowed, pause) = taken.unwrap_or_default();
+        if let Some(ms) = pause {
+            self.mute(peer, Topic::Blocks, ms);
+        }
         if !allowed {
             debug!(%peer, "a peer sends too many blocks");
             return self.verdict(message, Verdict::Ignore);
@@ -141,11 +144,10 @@ impl<M: Copy> Relay<M> {
     fn make_room(&mut self, peer: &PeerId, hash: &BlockHash, now: Moment) -> bool {
         let trusted = self.is_trusted(peer);
         let share = if trusted { MAX_PENDING_PROVEN } else { MAX_PENDING_UNPROVEN };
-        let pending = &self.blocks.pending;
-        if pending.values().filter(|pending| pending.sources.first() == Some(peer)).count() >= share
-        {
+        if self.claims_of(peer) >= share {
             return false;
         }
+        let pending = &self.blocks.pending;
         let is_contested = self.blocks.claims(hash).count() >= MAX_BLOCK_CLAIMS;
         if pending.len() < MAX_PENDING_BLOCKS && !is_contested {
             return true;
@@ -169,6 +171,12 @@ impl<M: Copy> Relay<M> {
         }
     }
 
+    /// Returns the number of incomplete claims that a peer announced first.
+    fn claims_of(&self, peer: &PeerId) -> usize {
+        let claims = self.blocks.pending.values();
+        claims.filter(|claim| claim.sources.first() == Some(peer)).count()
+    }
+
     fn on_compact(&mut self, peer: PeerId, message: M, compact: Compact, now: Moment) {
         let Compact { header, coinbase, short_ids } = compact;
         let hash = header.hash();
@@ -189,6 +197,7 @@ impl<M: Copy> Relay<M> {
             return self.verdict(message, Verdict::Ignore);
         }
         if !self.make_room(&peer, &hash, now) {
+            self.mute(peer, Topic::Blocks, MUTE_MS);
             self.ask_status(peer, now);
             return self.verdict(message, Verdict::Ignore);
         }
@@ -211,6 +220,9 @@ impl<M: Copy> Relay<M> {
             leads: false,
         };
         self.blocks.pending.insert(key, claim);
+        if !self.is_trusted(&peer) && self.claims_of(&peer) >= MAX_PENDING_UNPROVEN {
+            self.mute(peer, Topic::Blocks, MUTE_MS);
+        }
         match (checked, checking) {
             (Some(other), _) => {
                 let leads = self.blocks.pending.get(&other).is_some_and(|claim| claim.leads);

@@ -30,6 +30,8 @@
 //!   next announcement brings it.
 //! - One peer cannot exhaust a shared bound: gossip beyond a peer's rate is ignored, and a peer has
 //!   a share of the incomplete blocks and of the orphans. Trusted peers take the places of others.
+//! - A peer is muted before its messages are ignored for want of its own room, since an ignored
+//!   message is lost from all peers.
 //! - A rate outlives the connection, and peers that are not trusted share one. A note proves
 //!   nothing about its sender, since it costs nothing.
 //! - A header that the chain refuses for want of work is not forwarded, and its sender not charged.
@@ -133,6 +135,9 @@ const REQUEST_MS: u64 = 5_000;
 const RETRY_MS: u64 = 250;
 /// The time after which an incomplete block is left to sync, in ms.
 const BLOCK_MS: u64 = 30_000;
+/// The time for which a peer without room for its gossip is muted, in ms. Most blocks are complete,
+/// and most trades checked, within this time.
+const MUTE_MS: u64 = 1_000;
 /// The time to wait for the block of a solved header, in ms. Then the relay asks the peer that
 /// forwarded the header for its Status.
 const SOLVED_MS: u64 = 3_000;

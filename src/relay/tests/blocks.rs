@@ -543,6 +543,40 @@ fn a_flood_of_headers_is_ignored_beyond_the_rate() {
 }
 
 #[test]
+fn a_peer_is_muted_while_what_it_sent_before_still_counts() {
+    let mut relay = relay();
+    let mut sent = 0;
+    let mut send = |relay: &mut Relay<u32>, gossip| {
+        sent += 1;
+        relay.handle(RelayEvent::BlockGossip { peer: peer(1), message: sent, gossip }, START)
+    };
+    // Old headers cost no points.
+    let old = solved(&block(BlockHash([5; 32]), 1, 0));
+    let burst = BLOCK_RATE.burst;
+    let free = (0..burst).take_while(|_| mutes(&send(&mut relay, old.clone())).is_empty()).count();
+    assert_eq!(free as u64, burst * 3 / 4);
+    for _ in 0..burst / 4 - 2 {
+        assert_eq!(mutes(&send(&mut relay, old.clone())), [(peer(1), Topic::Blocks)]);
+    }
+    let actions = send(&mut relay, compact(&next_block(0)));
+    assert!(actions.iter().any(|action| matches!(action, RelayAction::AcceptHeader { .. })));
+}
+
+#[test]
+fn a_stranger_whose_share_of_incomplete_blocks_is_used_up_is_muted() {
+    let mut relay = relay();
+    relay.handle(RelayEvent::Proven { peer: peer(9) }, START);
+    let mut announce = |from: u8, trades: u32| {
+        let (gossip, peer) = (compact(&next_block(trades)), peer(from));
+        mutes(&relay.handle(RelayEvent::BlockGossip { peer, message: trades, gossip }, START))
+    };
+    assert_eq!(announce(1, 0), []);
+    assert_eq!(announce(1, 1), [(peer(1), Topic::Blocks)], "before its next one is lost");
+    assert_eq!(announce(9, 2), []);
+    assert_eq!(announce(9, 3), []);
+}
+
+#[test]
 fn few_announcers_of_a_block_are_remembered() {
     let (mut relay, block) = (relay(), next_block(3));
     announced(&mut relay, &block, missing(&block, &[1, 3]));

@@ -18,7 +18,9 @@ use crate::{
         PublicKey, Signature, Transaction, TxId, TxInput, TxOutput, coinbase_memo, leaf_hash,
         short_id,
     },
-    wire::{BlockGossip, CompactBlock, SyncRequest, TradeAnnouncement, TradeGossip, Verdict},
+    wire::{
+        BlockGossip, CompactBlock, SyncRequest, Topic, TradeAnnouncement, TradeGossip, Verdict,
+    },
 };
 
 const SPACING_MS: u64 = 10_000;
@@ -189,6 +191,16 @@ fn asks(actions: &[RelayAction<u32>]) -> Vec<PeerId> {
         .iter()
         .filter_map(|action| match action {
             RelayAction::AskStatus { peer } => Some(*peer),
+            _ => None,
+        })
+        .collect()
+}
+
+fn mutes(actions: &[RelayAction<u32>]) -> Vec<(PeerId, Topic)> {
+    actions
+        .iter()
+        .filter_map(|action| match action {
+            RelayAction::Mute { peer, topic, .. } => Some((*peer, *topic)),
             _ => None,
         })
         .collect()

@@ -379,6 +379,32 @@ fn a_message_beyond_the_peers_rate_is_ignored_as_a_whole() {
     assert_eq!(verdicts(&relay.handle(gossip(2, 200), START)), [(2, Verdict::Ignore)]);
 }
 
+#[test]
+fn a_peer_is_muted_before_its_trades_are_ignored_and_for_no_note() {
+    let mut relay = relay();
+    let mut sent = 0;
+    let mut send = |relay: &mut Relay<u32>, transaction: &Transaction| {
+        sent += 1;
+        let gossip = announcement(transaction, 0);
+        let event = RelayEvent::TradeGossip { peer: peer(1), message: sent, gossip };
+        let actions = relay.handle(event, START);
+        if check(&actions).is_some() {
+            checked(relay, &actions, &[Ok(())], START);
+        }
+        (check(&actions).is_some(), mutes(&actions))
+    };
+    for number in 0..2 * u32::try_from(NOTE_RATE.burst).expect("a small rate") {
+        assert_eq!(send(&mut relay, &note(number)).1, []);
+    }
+    let trade = |index| spend(OutPoint { txid: TxId([7; 32]), index }, b"");
+    for number in 0..u32::try_from(TRADE_RATE.burst).expect("a small rate") {
+        let (is_checked, muted) = send(&mut relay, &trade(number));
+        assert!(is_checked);
+        let is_low = u64::from(number) >= TRADE_RATE.burst * 3 / 4;
+        assert_eq!(muted, if is_low { vec![(peer(1), Topic::Trades)] } else { vec![] });
+    }
+}
+
 /// Sends a note of its own from each of these peers, and returns how many reach the chain. The
 /// chain takes each of them.
 fn notes_taken(relay: &mut Relay<u32>, from: impl Iterator<Item = PeerId>, first: u32) -> u64 {
