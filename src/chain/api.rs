@@ -68,6 +68,8 @@ pub struct HeadersAccepted {
     pub new: usize,
     /// The last header of the batch.
     pub last: BlockHash,
+    /// True if that header has no body here, and a body would be stored.
+    pub wants_body: bool,
     /// The header with the most work that is known and not invalid.
     pub best_header: Tip,
 }

@@ -181,7 +181,17 @@ impl Chain {
             }
         }
         new = new.saturating_add(self.keep_run(run, shown)?);
-        Ok(HeadersAccepted { new, last, best_header: self.best_header() })
+        let wants_body = self.tree.id(&last).is_some_and(|id| self.wants_body(id));
+        Ok(HeadersAccepted { new, last, wants_body, best_header: self.best_header() })
+    }
+
+    /// True if a known header has no body, and a body would be stored.
+    fn wants_body(&self, id: NodeId) -> bool {
+        let node = self.tree.node(id);
+        let can_win = node.on_best
+            || self.tree.is_held_winner(id)
+            || node.work >= self.tree.least_side_work();
+        node.status == Status::HeaderOnly && can_win && !self.orphans.contains(&node.hash)
     }
 
     /// True if a header is not known yet; an error if it is invalid.

@@ -21,6 +21,7 @@ use super::{
     codec::{WireCodec, large_requests},
     dial_gate::DialGate,
     gate::Gate,
+    gossip_door::SharedDoor,
     gossip_score,
     guest::{Guest, Permits, Rule},
     identify::Identify,
@@ -336,13 +337,12 @@ fn gossip(
     let known: HashSet<TopicHash> = names.all_topics().cloned().collect();
     let measured =
         gossipsub::MetricsConfig { max_never_subscribed_topics: 0, ..Default::default() };
-    let own_topics = OwnTopics::new(known.clone());
-    let refused = own_topics.refused();
+    let door = SharedDoor::new(known.clone(), config.trust.clone());
     let mut gossip = Gossipsub::new_with_subscription_filter_and_transform(
         gossipsub::MessageAuthenticity::Anonymous,
         settings,
         gossipsub::WhitelistSubscriptionFilter(known),
-        own_topics,
+        OwnTopics::new(door.clone()),
     )
     .map_err(|reason| failed(reason.to_owned()))?
     .with_metrics(
@@ -357,7 +357,7 @@ fn gossip(
             .subscribe(&IdentTopic::new(topic.as_str()))
             .map_err(|error| failed(error.to_string()))?;
     }
-    Ok(Gossip::new(gossip, refused))
+    Ok(Gossip::new(gossip, door))
 }
 
 #[cfg(test)]

@@ -89,14 +89,22 @@ impl UnheardGossip {
 
 /// Messages, and their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Amount {
+pub(super) struct Amount {
     count: usize,
     bytes: usize,
 }
 
 impl Amount {
-    const fn and(self, bytes: usize) -> Self {
+    /// Returns the sum with one more message of this size.
+    pub(super) const fn and(self, bytes: usize) -> Self {
         Self { count: self.count.saturating_add(1), bytes: self.bytes.saturating_add(bytes) }
+    }
+
+    const fn plus(self, other: Self) -> Self {
+        Self {
+            count: self.count.saturating_add(other.count),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
     }
 
     const fn without(self, bytes: usize) -> Self {
@@ -130,6 +138,14 @@ pub(super) struct PendingVerdicts {
 }
 
 impl PendingVerdicts {
+    /// True if there is room for this much more from a peer.
+    pub(super) fn has_room(&self, peer: &PeerId, more: Amount, is_friend: bool) -> bool {
+        let of_peer = self.per_peer.get(peer).copied().unwrap_or_default();
+        self.all.plus(more).fits(1)
+            && of_peer.plus(more).fits(PENDING_SHARE)
+            && (is_friend || self.strangers.plus(more).fits(STRANGERS_SHARE))
+    }
+
     /// Counts a message until its verdict. Returns false if it would exceed the limit of all
     /// messages, of its peer, or of all peers that are no friends. `is_friends` is true if the peer
     /// that forwarded it is a friend.
@@ -144,12 +160,13 @@ impl PendingVerdicts {
         if self.messages.contains_key(&message) {
             return true;
         }
-        let of_peer = self.per_peer.get(&message.source).copied().unwrap_or_default().and(size);
-        let strangers = if is_friends { self.strangers } else { self.strangers.and(size) };
-        let all = self.all.and(size);
-        if !all.fits(1) || !of_peer.fits(PENDING_SHARE) || !strangers.fits(STRANGERS_SHARE) {
+        let one = Amount::default().and(size);
+        if !self.has_room(&message.source, one, is_friends) {
             return false;
         }
+        let of_peer = self.per_peer.get(&message.source).copied().unwrap_or_default().plus(one);
+        let strangers = if is_friends { self.strangers } else { self.strangers.plus(one) };
+        let all = self.all.plus(one);
         self.messages.insert(message, Waiting { topic, size, since: now, is_friends });
         self.per_peer.insert(message.source, of_peer);
         (self.strangers, self.all) = (strangers, all);

@@ -30,6 +30,7 @@ pub(super) enum NetCommand {
     Unban(PeerId),
     Greeted(PeerId),
     Useful(PeerId),
+    Mute { peer: PeerId, topic: Topic, time: Duration },
     AddKnown { peer: PeerId, addresses: Vec<Multiaddr>, told: Told },
     Peers(oneshot::Sender<Vec<PeerSnapshot>>),
     Addresses(oneshot::Sender<Vec<String>>),
@@ -172,6 +173,12 @@ impl NetHandle {
     /// longer, and does not share the budgets of its address.
     pub(crate) fn useful(&self, peer: PeerId) -> Result<(), CommandError> {
         self.command(NetCommand::Useful(peer))
+    }
+
+    /// Refuses a peer's gossip on a topic for `ms` ms, because it has used up its share here. The
+    /// same messages are accepted from others. After a verdict of ignore, they would not be.
+    pub(crate) fn mute(&self, peer: PeerId, topic: Topic, ms: u64) -> Result<(), CommandError> {
+        self.command(NetCommand::Mute { peer, topic, time: Duration::from_millis(ms) })
     }
 
     /// Adds addresses of a peer. The user's and earlier ones are dialed until the peer is

@@ -41,6 +41,7 @@ mod dial_gate;
 mod event;
 mod gate;
 mod gossip;
+mod gossip_door;
 mod gossip_score;
 mod guard;
 mod guest;

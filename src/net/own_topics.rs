@@ -3,16 +3,14 @@
 //! Gossipsub accepts messages on any topic. It keeps those on foreign topics in its cache for 30
 //! heartbeats, without an event. [`OwnTopics`] refuses them before they are stored, and [`Gossip`]
 //! emits an event with their sender. No honest peer sends them: gossip goes only to subscribers.
+//! Messages for which their sender has no room are refused in the same way.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::VecDeque,
     io,
     ops::{Deref, DerefMut},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
     task::{Context, Poll},
+    time::Instant,
 };
 
 use libp2p::{
@@ -23,37 +21,46 @@ use libp2p::{
     },
 };
 
-use super::pass_on::pass_on_connections;
+use super::{
+    gossip_door::{Frame, SharedDoor, Way},
+    pass_on::pass_on_connections,
+    peer::from_libp2p,
+};
+
 /// Gossipsub with this network's topics, ids and filter.
 pub(super) type Gossipsub = gossipsub::Behaviour<OwnTopics, WhitelistSubscriptionFilter>;
 
-/// The check of each message's topic. It counts the messages that it refuses.
+/// The topic of the empty message that stands for a refused one.
+const REFUSED: &str = "refused";
+
+/// The check of each message at the [door](super::gossip_door), before gossipsub remembers it.
 #[derive(Debug)]
 pub(super) struct OwnTopics {
-    known: HashSet<TopicHash>,
-    refused: Arc<AtomicUsize>,
+    door: SharedDoor,
 }
 
 impl OwnTopics {
-    /// Makes a check that lets these topics pass.
-    pub(super) fn new(known: HashSet<TopicHash>) -> Self {
-        Self { known, refused: Arc::default() }
-    }
-
-    /// Returns the counter of refused messages.
-    pub(super) fn refused(&self) -> Arc<AtomicUsize> {
-        Arc::clone(&self.refused)
+    /// Makes a check of messages at this door.
+    pub(super) const fn new(door: SharedDoor) -> Self {
+        Self { door }
     }
 }
 
 impl DataTransform for OwnTopics {
     fn inbound_transform(&self, message: RawMessage) -> io::Result<Message> {
-        if !self.known.contains(&message.topic) {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "no topic of this network"));
-        }
         let RawMessage { source, data, sequence_number, topic, .. } = message;
-        Ok(Message { source, data, sequence_number, topic })
+        match self.door.lock().way(&topic, data.len(), Instant::now()) {
+            Way::In => Ok(Message { source, data, sequence_number, topic }),
+            // An error would count as a rejected message. To gossipsub, all refused messages are
+            // one, on a topic without subscribers: it keeps at most one of them.
+            Way::Refused => {
+                let topic = TopicHash::from_raw(REFUSED);
+                Ok(Message { source: None, data: Vec::new(), sequence_number: None, topic })
+            }
+            Way::Foreign => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "no topic of this network"))
+            }
+        }
     }
 
     fn outbound_transform(&self, _: &TopicHash, data: Vec<u8>) -> io::Result<Vec<u8>> {
@@ -68,21 +75,27 @@ pub(super) enum GossipEvent {
     Gossipsub(gossipsub::Event),
     /// A peer sent messages on topics that are not this network's, in one frame.
     ForeignTopic { peer: PeerId, messages: usize },
+    /// The door refused messages of these sizes, in one frame of a peer.
+    Refused { peer: PeerId, sizes: Vec<usize> },
 }
 
-/// Gossipsub, with an event for each sender of messages on foreign topics.
+/// Gossipsub, with an event for each frame of which messages were refused.
 pub(super) struct Gossip {
     inner: Gossipsub,
-    refused: Arc<AtomicUsize>,
-    /// Senders whose event is not emitted yet. The swarm takes each one before the next frame is
-    /// handled.
-    foreign: VecDeque<(PeerId, usize)>,
+    door: SharedDoor,
+    /// Events that are not emitted yet. The swarm takes each one before the next frame is handled.
+    events: VecDeque<GossipEvent>,
 }
 
 impl Gossip {
-    /// Wraps gossipsub. `refused` is the counter of its [`OwnTopics`].
-    pub(super) fn new(inner: Gossipsub, refused: Arc<AtomicUsize>) -> Self {
-        Self { inner, refused, foreign: VecDeque::new() }
+    /// Wraps gossipsub. The door is that of its [`OwnTopics`].
+    pub(super) fn new(inner: Gossipsub, door: SharedDoor) -> Self {
+        Self { inner, door, events: VecDeque::new() }
+    }
+
+    /// Returns the door.
+    pub(super) const fn door(&self) -> &SharedDoor {
+        &self.door
     }
 }
 
@@ -117,10 +130,14 @@ impl NetworkBehaviour for Gossip {
         event: THandlerOutEvent<Self>,
     ) {
         // Gossipsub checks all messages of the frame before this call returns.
+        self.door.lock().begin(from_libp2p(&peer));
         self.inner.on_connection_handler_event(peer, id, event);
-        let messages = self.refused.swap(0, Ordering::Relaxed);
-        if messages > 0 {
-            self.foreign.push_back((peer, messages));
+        let Frame { foreign, refused, .. } = self.door.lock().end();
+        if foreign > 0 {
+            self.events.push_back(GossipEvent::ForeignTopic { peer, messages: foreign });
+        }
+        if !refused.is_empty() {
+            self.events.push_back(GossipEvent::Refused { peer, sizes: refused });
         }
     }
 
@@ -128,33 +145,9 @@ impl NetworkBehaviour for Gossip {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        if let Some((peer, messages)) = self.foreign.pop_front() {
-            let event = GossipEvent::ForeignTopic { peer, messages };
+        if let Some(event) = self.events.pop_front() {
             return Poll::Ready(ToSwarm::GenerateEvent(event));
         }
         self.inner.poll(cx).map(|event| event.map_out(GossipEvent::Gossipsub))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_messages_on_own_topics_pass_and_others_are_counted() {
-        let own = TopicHash::from_raw("own");
-        let topics = OwnTopics::new(HashSet::from([own.clone()]));
-        let message = |topic: &TopicHash| RawMessage {
-            source: None,
-            data: vec![1],
-            sequence_number: None,
-            topic: topic.clone(),
-            signature: None,
-            key: None,
-            validated: false,
-        };
-        assert_eq!(topics.inbound_transform(message(&own)).unwrap().data, [1]);
-        assert!(topics.inbound_transform(message(&TopicHash::from_raw("other"))).is_err());
-        assert_eq!(topics.refused().load(Ordering::Relaxed), 1);
     }
 }

@@ -38,7 +38,8 @@ pub(crate) enum Offence {
     /// A header with wrong work, difficulty or position: 100. Such headers are free to make and
     /// cost us time to check, and no honest node forwards one.
     InvalidHeader,
-    /// An invalid block under a valid header: 100. Honest nodes check a block before serving it.
+    /// A body that is not its header's, or an invalid block that the peer claims to have connected:
+    /// 100.
     InvalidBlock,
     /// A trade or note that is invalid on any chain, by its form or signature: 25.
     InvalidTrade,

@@ -36,6 +36,16 @@ impl Bucket {
         left.is_some()
     }
 
+    /// Takes `tokens`. Returns the ms until the bucket is half full, if it is now less than a
+    /// quarter full. Below that, the sender should pause, before it loses anything.
+    pub fn take_early(&mut self, tokens: u64, now: Moment) -> (bool, Option<u64>) {
+        let taken = self.take(tokens, now);
+        let whole = self.rate.burst.saturating_mul(1_000);
+        let is_low = self.thousandths < whole / 4;
+        let lacking = (whole / 2).saturating_sub(self.thousandths);
+        (taken, lacking.checked_div(self.rate.per_second).filter(|_| is_low))
+    }
+
     /// Returns tokens to the bucket, because the action did not count after all.
     pub fn give(&mut self, tokens: u64) {
         self.thousandths = self
@@ -86,6 +96,15 @@ mod tests {
         assert!(!bucket.take(11, 0) && bucket.take(10, 0));
         assert!(!bucket.take(3, 2_000) && bucket.take(2, 2_000));
         assert!(!bucket.take(u64::MAX, u64::MAX));
+    }
+
+    #[test]
+    fn a_bucket_that_is_nearly_empty_asks_for_a_pause() {
+        let mut bucket = Bucket::new(Rate { burst: 8, per_second: 2 }, 0);
+        assert_eq!(bucket.take_early(6, 0), (true, None));
+        assert_eq!(bucket.take_early(1, 0), (true, Some(1_500)));
+        assert_eq!(bucket.take_early(2, 0), (false, Some(1_500)));
+        assert_eq!(bucket.take_early(2, 1_500), (true, None));
     }
 
     #[test]

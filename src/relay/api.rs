@@ -8,7 +8,7 @@ use crate::{
     primitives::{
         Block, BlockHash, Header, Height, Moment, PeerId, SHORT_ID_BYTES, Transaction, TxId,
     },
-    wire::{BlockGossip, RequestFailure, SyncRequest, SyncResponse, TradeGossip, Verdict},
+    wire::{BlockGossip, RequestFailure, SyncRequest, SyncResponse, Topic, TradeGossip, Verdict},
 };
 
 /// A message to publish, on the topic of its kind.
@@ -159,6 +159,9 @@ pub(crate) enum RelayAction<M> {
     FetchBlock { hash: BlockHash },
     /// Send our Status to a peer that seems to be ahead. Sync gets the peer's Status in reply.
     AskStatus { peer: PeerId },
+    /// Refuse a peer's gossip on a topic for some time, before gossipsub remembers it. The same
+    /// messages may still come from others.
+    Mute { peer: PeerId, topic: Topic, ms: u64 },
     /// Charge a peer with an offence.
     Penalise {
         peer: PeerId,

@@ -25,6 +25,10 @@ impl<K: Copy + Eq + Hash, V> Recent<K, V> {
         self.map.contains_key(key)
     }
 
+    pub(super) fn get(&self, key: &K) -> Option<&V> {
+        self.map.get(key).map(|(_, value)| value)
+    }
+
     pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         self.map.get_mut(key).map(|(_, value)| value)
     }

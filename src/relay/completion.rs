@@ -8,7 +8,7 @@ use tracing::debug;
 use super::{
     BLOCK_MS, MAX_ASKED, MAX_TRIES, REQUEST_MS, RETRY_MS, Relay, RelayAction, SOLVED_MS,
     VERDICT_MS,
-    blocks::{Asked, Parts, Pending, Stage},
+    blocks::{Asked, ClaimKey, Parts, Pending, Stage},
     compact::assemble,
 };
 use crate::{
@@ -22,18 +22,41 @@ use crate::{
 
 impl<M: Copy> Relay<M> {
     pub(super) fn on_rebuilt(&mut self, hash: BlockHash, rebuilt: Rebuilt, now: Moment) {
-        let Some(pending) = self.blocks.pending.get_mut(&hash) else {
+        let rebuilding = self.blocks.claim_at(&hash, |stage| matches!(stage, Stage::Rebuilding));
+        if let Some(key) = rebuilding {
+            self.on_claim_rebuilt(key, rebuilt, now);
+            self.rebuild_next(&hash);
+        }
+    }
+
+    /// Has the chain rebuild a block by its next claim, unless it is doing so by another.
+    pub(super) fn rebuild_next(&mut self, hash: &BlockHash) {
+        let is_taken = |stage: &Stage| matches!(stage, Stage::Rebuilding | Stage::Accepting { .. });
+        let is_next = |stage: &Stage| matches!(stage, Stage::Queued);
+        if self.blocks.claim_at(hash, is_taken).is_none()
+            && let Some(key) = self.blocks.claim_at(hash, is_next)
+            && let Some(pending) = self.blocks.pending.get_mut(&key)
+        {
+            pending.stage = Stage::Rebuilding;
+            self.out.push(RelayAction::Rebuild {
+                hash: *hash,
+                header: Box::new(pending.header),
+                coinbase: pending.coinbase.clone(),
+                short_ids: pending.short_ids.clone(),
+            });
+        }
+    }
+
+    fn on_claim_rebuilt(&mut self, key: ClaimKey, rebuilt: Rebuilt, now: Moment) {
+        let Some(pending) = self.blocks.pending.get_mut(&key) else {
             return;
         };
-        if !matches!(pending.stage, Stage::Rebuilding) {
-            return;
-        }
         match rebuilt {
             Rebuilt::Block(block)
-                if block.hash() == hash
+                if block.hash() == key.0
                     && block.computed_merkle_root() == block.header.merkle_root =>
             {
-                return self.accept(hash, block, None);
+                return self.accept(key, block, None);
             }
             // Another transaction in the mempool has the same short id.
             Rebuilt::Block(_) => {}
@@ -52,39 +75,39 @@ impl<M: Copy> Relay<M> {
                 }
             }
         }
-        self.ask_next(hash, now);
+        self.ask_next(key, now);
     }
 
     /// Requests the missing parts anew, from the next announcers. Leaves the block to sync after
     /// [`MAX_TRIES`] requests.
-    fn ask_next(&mut self, hash: BlockHash, now: Moment) {
-        let Some(pending) = self.blocks.pending.get_mut(&hash) else {
+    fn ask_next(&mut self, key: ClaimKey, now: Moment) {
+        let Some(pending) = self.blocks.pending.get_mut(&key) else {
             return;
         };
         if pending.sources.is_empty() || pending.tried.len() >= MAX_TRIES {
-            return self.leave_to_sync(hash, now);
+            return self.leave_to_sync(key, now);
         }
         pending.stage = Stage::Asking { asked: Vec::new() };
-        self.ask_one(hash, now);
-        self.ask_more(hash, now);
+        self.ask_one(key, now);
+        self.ask_more(key, now);
     }
 
     /// Requests the missing parts from further announcers that were not asked yet, as long as
     /// requests are in flight and there are fewer than [`MAX_ASKED`].
-    pub(super) fn ask_more(&mut self, hash: BlockHash, now: Moment) {
-        while let Some(pending) = self.blocks.pending.get(&hash) {
+    pub(super) fn ask_more(&mut self, key: ClaimKey, now: Moment) {
+        while let Some(pending) = self.blocks.pending.get(&key) {
             let more = (1..MAX_ASKED).contains(&pending.asked().len());
             if !more || pending.untried().is_none() || pending.tried.len() >= MAX_TRIES {
                 return;
             }
-            self.ask_one(hash, now);
+            self.ask_one(key, now);
         }
     }
 
     /// Requests the missing parts from the first announcer that was not asked yet. If all have been
     /// asked, they get their turns again.
-    fn ask_one(&mut self, hash: BlockHash, now: Moment) {
-        let Some(pending) = self.blocks.pending.get_mut(&hash) else {
+    fn ask_one(&mut self, key: ClaimKey, now: Moment) {
+        let Some(pending) = self.blocks.pending.get_mut(&key) else {
             return;
         };
         let turn = pending.tried.len().checked_rem(pending.sources.len());
@@ -95,15 +118,15 @@ impl<M: Copy> Relay<M> {
         pending.tried.push(peer);
         let request = match &pending.parts {
             Some(Parts { missing, .. }) => SyncRequest::GetBlockTrades(GetBlockTrades {
-                block: hash,
+                block: key.0,
                 positions: missing.clone(),
             }),
-            None => SyncRequest::GetData(vec![ItemId::Block(hash)]),
+            None => SyncRequest::GetData(vec![ItemId::Block(key.0)]),
         };
         events::BlocksRequested { peer, message: "getdata", count: 1 }.emit();
         let id = self.request(peer, request);
         if let Some(Pending { stage: Stage::Asking { asked }, .. }) =
-            self.blocks.pending.get_mut(&hash)
+            self.blocks.pending.get_mut(&key)
         {
             asked.push(Asked { id, peer, since: now });
         }
@@ -111,24 +134,25 @@ impl<M: Copy> Relay<M> {
 
     /// Handles a failed request. Unless others are in flight, asks the next announcer at once, or
     /// after a pause if all have been asked.
-    fn ask_later(&mut self, hash: BlockHash, now: Moment) {
-        let Some(pending) = self.blocks.pending.get_mut(&hash) else {
+    fn ask_later(&mut self, key: ClaimKey, now: Moment) {
+        let Some(pending) = self.blocks.pending.get_mut(&key) else {
             return;
         };
         if !pending.asked().is_empty() {
-            return self.ask_more(hash, now);
+            return self.ask_more(key, now);
         }
         if pending.untried().is_some() {
-            return self.ask_next(hash, now);
+            return self.ask_next(key, now);
         }
         let pause = RETRY_MS.saturating_mul(1 << pending.tried.len().min(MAX_TRIES));
         pending.stage = Stage::Waiting { until: now.saturating_add(pause) };
     }
 
-    /// Drops an incomplete block, and asks its announcers for their Status so that sync fetches it.
-    pub(super) fn leave_to_sync(&mut self, hash: BlockHash, now: Moment) {
-        if let Some(pending) = self.blocks.pending.remove(&hash) {
-            debug!(%hash, "an incomplete announced block is left to sync");
+    /// Drops an incomplete claim, and asks its announcers for their Status so that sync fetches the
+    /// block.
+    pub(super) fn leave_to_sync(&mut self, key: ClaimKey, now: Moment) {
+        if let Some(pending) = self.blocks.pending.remove(&key) {
+            debug!(hash = %key.0, "an incomplete announced block is left to sync");
             if let Some(message) = pending.message {
                 self.verdict(message, Verdict::Ignore);
             }
@@ -144,10 +168,10 @@ impl<M: Copy> Relay<M> {
         result: Result<SyncResponse, RequestFailure>,
         now: Moment,
     ) {
-        let Some((hash, Asked { peer, .. })) = self.blocks.asked(id) else {
+        let Some((key, Asked { peer, .. })) = self.blocks.asked(id) else {
             return debug!(id, "a response came for a request that has ended");
         };
-        let Some(pending) = self.blocks.pending.get_mut(&hash) else {
+        let Some(pending) = self.blocks.pending.get_mut(&key) else {
             return;
         };
         if let Stage::Asking { asked } = &mut pending.stage {
@@ -155,35 +179,35 @@ impl<M: Copy> Relay<M> {
         }
         let is_last = pending.asked().is_empty();
         match (result, pending.parts.is_some()) {
-            (Ok(SyncResponse::BlockTrades(parts)), true) => self.on_parts(hash, peer, &parts, now),
-            (Ok(SyncResponse::Data(items)), false) => self.on_whole(hash, peer, &items, now),
+            (Ok(SyncResponse::BlockTrades(parts)), true) => self.on_parts(key, peer, &parts, now),
+            (Ok(SyncResponse::Data(items)), false) => self.on_whole(key, peer, &items, now),
             (Ok(SyncResponse::NotYet | SyncResponse::NotFound | SyncResponse::Busy), _) => {
-                self.ask_later(hash, now);
+                self.ask_later(key, now);
             }
             (Ok(SyncResponse::Refused(_)), _) => {
                 // The peer may still send the whole block. Others may still send the parts.
                 if is_last {
                     pending.parts = None;
                 }
-                self.ask_later(hash, now);
+                self.ask_later(key, now);
             }
             (Ok(_), _) => {
                 let reason = "an answer of another kind than the question".into();
                 self.penalise(peer, Offence::WrongAnswer, reason);
-                self.drop_source(hash, peer, now);
+                self.drop_source(key, peer, now);
             }
             (Err(failure), _) => {
                 debug!(%peer, %failure, "a request failed");
-                self.ask_later(hash, now);
+                self.ask_later(key, now);
             }
         }
     }
 
-    fn on_parts(&mut self, hash: BlockHash, peer: PeerId, parts: &[ByteBuf], now: Moment) {
+    fn on_parts(&mut self, key: ClaimKey, peer: PeerId, parts: &[ByteBuf], now: Moment) {
         let Some((header, Parts { mut found, missing: positions })) = self
             .blocks
             .pending
-            .get_mut(&hash)
+            .get_mut(&key)
             .and_then(|pending| Some((pending.header, pending.parts.clone()?)))
         else {
             return;
@@ -192,7 +216,7 @@ impl<M: Copy> Relay<M> {
             let reason =
                 format!("{} transactions when {} were asked", parts.len(), positions.len());
             self.penalise(peer, Offence::WrongAnswer, reason);
-            return self.drop_source(hash, peer, now);
+            return self.drop_source(key, peer, now);
         }
         for (position, bytes) in positions.iter().zip(parts) {
             let transaction = match encoding::from_bytes::<Transaction>(bytes) {
@@ -201,9 +225,9 @@ impl<M: Copy> Relay<M> {
                     self.penalise(
                         peer,
                         Offence::Malformed,
-                        format!("a part of the block {hash}: {error}"),
+                        format!("a part of the block {}: {error}", key.0),
                     );
-                    return self.drop_source(hash, peer, now);
+                    return self.drop_source(key, peer, now);
                 }
             };
             if let Some(slot) =
@@ -213,18 +237,19 @@ impl<M: Copy> Relay<M> {
             }
         }
         if let Some(block) = assemble(header, found) {
-            return self.accept(hash, block, Some(peer));
+            return self.accept(key, block, Some(peer));
         }
         // A short id matched another transaction, so the whole block is needed.
-        if let Some(pending) = self.blocks.pending.get_mut(&hash) {
+        if let Some(pending) = self.blocks.pending.get_mut(&key) {
             pending.parts = None;
         }
-        self.ask_next(hash, now);
+        self.ask_next(key, now);
     }
 
-    fn on_whole(&mut self, hash: BlockHash, peer: PeerId, items: &[Item], now: Moment) {
+    fn on_whole(&mut self, key: ClaimKey, peer: PeerId, items: &[Item], now: Moment) {
+        let (hash, _) = key;
         let fault = match items {
-            [Item::NotFound] => return self.ask_later(hash, now),
+            [Item::NotFound] => return self.ask_later(key, now),
             [Item::Block(bytes)] => match encoding::from_bytes::<Block>(bytes) {
                 Ok(block) if block.hash() != hash => {
                     (Offence::WrongAnswer, "another block than asked".to_owned())
@@ -232,7 +257,7 @@ impl<M: Copy> Relay<M> {
                 Ok(block) if block.computed_merkle_root() != block.header.merkle_root => {
                     (Offence::WrongAnswer, format!("a body that is not that of the block {hash}"))
                 }
-                Ok(block) => return self.accept(hash, Box::new(block), Some(peer)),
+                Ok(block) => return self.accept(key, Box::new(block), Some(peer)),
                 Err(error) => (Offence::Malformed, format!("instead of the block {hash}: {error}")),
             },
             _ => (
@@ -241,35 +266,55 @@ impl<M: Copy> Relay<M> {
             ),
         };
         self.penalise(peer, fault.0, fault.1);
-        self.drop_source(hash, peer, now);
+        self.drop_source(key, peer, now);
     }
 
     /// Removes a peer that sent wrong data from the announcers of a block. Unless others are asked
     /// already, asks the next one.
-    fn drop_source(&mut self, hash: BlockHash, peer: PeerId, now: Moment) {
-        if let Some(pending) = self.blocks.pending.get_mut(&hash) {
+    fn drop_source(&mut self, key: ClaimKey, peer: PeerId, now: Moment) {
+        if let Some(pending) = self.blocks.pending.get_mut(&key) {
             pending.sources.retain(|source| *source != peer);
             if pending.asked().is_empty() {
-                self.ask_next(hash, now);
+                self.ask_next(key, now);
             } else {
-                self.ask_more(hash, now);
+                self.ask_more(key, now);
             }
         }
     }
 
-    fn accept(&mut self, hash: BlockHash, block: Box<Block>, from: Option<PeerId>) {
-        let Some(pending) = self.blocks.pending.get_mut(&hash) else {
+    fn accept(&mut self, key: ClaimKey, block: Box<Block>, from: Option<PeerId>) {
+        let Some(pending) = self.blocks.pending.get_mut(&key) else {
             return;
         };
         let Some(peer) = from.or_else(|| pending.sources.first().copied()) else {
-            self.blocks.pending.remove(&hash);
-            return;
+            return self.drop_claim(key, Verdict::Ignore);
         };
+        let is_true = pending.describes(&block);
         pending.stage = Stage::Accepting { from };
         pending.parts = None;
-        events::BlockReceived { peer: from, message: "block", hash, height: block.header.height }
-            .emit();
+        let message = pending.message.take();
+        let (hash, height) = (key.0, block.header.height);
+        events::BlockReceived { peer: from, message: "block", hash, height }.emit();
         self.out.push(RelayAction::AcceptBlock { peer, block });
+        if is_true {
+            self.blocks.announced.insert(hash, ());
+        }
+        if let Some(message) = message {
+            let verdict = if is_true { Verdict::Accept } else { Verdict::Ignore };
+            self.verdict(message, verdict);
+        }
+        let others = self.blocks.claims(&hash).map(|(other, _)| other);
+        let others: Vec<ClaimKey> = others.filter(|other| *other != key).collect();
+        for other in others {
+            self.drop_claim(other, Verdict::Ignore);
+        }
+    }
+
+    /// Drops a claim. `verdict` is for its message, if it has none yet.
+    pub(super) fn drop_claim(&mut self, key: ClaimKey, verdict: Verdict) {
+        if let Some(message) = self.blocks.pending.remove(&key).and_then(|claim| claim.message) {
+            self.verdict(message, verdict);
+        }
     }
 
     pub(super) fn on_block_done(
@@ -278,33 +323,21 @@ impl<M: Copy> Relay<M> {
         result: Result<BlockAccepted, Refused>,
         now: Moment,
     ) {
-        let is_ours = self
-            .blocks
-            .pending
-            .get(&hash)
-            .is_some_and(|pending| matches!(pending.stage, Stage::Accepting { .. }));
-        let Some(pending) = is_ours.then(|| self.blocks.pending.remove(&hash)).flatten() else {
+        let ours = self.blocks.claim_at(&hash, |stage| matches!(stage, Stage::Accepting { .. }));
+        let Some(pending) = ours.and_then(|key| self.blocks.pending.remove(&key)) else {
             return;
         };
         let refused = match result {
             Ok(accepted) => return self.on_block_taken(&pending, &accepted, now),
             Err(refused) => refused,
         };
-        if refused.blame != Blame::Peer {
-            return;
-        }
-        let reason = refused.to_string();
-        match pending.stage {
-            // An honest node serves only bodies that it has connected.
-            Stage::Accepting { from: Some(peer) } => {
-                self.penalise(peer, Offence::InvalidBlock, reason);
-            }
-            // An honest announcer may have checked only the header, as we did.
-            _ => {
-                if let Some(peer) = pending.sources.first() {
-                    self.penalise(*peer, Offence::EmptyPromise, reason);
-                }
-            }
+        // The body has its merkle root. An honest announcer may have checked only the header, as we
+        // did. It may also have stored the body on a side branch, without a check of its coins and
+        // signatures.
+        if refused.blame == Blame::Peer
+            && let Some(peer) = pending.sender()
+        {
+            self.penalise(peer, Offence::EmptyPromise, refused.to_string());
         }
     }
 
@@ -319,33 +352,28 @@ impl<M: Copy> Relay<M> {
         if (connected && more_to_come) || (!connected && pending.leads) {
             self.out.push(RelayAction::SuspendMining);
         }
-        let sender = match pending.stage {
-            Stage::Accepting { from: Some(peer) } => Some(peer),
-            // The announcement alone brought the block, since the mempool had the rest.
-            _ => pending.sources.first().copied(),
-        };
-        if let Some(peer) = sender {
+        if let Some(peer) = pending.sender() {
             self.delivered(peer, now);
         }
     }
 
     pub(super) fn on_peer_gone(&mut self, peer: PeerId, now: Moment) {
-        let touched: Vec<BlockHash> = self
+        let touched: Vec<ClaimKey> = self
             .blocks
             .pending
             .iter()
             .filter(|(_, pending)| pending.sources.contains(&peer))
-            .map(|(hash, _)| *hash)
+            .map(|(key, _)| *key)
             .collect();
-        for hash in touched {
-            let Some(pending) = self.blocks.pending.get_mut(&hash) else {
+        for key in touched {
+            let Some(pending) = self.blocks.pending.get_mut(&key) else {
                 continue;
             };
             pending.sources.retain(|source| *source != peer);
             if let Stage::Asking { asked } = &mut pending.stage {
                 asked.retain(|asked| asked.peer != peer);
                 if asked.is_empty() {
-                    self.ask_next(hash, now);
+                    self.ask_next(key, now);
                 }
             }
         }
@@ -353,22 +381,22 @@ impl<M: Copy> Relay<M> {
 
     pub(super) fn tick_blocks(&mut self, now: Moment) {
         self.tick_verdicts(now);
-        let hashes: Vec<BlockHash> = self.blocks.pending.keys().copied().collect();
-        for hash in hashes {
-            let Some(pending) = self.blocks.pending.get_mut(&hash) else {
+        let keys: Vec<ClaimKey> = self.blocks.pending.keys().copied().collect();
+        for key in keys {
+            let Some(pending) = self.blocks.pending.get_mut(&key) else {
                 continue;
             };
             if now.saturating_sub(pending.since) >= BLOCK_MS {
-                self.leave_to_sync(hash, now);
+                self.leave_to_sync(key, now);
                 continue;
             }
             match &mut pending.stage {
-                Stage::Waiting { until } if now >= *until => self.ask_next(hash, now),
+                Stage::Waiting { until } if now >= *until => self.ask_next(key, now),
                 Stage::Asking { asked } => {
                     let before = asked.len();
                     asked.retain(|asked| now.saturating_sub(asked.since) < REQUEST_MS);
                     if asked.len() < before {
-                        self.ask_later(hash, now);
+                        self.ask_later(key, now);
                     }
                 }
                 _ => {}

@@ -11,7 +11,7 @@ use crate::{
     chain::api::Tip,
     peers::{MAX_CONNECTED, Offence, Trust},
     primitives::{BlockHash, Bucket, Moment, PeerId, Rate},
-    wire::{SyncRequest, Verdict},
+    wire::{SyncRequest, Topic, Verdict},
 };
 
 /// The token buckets of one peer, and the last time that it was asked for its Status.
@@ -200,6 +200,15 @@ impl<M: Copy> Relay<M> {
 
     pub(super) fn verdict(&mut self, message: M, verdict: Verdict) {
         self.out.push(RelayAction::Verdict { message, verdict });
+    }
+
+    /// Mutes a peer that has used up its room or its rate, or is about to.
+    ///
+    /// # Security
+    /// An ignored message is lost, since gossipsub accepts no copy of it from others. A hostile
+    /// peer could use up its rate, and then be the first to forward what others say.
+    pub(super) fn mute(&mut self, peer: PeerId, topic: Topic, ms: u64) {
+        self.out.push(RelayAction::Mute { peer, topic, ms });
     }
 
     pub(super) fn penalise(&mut self, peer: PeerId, offence: Offence, reason: String) {

@@ -10,11 +10,14 @@
 //!   header from gossip is checked on our tip before it is forwarded. It has no effect on mining:
 //!   only a body proves that a block can be built on.
 //! - *Compact*: a block as header, coinbase and short ids. The relay publishes our own block once
-//!   it is on the best chain, and also a new tip that did not come by gossip. The first compact
-//!   block from gossip is forwarded after the check of its header. The chain then rebuilds the
-//!   block from the mempool. The relay requests missing transactions from up to [`MAX_ASKED`]
-//!   announcers at once, and the whole block if that fails. A failed rebuild is not penalised:
-//!   short ids may collide, and a peer forwards an announcement before it has seen the body.
+//!   it is on the best chain, and also a new tip that did not come by gossip. After the check of
+//!   its header, the chain rebuilds the block from the mempool. The relay requests missing
+//!   transactions from up to [`MAX_ASKED`] announcers at once, and the whole block if that fails. A
+//!   failed rebuild is not penalised: short ids may collide, and a peer forwards an announcement
+//!   before it has seen the body. The header proves nothing about the rest of the message. The
+//!   first one from a trusted peer is forwarded once its header is checked. Any other one is
+//!   forwarded once the complete block shows that it is true. Messages that differ under one header
+//!   are completed side by side, so that a wrong one does not hold up the true one.
 //! - *Trades*: one trade, or many that a node announces for the first time. A message is forwarded
 //!   once the chain accepts all of its trades. If it accepts only some, the node announces these
 //!   itself. Every node that has a trade announces it again at random times until it is mined, its
@@ -27,6 +30,8 @@
 //!   next announcement brings it.
 //! - One peer cannot exhaust a shared bound: gossip beyond a peer's rate is ignored, and a peer has
 //!   a share of the incomplete blocks and of the orphans. Trusted peers take the places of others.
+//! - A peer is muted before its messages are ignored for want of its own room, since an ignored
+//!   message is lost from all peers.
 //! - A rate outlives the connection, and peers that are not trusted share one. A note proves
 //!   nothing about its sender, since it costs nothing.
 //! - A header that the chain refuses for want of work is not forwarded, and its sender not charged.
@@ -86,10 +91,12 @@ const REPEAT_RATE: Rate = Rate { burst: 20, per_second: 2 };
 
 /// The maximum number of solved headers being checked, and of those whose blocks are awaited.
 const MAX_SOLVED: usize = 64;
-/// The maximum number of announced blocks that are being completed.
+/// The maximum number of claims about announced blocks that are being completed.
 const MAX_PENDING_BLOCKS: usize = 16;
-/// The maximum number of these that one peer announced first, if it is not trusted. Each costs the
-/// peer the work of a block.
+/// The maximum number of these about one block. At most one of them is true, and the others cost
+/// their senders nothing.
+const MAX_BLOCK_CLAIMS: usize = 8;
+/// The maximum number of these that one peer announced first, if it is not trusted.
 const MAX_PENDING_UNPROVEN: usize = 2;
 /// The maximum number of these that one friend or proven peer announced first.
 const MAX_PENDING_PROVEN: usize = 8;
@@ -128,6 +135,9 @@ const REQUEST_MS: u64 = 5_000;
 const RETRY_MS: u64 = 250;
 /// The time after which an incomplete block is left to sync, in ms.
 const BLOCK_MS: u64 = 30_000;
+/// The time for which a peer without room for its gossip is muted, in ms. Most blocks are complete,
+/// and most trades checked, within this time.
+const MUTE_MS: u64 = 1_000;
 /// The time to wait for the block of a solved header, in ms. Then the relay asks the peer that
 /// forwarded the header for its Status.
 const SOLVED_MS: u64 = 3_000;

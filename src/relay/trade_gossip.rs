@@ -10,18 +10,20 @@ use serde_bytes::ByteBuf;
 use tracing::debug;
 
 use super::{
-    Announcement, DOUBTFUL_PART, MAX_ORPHANS, MAX_PENDING_TRADE_BYTES, MAX_PENDING_TRADES,
+    Announcement, DOUBTFUL_PART, MAX_ORPHANS, MAX_PENDING_TRADE_BYTES, MAX_PENDING_TRADES, MUTE_MS,
     ORPHAN_MS, Relay, RelayAction, VERDICT_MS,
     outgoing::{Class, weight},
     schedule::Entry,
-    trades::{Check, Orphan, bytes_of},
+    trades::{Check, Orphan, Pooled, bytes_of},
 };
 use crate::{
     chain::api::{RefusalCause, Refused},
     consensus::Blame,
     peers::Offence,
-    primitives::{Bucket, Encode, Moment, PeerId, Transaction, TransactionKind, TxId, encoding},
-    wire::{TradeAnnouncement, TradeGossip, Verdict},
+    primitives::{
+        Bucket, Encode, Moment, PeerId, Transaction, TransactionKind, TxId, encoding, leaf_hash,
+    },
+    wire::{Topic, TradeAnnouncement, TradeGossip, Verdict},
 };
 
 /// Decodes a trade of an announcement. Returns the offence if there is none.
@@ -79,6 +81,7 @@ impl<M: Copy> Relay<M> {
             (MAX_PENDING_TRADES / DOUBTFUL_PART, MAX_PENDING_TRADE_BYTES / DOUBTFUL_PART)
         };
         if count > most || bytes > most_bytes {
+            self.mute(peer, Topic::Trades, MUTE_MS);
             return self.verdict(message, Verdict::Ignore);
         }
         for txid in &check.ids {
@@ -89,6 +92,9 @@ impl<M: Copy> Relay<M> {
 
     /// Takes trades from the peer's token buckets, and from those that peers share which are not
     /// trusted. Returns false if one of them has too few tokens.
+    ///
+    /// Mutes the peer while few tokens for trades are left. Notes mute no peer: they are free, so
+    /// anyone could make honest peers forward too many of them.
     fn within_rates(&mut self, peer: PeerId, transactions: &[Transaction], now: Moment) -> bool {
         let is_shared = !self.is_trusted(&peer);
         let Some(allowance) = self.allowance(peer, now) else { return false };
@@ -98,15 +104,28 @@ impl<M: Copy> Relay<M> {
             let sum = if is_note { &mut notes } else { &mut trades };
             *sum = sum.saturating_add(weight(transaction));
         }
-        let take = |of_trades: &mut Bucket, of_notes: &mut Bucket| {
-            (trades == 0 || of_trades.take(trades, now))
-                && (notes == 0 || of_notes.take(notes, now))
+        let mut pause = None;
+        let mut take = |of_trades: &mut Bucket, of_notes: &mut Bucket| {
+            let (mut allowed, mut low) = (true, None);
+            if trades > 0 {
+                (allowed, low) = of_trades.take_early(trades, now);
+            }
+            pause = pause.max(low);
+            allowed && (notes == 0 || of_notes.take(notes, now))
         };
-        take(&mut allowance.trades, &mut allowance.notes)
-            && (!is_shared || take(&mut self.shared.trades, &mut self.shared.notes))
+        let allowed = take(&mut allowance.trades, &mut allowance.notes)
+            && (!is_shared || take(&mut self.shared.trades, &mut self.shared.notes));
+        if let Some(ms) = pause {
+            self.mute(peer, Topic::Trades, ms);
+        }
+        allowed
     }
 
     /// Separates the trades that the chain has to check from those that are known.
+    ///
+    /// # Security
+    /// A txid leaves out the signatures. A known trade with other signatures is never forwarded:
+    /// they may be invalid, and nodes without the trade would charge us for them.
     fn sort(
         &self,
         peer: PeerId,
@@ -126,8 +145,12 @@ impl<M: Copy> Relay<M> {
         let trades = &self.trades;
         for transaction in transactions {
             let txid = transaction.txid();
-            if trades.pool.contains(&txid) {
-                check.known.push(txid);
+            if let Some(pooled) = trades.pool.get(&txid) {
+                if pooled.leaf == leaf_hash(&transaction) {
+                    check.known.push(txid);
+                } else {
+                    check.stays = true;
+                }
             } else if trades.mined.contains(&txid)
                 || trades.checking.contains(&txid)
                 || trades.orphans.contains_key(&txid)
@@ -166,6 +189,8 @@ impl<M: Copy> Relay<M> {
             match result {
                 Ok(()) => {
                     taken.push(*txid);
+                    let leaf = leaf_hash(&transaction);
+                    self.trades.pool.insert(*txid, Pooled { leaf, forwarded: now });
                     proves |= transaction.kind() != TransactionKind::Note;
                 }
                 Err(refused) if refused.blame == Blame::Peer => {
@@ -187,9 +212,6 @@ impl<M: Copy> Relay<M> {
                 }
                 Err(_) => stays = true,
             }
-        }
-        for txid in &taken {
-            self.trades.pool.insert(*txid, now);
         }
         if proves {
             self.delivered(check.peer, now);
@@ -252,7 +274,8 @@ impl<M: Copy> Relay<M> {
         now: Moment,
     ) {
         if !self.trades.pool.contains(&txid) {
-            self.trades.pool.insert(txid, now);
+            let leaf = leaf_hash(&transaction);
+            self.trades.pool.insert(txid, Pooled { leaf, forwarded: now });
         }
         if !self.trades.schedule.contains(&txid) {
             // A trade that came by gossip, or from an earlier run, has spread already. One from a

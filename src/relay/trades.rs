@@ -10,7 +10,7 @@ use super::{
     outgoing::{Outgoing, Publishing},
     schedule::Schedule,
 };
-use crate::primitives::{Bucket, Moment, PeerId, Transaction, TxId};
+use crate::primitives::{Bucket, LeafHash, Moment, PeerId, Transaction, TxId};
 
 /// Trades of one gossip message that the chain is checking.
 #[derive(Debug)]
@@ -38,6 +38,15 @@ pub(super) struct Orphan<M> {
     pub(super) since: Moment,
 }
 
+/// A mempool entry, as gossip knows it.
+#[derive(Debug)]
+pub(super) struct Pooled {
+    /// The hash of the whole entry. The txid leaves out the signatures.
+    pub(super) leaf: LeafHash,
+    /// The time at which its gossip was last forwarded.
+    pub(super) forwarded: Moment,
+}
+
 /// The relay's state of trades.
 #[derive(Debug)]
 pub(super) struct Trades<M> {
@@ -51,8 +60,8 @@ pub(super) struct Trades<M> {
     pub(super) checking_bytes: usize,
     /// Trades that arrived before their parents.
     pub(super) orphans: BTreeMap<TxId, Orphan<M>>,
-    /// Mempool entries, each with the time at which its gossip was last forwarded.
-    pub(super) pool: Recent<TxId, Moment>,
+    /// Mempool entries.
+    pub(super) pool: Recent<TxId, Pooled>,
     pub(super) mined: Recent<TxId>,
     /// Trades that came by gossip. This node does not announce them at once, since gossip spreads
     /// them.
@@ -118,18 +127,18 @@ impl<M> Trades<M> {
     }
 
     /// True if each of these mempool entries was last forwarded at least half an interval ago.
-    pub(super) fn are_due(&mut self, known: &[TxId], now: Moment) -> bool {
+    pub(super) fn are_due(&self, known: &[TxId], now: Moment) -> bool {
         let half = self.interval_ms / 2;
         known.iter().all(|txid| {
-            self.pool.get_mut(txid).is_some_and(|forwarded| now.saturating_sub(*forwarded) >= half)
+            self.pool.get(txid).is_some_and(|it| now.saturating_sub(it.forwarded) >= half)
         })
     }
 
     /// Records that mempool entries are forwarded now, and postpones our own announcements of them.
     pub(super) fn forward(&mut self, known: &[TxId], now: Moment) {
         for txid in known {
-            if let Some(forwarded) = self.pool.get_mut(txid) {
-                *forwarded = now;
+            if let Some(pooled) = self.pool.get_mut(txid) {
+                pooled.forwarded = now;
             }
             let next = self.later(now);
             self.schedule.postpone(txid, next);

@@ -175,6 +175,11 @@ impl World {
                 self.later(node, Reply::Relay(RelayEvent::BlockLoaded { hash, block }));
             }
             RelayAction::AskStatus { peer } => self.hello(node, node_of(peer)),
+            RelayAction::Mute { peer, topic, ms } => {
+                let until = self.now + ms * 1_000;
+                let Some(run) = self.run(node) else { return };
+                run.muted.insert((node_of(peer), topic.code()), until);
+            }
             RelayAction::Penalise { peer, offence, reason } => {
                 self.penalise(node, peer, offence, &reason);
             }

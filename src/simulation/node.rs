@@ -110,6 +110,8 @@ pub(super) struct Run {
     pub(super) sync: Sync,
     pub(super) relay: Relay<u64>,
     pub(super) gossip: Gossiping,
+    /// The topics on which peers are muted, and until when in µs.
+    pub(super) muted: BTreeMap<(usize, &'static str), u64>,
     pub(super) mining: Mining,
     /// The last durable snapshot.
     pub(super) summary: ChainSummary,
@@ -247,6 +249,7 @@ impl Node {
             sync,
             relay,
             gossip: Gossiping::default(),
+            muted: BTreeMap::new(),
             mining,
             summary,
             asked: BTreeMap::new(),

@@ -178,6 +178,10 @@ impl World {
             return;
         }
         let Some(run) = self.run(node) else { return };
+        let muted = run.muted.get(&(from, packet.gossip.topic().code()));
+        if muted.is_some_and(|until| *until > now) {
+            return;
+        }
         if let Some(seen) = run.gossip.seen.get_mut(&packet.id) {
             seen.had_by.push(from);
             return;

@@ -9,7 +9,7 @@ use super::{
     MAX_STALLS, RELAY_GRACE_MS, STALL_MS, Sync, SyncAction, WINDOW,
     bodies::{Batch, BlockRef},
     items::read_blocks,
-    peer::Claim,
+    peer::Peer,
     ranks::Rank,
     requests::{InFlight, Purpose},
 };
@@ -391,7 +391,8 @@ impl Sync {
         }
         debug!(peer = %id, %hash, code = refused.code, "the chain refused a block");
         if refused.blame == Blame::Peer {
-            self.blame_for_block(id, &refused, now);
+            let end = self.missing.chain.map_or(hash, |chain| chain.hash);
+            self.blame_for_block(id, &[hash, end], &refused, now);
         }
     }
 
@@ -410,33 +411,28 @@ impl Sync {
     /// Penalises the peers that are to blame for an invalid body.
     ///
     /// If the body is not the one that its header commits to, its sender is to blame. Otherwise the
-    /// whole branch is invalid, and the peers that claim to have connected it are to blame. A peer
-    /// that has stored the block on a side branch is not.
-    fn blame_for_block(&mut self, sender: PeerId, refused: &Refused, now: Moment) {
-        let reason = refused.to_string();
-        match (refused.cause, self.missing.chain) {
+    /// whole branch is invalid, and the peers that claim to have connected one of `branch` are to
+    /// blame: the block, or the end of its branch. A peer that stored the block on a side branch is
+    /// not, even if it sent the body, since it did not check coins and signatures.
+    pub(super) fn blame_for_block(
+        &mut self,
+        sender: PeerId,
+        branch: &[BlockHash],
+        refused: &Refused,
+        now: Moment,
+    ) {
+        let guilty: Vec<PeerId> = match refused.cause {
             // A block below it was refused before, and its peers were penalised then.
-            (RefusalCause::InvalidBranch, _) => {}
-            (RefusalCause::WrongMerkleRoot, _) | (_, None) => {
-                self.distrust(sender, Offence::InvalidBlock, reason, now);
+            RefusalCause::InvalidBranch => return,
+            RefusalCause::WrongMerkleRoot => vec![sender],
+            _ => {
+                let claims = |peer: &Peer| branch.iter().any(|hash| peer.claims_connected(hash));
+                let guilty = self.peers.iter().filter(|(_, peer)| claims(peer));
+                guilty.map(|(id, _)| *id).collect()
             }
-            (_, Some(chain)) => {
-                let claims_it = |id: PeerId, claim: Claim| {
-                    claim.tip == chain.hash || (id == sender && claim.work >= chain.work)
-                };
-                let guilty: Vec<PeerId> = self
-                    .peers
-                    .iter()
-                    .filter(|(id, peer)| {
-                        peer.leads.contains(&chain.hash)
-                            || peer.claim.is_some_and(|claim| claims_it(**id, claim))
-                    })
-                    .map(|(id, _)| *id)
-                    .collect();
-                for id in guilty {
-                    self.distrust(id, Offence::InvalidBlock, reason.clone(), now);
-                }
-            }
+        };
+        for id in guilty {
+            self.distrust(id, Offence::InvalidBlock, refused.to_string(), now);
         }
     }
 

@@ -226,6 +226,14 @@ impl Peer {
             && !self.lacks.contains(&block.hash)
     }
 
+    /// Returns true if the peer's Status or one of its walks names this block as one that the peer
+    /// has connected.
+    pub(super) fn claims_connected(&self, hash: &BlockHash) -> bool {
+        self.claim.is_some_and(|claim| claim.tip == *hash)
+            || self.leads.contains(hash)
+            || self.vouched.contains(hash)
+    }
+
     pub(super) fn lacks_block(&mut self, hash: BlockHash) {
         if self.lacks.len() >= WINDOW.saturating_mul(2) {
             self.lacks.clear();

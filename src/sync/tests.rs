@@ -6,8 +6,11 @@ use super::{bodies::BlockRef, *};
 use crate::{
     chain::api::{HeaderContext, RefusalCause, Refused, Tip},
     consensus::{Blame, HeaderWindow, Work, testing::network},
-    peers::Trust,
-    primitives::{BlockHash, Encode, Header, Height, MerkleRoot, Moment, PeerId, PublicKey, TxId},
+    peers::{Offence, Trust},
+    primitives::{
+        Block, BlockHash, Encode, Header, Height, MerkleRoot, Moment, PeerId, PublicKey,
+        Transaction, TxId, coinbase_memo,
+    },
     wire::{Item, Status, SyncRequest, SyncResponse},
 };
 
@@ -44,13 +47,16 @@ fn machine(friends: &[PeerId]) -> Sync {
 
 /// Returns the Status of a peer at this height, with transactions in its mempool.
 fn status(peer: PeerId, height: Height, mempool: u32) -> SyncEvent {
-    let tip = tip(height);
+    claim(peer, tip(height), mempool)
+}
+
+fn claim(peer: PeerId, tip: Tip, mempool: u32) -> SyncEvent {
     let status = Status {
         version: 1,
         features: 0,
         network: hash(0),
         tip: tip.hash,
-        height,
+        height: tip.height,
         work: tip.work.to_be_bytes().to_vec().into(),
         time: 0,
         mempool,
@@ -103,6 +109,47 @@ fn silent_strangers_take_no_slot_of_a_friend_that_has_proven_nothing_yet() {
     let actions = sync.handle(status(friend, 500, 0), later);
     assert_eq!(asked(&actions, is_for_bodies).first().map(|(id, _)| *id), Some(friend));
     sync.assert_sound(later);
+}
+
+/// An honest peer may have stored the block on a side branch, where it checks no coins and
+/// signatures.
+#[test]
+fn an_invalid_block_is_charged_to_peers_that_claim_it_and_not_to_its_sender() {
+    let (sender, liar) = (peer(1), peer(2));
+    let memo = coinbase_memo(11, b"");
+    let transactions = vec![Transaction { inputs: vec![], outputs: vec![], memo }];
+    let (previous, merkle_root) = (hash(10), MerkleRoot::ZERO);
+    let header = Header { previous, merkle_root, height: 11, time: 0, bits: 0, nonce: 0 };
+    let block = Block { header, transactions };
+    let best_header = Tip { hash: block.hash(), ..tip(11) };
+    for (cause, guilty) in [(RefusalCause::Other, liar), (RefusalCause::WrongMerkleRoot, sender)] {
+        let mut sync = machine(&[]);
+        // Its own branch has as much work.
+        sync.handle(status(sender, 11, 0), NOW);
+        sync.eager = true;
+        let summary = SyncEvent::Summary { tip: tip(10), best_header, diverged: false };
+        let actions = sync.handle(summary, NOW);
+        let read = actions.iter().find_map(|action| match action {
+            SyncAction::FetchMissing { read, .. } => Some(*read),
+            _ => None,
+        });
+        let blocks = vec![(block.hash(), 11)];
+        let missing = SyncEvent::Missing { read: read.expect("a read"), blocks };
+        let requests = asked(&sync.handle(missing, NOW), is_for_bodies);
+        let [(asked, id)] = requests[..] else { panic!("{requests:?}") };
+        assert_eq!(asked, sender);
+        let result = Ok(SyncResponse::Blocks(block.to_bytes().into()));
+        sync.handle(SyncEvent::Response { id, result }, NOW);
+        sync.handle(claim(liar, best_header, 0), NOW);
+        let refused = Refused { blame: Blame::Peer, cause, code: "test", reason: String::new() };
+        let results = vec![(block.hash(), Err(refused))];
+        let actions = sync.handle(SyncEvent::BlocksDone { results }, NOW);
+        let charges = actions.iter().filter_map(|action| match action {
+            SyncAction::Penalise { peer, offence, .. } => Some((*peer, *offence)),
+            _ => None,
+        });
+        assert_eq!(charges.collect::<Vec<_>>(), [(guilty, Offence::InvalidBlock)]);
+    }
 }
 
 #[test]

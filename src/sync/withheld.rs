@@ -233,7 +233,7 @@ impl Sync {
             }
             Err(refused) => {
                 if refused.blame == Blame::Peer {
-                    self.distrust(sender, Offence::InvalidBlock, refused.to_string(), now);
+                    self.blame_for_block(sender, &[hash], refused, now);
                 }
                 if let Some(known) = self.withheld.get_mut(at) {
                     known.sender = None;

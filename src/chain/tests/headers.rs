@@ -73,6 +73,34 @@ fn a_header_whose_body_nobody_delivers_no_longer_holds_the_node_up() {
 }
 
 #[test]
+fn a_body_is_wanted_if_it_is_missing_and_would_be_stored() {
+    let mut chain = TestChain::new();
+    let mut honest = Branch::new(&network(), 0);
+    let (old, side) = (honest.fork(9).extend(1), honest.fork(8).extend(1));
+    // A branch may lack the work of 144 blocks.
+    let blocks = honest.extend(144);
+    chain.connect(&blocks[..2]);
+    let wants = |chain: &mut TestChain, block: &Block| {
+        let accepted = chain.chain.accept_headers(&[block.header], PEER, chain.now);
+        accepted.expect("good").wants_body
+    };
+    assert!(wants(&mut chain, &blocks[2]), "a new header");
+    assert!(wants(&mut chain, &blocks[2]), "a known header");
+    assert!(!wants(&mut chain, &blocks[0]), "connected");
+    assert_eq!(chain.block(&blocks[3]), Ok(BlockAccepted::Waiting));
+    assert!(!wants(&mut chain, &blocks[3]), "it waits for its parent");
+    assert!(wants(&mut chain, &side[0]), "beside the tip");
+    assert_eq!(chain.block(&side[0]), Ok(BlockAccepted::SideBranch));
+    assert!(!wants(&mut chain, &side[0]), "stored on a side branch");
+    assert!(wants(&mut chain, &old[0]));
+    chain.connect(&blocks[2..3]);
+    chain.connect(&blocks[4..]);
+    assert!(wants(&mut chain, &old[0]), "it could still win");
+    chain.connect(&honest.extend(2));
+    assert!(!wants(&mut chain, &old[0]), "too long ago");
+}
+
+#[test]
 fn after_a_restart_withheld_headers_count_until_they_are_withheld_again() {
     let mut chain = TestChain::new();
     let mut honest = Branch::new(&network(), 0);

@@ -1,6 +1,9 @@
 //! Gossip in both directions: publishing, receiving, verdicts and probes.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::MutexGuard,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
 use libp2p::gossipsub;
 
@@ -9,6 +12,7 @@ use crate::{
     net::{
         behaviour::message_id,
         event::{GossipId, NetEvent, NetOffence},
+        gossip_door::Door,
         metrics::verdict_code,
         own_topics::GossipEvent,
         peer::{from_libp2p, to_libp2p},
@@ -64,7 +68,21 @@ impl Network {
                 self.emit_if_room_for(&peer, NetEvent::Misbehaved { peer, offence, reason });
                 None
             }
+            GossipEvent::Refused { peer, sizes } => {
+                let (peer, now) = (from_libp2p(&peer)?, Instant::now());
+                tracing::debug!(%peer, messages = sizes.len(), "no room for gossip of a peer");
+                self.liveness.received(&peer, now);
+                for size in sizes {
+                    self.is_gossip_over_budget(&peer, size, now);
+                }
+                None
+            }
         }
+    }
+
+    /// Locks the door of gossip. The guard must not outlive the statement.
+    pub(super) fn door(&self) -> MutexGuard<'_, Door> {
+        self.swarm.behaviour().gossip.door().lock()
     }
 
     fn on_gossipsub(&mut self, event: gossipsub::Event) -> Option<NetEvent> {
@@ -137,9 +155,9 @@ impl Network {
         };
         match topic.decode(&message.data) {
             Ok(gossip) => {
-                let is_friend = self.trust.is_friend(&peer);
-                let size = message.data.len();
-                if self.has_room_for(&peer) && self.pending.admit(id, topic, size, is_friend, now) {
+                let (is_friend, size) = (self.trust.is_friend(&peer), message.data.len());
+                let is_admitted = self.door().pending.admit(id, topic, size, is_friend, now);
+                if is_admitted {
                     return Some(NetEvent::GossipReceived { peer, message: id, gossip });
                 }
                 self.decided(&id, topic, Verdict::Ignore);

@@ -54,7 +54,7 @@ use super::{
     behaviour::{Behaviour, BehaviourConfig, BehaviourEvent, Names, request_timeout},
     copies::Copies,
     event::{NetEvent, RequestError},
-    gossip::{GossipLiveness, PendingVerdicts, UnheardGossip},
+    gossip::{GossipLiveness, UnheardGossip},
     handle::{NetAnswer, NetCommand, Told},
     limits::{LINGER, MAX_KNOWN_ADDRESSES},
     listen::{build_swarm, listen},
@@ -105,7 +105,6 @@ pub(super) struct Network {
     /// Responses that libp2p holds and has not sent yet.
     sending: Sending<(Protocol, InboundRequestId)>,
     unheard: UnheardGossip,
-    pending: PendingVerdicts,
     liveness: GossipLiveness,
     metrics: NetMetrics,
     libp2p_metrics: Libp2pMetrics,
@@ -213,7 +212,6 @@ impl Network {
             inbound: Inbound::new(),
             sending: Sending::new(),
             unheard: UnheardGossip::default(),
-            pending: PendingVerdicts::default(),
             liveness: GossipLiveness::new(config.tuning.liveness),
             metrics,
             libp2p_metrics: Libp2pMetrics::new(registry),
@@ -394,6 +392,11 @@ impl Network {
                 self.swarm.behaviour_mut().gate.places().useful(&peer, now);
                 self.budgets.useful(peer, now);
             }
+            NetCommand::Mute { peer, topic, time } => {
+                if let Some(topic) = self.names.hash_of(topic) {
+                    self.door().mute(peer, topic, now + time);
+                }
+            }
             NetCommand::AddKnown { peer, addresses, told } => {
                 self.add_known(peer, &addresses, told, now);
             }
@@ -435,7 +438,8 @@ impl Network {
                 }
             }
             NetAnswer::Verdict { message, verdict } => {
-                if let Some(topic) = self.pending.decide(&message) {
+                let topic = self.door().pending.decide(&message);
+                if let Some(topic) = topic {
                     self.decided(&message, topic, verdict);
                 }
             }
@@ -450,7 +454,9 @@ impl Network {
             self.emit_if_room(NetEvent::ResponseGrows { id, bytes });
         }
         self.inbound.sweep(|(_, channel)| channel.is_open());
-        for (message, topic) in self.pending.expire(now) {
+        self.door().sweep(now);
+        let late = self.door().pending.expire(now);
+        for (message, topic) in late {
             self.decided(&message, topic, Verdict::Ignore);
         }
         for topic in self.unheard.topics() {

@@ -106,6 +106,20 @@ async fn node_between_honest_and_stranger() -> (Node, Node, Stranger) {
     (node, honest, stranger)
 }
 
+#[tokio::test]
+async fn what_a_muted_peer_forwards_first_still_comes_from_another() {
+    let (mut node, honest, mut stranger) = node_between_honest_and_stranger().await;
+    node.handle.mute(stranger.id(), Topic::Chat, 3_600_000).unwrap();
+    // The network carries out commands in their order.
+    node.handle.peers().await.unwrap();
+    let line = chat(honest.id(), "first");
+    let payloads = vec![line.encode().unwrap(), chat(honest.id(), "second").encode().unwrap()];
+    publish_strange(&mut stranger, Topic::Chat, payloads).await;
+    honest.handle.publish(&line).unwrap();
+    let (source, _, gossip) = node.gossip().await;
+    assert_eq!((source, gossip), (honest.id(), line));
+}
+
 /// Publishes a stranger's payloads on a topic, and runs the stranger for a moment.
 async fn publish_strange(stranger: &mut Stranger, topic: Topic, payloads: Vec<Vec<u8>>) {
     for payload in payloads {

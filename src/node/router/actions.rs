@@ -151,10 +151,8 @@ impl Router {
                 self.spawn_work(async move {
                     let (headers, origin) = (vec![*header], Origin::Peer(peer));
                     let result = chain.accept_headers(headers, origin, None).await;
-                    Some(Done::Relay(RelayEvent::HeaderDone {
-                        hash,
-                        result: result.map_err(Into::into),
-                    }))
+                    let result = result.map_err(Into::into);
+                    Some(Done::Relay(RelayEvent::HeaderDone { hash, result }))
                 });
             }
             RelayAction::Rebuild { hash, header, coinbase, short_ids } => {
@@ -189,6 +187,7 @@ impl Router {
                 });
             }
             RelayAction::AskStatus { peer } => self.send_hello(peer),
+            RelayAction::Mute { peer, topic, ms } => log_unsent(self.net.mute(peer, topic, ms)),
             RelayAction::Penalise { peer, offence, reason } => {
                 self.penalise(peer, offence, &reason);
             }

@@ -23,6 +23,7 @@ use crate::{
     primitives::{PeerId, doubled},
     wire::{
         ChatGossip, ChatRequest, ChatResponse, LineIds, MessageId, Request, Response, SignedLine,
+        Topic,
         limits::{LINE_ID_BYTES, MAX_GET_LINES},
     },
 };
@@ -42,6 +43,8 @@ const MAX_PAGES: u32 = 128;
 const HOLD: Duration = Duration::from_secs(5);
 /// The most gossiped lines that are held. Further ones are stored at once.
 const MAX_HELD: usize = 256;
+/// Time for which a peer's gossip is refused because the friends thread has no room for it, in ms.
+const MUTE_MS: u64 = 1_000;
 
 /// The state of the requests to one peer for missed lines.
 #[derive(Debug)]
@@ -85,7 +88,8 @@ impl Asked {
     }
 }
 
-/// A gossiped line that is held until older ones are here.
+/// A gossiped line or goodbye that is held: until older ones are here, or until the friends thread
+/// has room for it.
 #[derive(Debug)]
 pub(super) struct Held {
     peer: PeerId,
@@ -262,15 +266,20 @@ impl Router {
         self.connected.iter().any(awaited)
     }
 
-    /// Holds a gossiped line while older ones may still arrive. Otherwise returns it.
+    /// Holds a gossiped line while older ones may still arrive, and any gossip while the friends
+    /// thread has no room for it. Otherwise returns it.
     pub(super) fn hold(
         &mut self,
         peer: PeerId,
         message: GossipId,
         gossip: ChatGossip,
     ) -> Option<(PeerId, GossipId, ChatGossip)> {
-        let is_line = matches!(gossip, ChatGossip::Line(_));
-        if !is_line || self.held.len() >= MAX_HELD || !self.is_catching_up() {
+        let waits = matches!(gossip, ChatGossip::Line(_)) && self.is_catching_up();
+        let is_busy = self.friends.is_busy_for(self.trust.is_friend(&peer));
+        if is_busy {
+            log_unsent(self.net.mute(peer, Topic::Chat, MUTE_MS));
+        }
+        if self.held.len() >= MAX_HELD || !(waits || is_busy) {
             return Some((peer, message, gossip));
         }
         self.held.push(Held { peer, message, gossip });
@@ -284,7 +293,7 @@ impl Router {
         let mut held = std::mem::take(&mut self.held);
         held.sort_by_key(Held::counter);
         for Held { peer, message, gossip } in held {
-            self.receive_gossip(peer, message, gossip);
+            self.chat_gossip(peer, message, gossip);
         }
     }
 

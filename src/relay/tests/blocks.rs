@@ -117,6 +117,98 @@ fn a_compact_block_goes_on_after_its_header_and_is_rebuilt_from_the_mempool() {
     assert!(matches!(actions[..], [RelayAction::Delivered { peer }] if peer == self::peer(1)));
 }
 
+/// Returns a compact block with a true header, and a body that a liar made up.
+fn made_up(block: &Block, number: u32) -> BlockGossip {
+    let mut lie = block.clone();
+    lie.transactions[0].memo = coinbase_memo(block.header.height, &number.to_be_bytes());
+    compact(&lie)
+}
+
+/// Answers the chain's rebuilds: the true claim completes the block, and any other lacks all parts.
+fn rebuild_all(
+    relay: &mut Relay<u32>,
+    mut actions: Vec<RelayAction<u32>>,
+    block: &Block,
+) -> Vec<RelayAction<u32>> {
+    let mut answered = 0;
+    while let Some(claimed) = actions[answered..].iter().find_map(|action| match action {
+        RelayAction::Rebuild { coinbase, .. } => Some(coinbase.clone()),
+        _ => None,
+    }) {
+        answered = actions.len();
+        let is_true = *claimed == block.transactions[0];
+        let rebuilt = match is_true {
+            true => Rebuilt::Block(Box::new(block.clone())),
+            false => missing(block, &[1, 2, 3]),
+        };
+        let event = RelayEvent::Rebuilt { hash: block.hash(), rebuilt };
+        actions.extend(relay.handle(event, START));
+    }
+    actions
+}
+
+#[test]
+fn made_up_bodies_under_a_true_header_hold_up_neither_the_true_one_nor_its_way() {
+    let most = u8::try_from(MAX_BLOCK_CLAIMS).expect("few");
+    for (liars, is_trusted) in [(most - 1, false), (most, true)] {
+        for is_late in [false, true] {
+            let (mut relay, block, honest) = (relay(), next_block(3), peer(99));
+            if is_trusted {
+                relay.handle(RelayEvent::Proven { peer: honest }, START);
+            }
+            let mut actions = Vec::new();
+            for liar in 0..liars {
+                let gossip = made_up(&block, liar.into());
+                let (peer, message) = (peer(liar), liar.into());
+                let event = RelayEvent::BlockGossip { peer, message, gossip };
+                actions.extend(relay.handle(event, START));
+            }
+            if is_late {
+                actions.extend(relay.handle(header_taken(&block), START));
+            }
+            let gossip = compact(&block);
+            let event = RelayEvent::BlockGossip { peer: honest, message: 1_000, gossip };
+            actions.extend(relay.handle(event, START));
+            if !is_late {
+                actions.extend(relay.handle(header_taken(&block), START));
+            }
+            let checks =
+                |action: &&RelayAction<u32>| matches!(action, RelayAction::AcceptHeader { .. });
+            assert_eq!(actions.iter().filter(checks).count(), 1);
+            assert_eq!(verdicts(&actions).contains(&(1_000, Verdict::Accept)), is_trusted);
+            let actions = rebuild_all(&mut relay, actions, &block);
+            assert!(hands_over(&actions, &block));
+            let verdicts = verdicts(&actions);
+            assert_eq!(verdicts.len(), usize::from(liars) + 1);
+            for (message, verdict) in verdicts {
+                assert_eq!(verdict == Verdict::Accept, message == 1_000);
+            }
+            let result = Ok(BlockAccepted::Connected);
+            relay.handle(RelayEvent::BlockDone { hash: block.hash(), result }, START);
+            assert!(relay.blocks.pending.is_empty());
+            assert!(relay.handle(connected(&block), START).is_empty(), "it came by gossip");
+        }
+    }
+}
+
+#[test]
+fn a_made_up_body_is_not_forwarded_even_if_its_sender_serves_the_true_one() {
+    let (mut relay, block) = (relay(), next_block(1));
+    let gossip = made_up(&block, 1);
+    relay.handle(RelayEvent::BlockGossip { peer: peer(1), message: 1, gossip }, START);
+    assert_eq!(verdicts(&relay.handle(header_taken(&block), START)), []);
+    let rebuilt = Rebuilt::Missing { found: vec![], positions: vec![] };
+    let actions = relay.handle(RelayEvent::Rebuilt { hash: block.hash(), rebuilt }, START);
+    let (_, id, _) = request(&actions);
+    let whole = vec![Item::Block(ByteBuf::from(block.to_bytes()))];
+    let answer = RelayEvent::Response { id, result: Ok(SyncResponse::Data(whole)) };
+    let actions = relay.handle(answer, START);
+    assert!(hands_over(&actions, &block));
+    assert_eq!(verdicts(&actions), [(1, Verdict::Ignore)]);
+    let actions = relay.handle(connected(&block), START);
+    assert!(matches!(actions[..], [RelayAction::FetchBlock { .. }]), "we publish the true one");
+}
+
 #[test]
 fn only_a_body_of_a_better_branch_lets_the_miners_rest() {
     for (leads, accepted, rests) in [
@@ -131,7 +223,7 @@ fn only_a_body_of_a_better_branch_lets_the_miners_rest() {
         relay.handle(gossip, START);
         let hash = block.hash();
         let best_header = if leads { Tip { hash, height: 11, ..tip() } } else { tip() };
-        let taken = HeadersAccepted { new: 1, last: hash, best_header };
+        let taken = HeadersAccepted { new: 1, last: hash, wants_body: true, best_header };
         let actions = relay.handle(RelayEvent::HeaderDone { hash, result: Ok(taken) }, START);
         assert!(!suspends(&actions), "a header alone");
         let rebuilt = Rebuilt::Block(Box::new(block.clone()));
@@ -152,6 +244,16 @@ fn a_block_whose_branch_cannot_win_is_neither_forwarded_nor_charged() {
         assert_eq!(verdicts(&actions), [(1, Verdict::Ignore)]);
         assert!(penalties(&actions).is_empty() && asks(&actions).is_empty());
     }
+}
+
+#[test]
+fn a_block_that_is_stored_already_is_neither_forwarded_nor_fetched() {
+    let (mut relay, block) = (relay(), next_block(3));
+    let gossip = RelayEvent::BlockGossip { peer: peer(1), message: 1, gossip: compact(&block) };
+    relay.handle(gossip, START);
+    let actions = relay.handle(header_known(&block, false), START);
+    assert!(matches!(actions[..], [RelayAction::Verdict { message: 1, verdict: Verdict::Ignore }]));
+    assert!(relay.blocks.pending.is_empty());
 }
 
 #[test]
@@ -372,8 +474,10 @@ fn an_unknown_parent_is_nobodys_fault_and_makes_us_ask() {
     assert!(penalties(&actions).is_empty());
 }
 
+/// An honest announcer checks only the header, and stores the body of a side branch without a check
+/// of its coins and signatures.
 #[test]
-fn an_invalid_block_costs_its_server_much_and_its_announcer_little() {
+fn an_invalid_block_costs_its_announcer_and_its_server_little() {
     let block = next_block(1);
     let result = Err(refused(Blame::Peer, RefusalCause::Other));
     let done = RelayEvent::BlockDone { hash: block.hash(), result };
@@ -390,7 +494,7 @@ fn an_invalid_block_costs_its_server_much_and_its_announcer_little() {
     let parts = vec![ByteBuf::from(block.transactions[1].to_bytes())];
     by_body
         .handle(RelayEvent::Response { id, result: Ok(SyncResponse::BlockTrades(parts)) }, START);
-    assert_eq!(penalties(&by_body.handle(done, START)), [(peer(1), Offence::InvalidBlock)]);
+    assert_eq!(penalties(&by_body.handle(done, START)), [(peer(1), Offence::EmptyPromise)]);
 }
 
 #[test]
@@ -445,6 +549,40 @@ fn a_flood_of_headers_is_ignored_beyond_the_rate() {
 }
 
 #[test]
+fn a_peer_is_muted_while_what_it_sent_before_still_counts() {
+    let mut relay = relay();
+    let mut sent = 0;
+    let mut send = |relay: &mut Relay<u32>, gossip| {
+        sent += 1;
+        relay.handle(RelayEvent::BlockGossip { peer: peer(1), message: sent, gossip }, START)
+    };
+    // Old headers cost no points.
+    let old = solved(&block(BlockHash([5; 32]), 1, 0));
+    let burst = BLOCK_RATE.burst;
+    let free = (0..burst).take_while(|_| mutes(&send(&mut relay, old.clone())).is_empty()).count();
+    assert_eq!(free as u64, burst * 3 / 4);
+    for _ in 0..burst / 4 - 2 {
+        assert_eq!(mutes(&send(&mut relay, old.clone())), [(peer(1), Topic::Blocks)]);
+    }
+    let actions = send(&mut relay, compact(&next_block(0)));
+    assert!(actions.iter().any(|action| matches!(action, RelayAction::AcceptHeader { .. })));
+}
+
+#[test]
+fn a_stranger_whose_share_of_incomplete_blocks_is_used_up_is_muted() {
+    let mut relay = relay();
+    relay.handle(RelayEvent::Proven { peer: peer(9) }, START);
+    let mut announce = |from: u8, trades: u32| {
+        let (gossip, peer) = (compact(&next_block(trades)), peer(from));
+        mutes(&relay.handle(RelayEvent::BlockGossip { peer, message: trades, gossip }, START))
+    };
+    assert_eq!(announce(1, 0), []);
+    assert_eq!(announce(1, 1), [(peer(1), Topic::Blocks)], "before its next one is lost");
+    assert_eq!(announce(9, 2), []);
+    assert_eq!(announce(9, 3), []);
+}
+
+#[test]
 fn few_announcers_of_a_block_are_remembered() {
     let (mut relay, block) = (relay(), next_block(3));
     announced(&mut relay, &block, missing(&block, &[1, 3]));
@@ -456,5 +594,5 @@ fn few_announcers_of_a_block_are_remembered() {
         };
         relay.handle(gossip, START);
     }
-    assert_eq!(relay.blocks.pending[&block.hash()].sources.len(), MAX_SOURCES);
+    assert_eq!(relay.blocks.pending[&(block.hash(), 0)].sources.len(), MAX_SOURCES);
 }

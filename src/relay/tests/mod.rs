@@ -18,7 +18,9 @@ use crate::{
         PublicKey, Signature, Transaction, TxId, TxInput, TxOutput, coinbase_memo, leaf_hash,
         short_id,
     },
-    wire::{BlockGossip, CompactBlock, SyncRequest, TradeAnnouncement, TradeGossip, Verdict},
+    wire::{
+        BlockGossip, CompactBlock, SyncRequest, Topic, TradeAnnouncement, TradeGossip, Verdict,
+    },
 };
 
 const SPACING_MS: u64 = 10_000;
@@ -117,12 +119,20 @@ fn refused(blame: Blame, cause: RefusalCause) -> Refused {
 }
 
 fn header_taken(block: &Block) -> RelayEvent<u32> {
-    let accepted = HeadersAccepted { new: 1, last: block.hash(), best_header: tip() };
-    RelayEvent::HeaderDone { hash: block.hash(), result: Ok(accepted) }
+    header_known(block, true)
 }
 
-/// Announces a compact block by peer 1 as message 1, up to the result of the rebuild.
+/// Returns the chain's reply for an acceptable header, which may have its body already.
+fn header_known(block: &Block, wants_body: bool) -> RelayEvent<u32> {
+    let (hash, new) = (block.hash(), usize::from(wants_body));
+    let accepted = HeadersAccepted { new, last: hash, wants_body, best_header: tip() };
+    RelayEvent::HeaderDone { hash, result: Ok(accepted) }
+}
+
+/// Announces a compact block by peer 1 as message 1, up to the result of the rebuild. The peer is
+/// trusted, so the message is forwarded at once.
 fn announced(relay: &mut Relay<u32>, block: &Block, rebuilt: Rebuilt) -> Vec<RelayAction<u32>> {
+    relay.handle(RelayEvent::Proven { peer: peer(1) }, START);
     let gossip = RelayEvent::BlockGossip { peer: peer(1), message: 1, gossip: compact(block) };
     assert!(matches!(relay.handle(gossip, START)[..], [RelayAction::AcceptHeader { .. }]));
     let actions = relay.handle(header_taken(block), START);
@@ -181,6 +191,16 @@ fn asks(actions: &[RelayAction<u32>]) -> Vec<PeerId> {
         .iter()
         .filter_map(|action| match action {
             RelayAction::AskStatus { peer } => Some(*peer),
+            _ => None,
+        })
+        .collect()
+}
+
+fn mutes(actions: &[RelayAction<u32>]) -> Vec<(PeerId, Topic)> {
+    actions
+        .iter()
+        .filter_map(|action| match action {
+            RelayAction::Mute { peer, topic, .. } => Some((*peer, *topic)),
             _ => None,
         })
         .collect()

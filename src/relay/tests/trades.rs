@@ -154,6 +154,32 @@ fn who_hears_an_announcement_waits_with_his_own() {
 }
 
 #[test]
+fn a_known_trade_with_other_signatures_is_not_forwarded_and_delays_no_announcement() {
+    let (trade, mut forged) = (note(1), note(1));
+    forged.inputs[0].signature = Signature([0; 64]);
+    assert_eq!(forged.txid(), trade.txid());
+    let gossip = |message, trade| RelayEvent::TradeGossip {
+        peer: peer(1),
+        message,
+        gossip: announcement(trade, message),
+    };
+    for came_by_gossip in [false, true] {
+        let mut relay = relay();
+        if came_by_gossip {
+            let asked = relay.handle(gossip(1, &trade), START);
+            checked(&mut relay, &asked, &[Ok(())], START);
+        } else {
+            relay.handle(added(&trade, START, true), START);
+        }
+        let now = START + SPACING_MS * ANNOUNCE_SPACINGS;
+        let actions = relay.handle(gossip(2, &forged), now);
+        assert_eq!(verdicts(&actions), [(2, Verdict::Ignore)]);
+        // The true trade is still due.
+        assert_eq!(verdicts(&relay.handle(gossip(3, &trade), now)), [(3, Verdict::Accept)]);
+    }
+}
+
+#[test]
 fn repeated_trades_delay_no_new_ones_and_are_slow() {
     let mut relay = relay();
     let trades: Vec<_> = (0..1_000).map(note).collect();
@@ -351,6 +377,32 @@ fn a_message_beyond_the_peers_rate_is_ignored_as_a_whole() {
     let asked = relay.handle(gossip(1, 150), START);
     assert_eq!(check(&asked).map(|(_, asked)| asked.len()), Some(150));
     assert_eq!(verdicts(&relay.handle(gossip(2, 200), START)), [(2, Verdict::Ignore)]);
+}
+
+#[test]
+fn a_peer_is_muted_before_its_trades_are_ignored_and_for_no_note() {
+    let mut relay = relay();
+    let mut sent = 0;
+    let mut send = |relay: &mut Relay<u32>, transaction: &Transaction| {
+        sent += 1;
+        let gossip = announcement(transaction, 0);
+        let event = RelayEvent::TradeGossip { peer: peer(1), message: sent, gossip };
+        let actions = relay.handle(event, START);
+        if check(&actions).is_some() {
+            checked(relay, &actions, &[Ok(())], START);
+        }
+        (check(&actions).is_some(), mutes(&actions))
+    };
+    for number in 0..2 * u32::try_from(NOTE_RATE.burst).expect("a small rate") {
+        assert_eq!(send(&mut relay, &note(number)).1, []);
+    }
+    let trade = |index| spend(OutPoint { txid: TxId([7; 32]), index }, b"");
+    for number in 0..u32::try_from(TRADE_RATE.burst).expect("a small rate") {
+        let (is_checked, muted) = send(&mut relay, &trade(number));
+        assert!(is_checked);
+        let is_low = u64::from(number) >= TRADE_RATE.burst * 3 / 4;
+        assert_eq!(muted, if is_low { vec![(peer(1), Topic::Trades)] } else { vec![] });
+    }
 }
 
 /// Sends a note of its own from each of these peers, and returns how many reach the chain. The

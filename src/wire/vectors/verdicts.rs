@@ -228,6 +228,7 @@ fn a_compact_block_is_judged_by_its_first_fault() {
     let child = header(TIP.hash, 11);
     let judge = |result: Result<HeadersAccepted, Refused>| {
         let mut relay = relay();
+        relay.handle(RelayEvent::Proven { peer: peer() }, NOW);
         let actions = block_gossip(&mut relay, compact(&child));
         assert!(matches!(actions[..], [RelayAction::AcceptHeader { .. }]), "{actions:?}");
         let actions = relay.handle(RelayEvent::HeaderDone { hash: child.hash(), result }, NOW);
@@ -245,6 +246,8 @@ fn a_compact_block_is_judged_by_its_first_fault() {
     for height in 100..116 {
         block_gossip(&mut full, compact(&header(TIP.hash, height)));
     }
+    let last = child.hash();
+    let reply = |wants_body| HeadersAccepted { new: 1, last, wants_body, best_header: TIP };
     let no_parent = judge(Err(refused(Blame::Nobody, RefusalCause::Other)));
     assert!(no_parent.1, "the sender is asked for its Status");
     let outcomes = [
@@ -263,10 +266,10 @@ fn a_compact_block_is_judged_by_its_first_fault() {
         ("the [header rules]", judge(Err(refused(Blame::Peer, RefusalCause::Other))).0),
         ("its branch can win", judge(Err(refused(Blame::Nobody, RefusalCause::TooLittleWork))).0),
         ("it is not ahead", no_parent.0),
+        ("its body is not here", judge(Ok(reply(false))).0),
     ];
     assert_checks("**Compact**", &outcomes);
-    let accepted = HeadersAccepted { new: 1, last: child.hash(), best_header: TIP };
-    assert_eq!(judge(Ok(accepted)).0[0], "accept");
+    assert_eq!(judge(Ok(reply(true))).0[0], "accept");
 }
 
 #[test]
