@@ -490,6 +490,12 @@ pub enum ChainCommand {
     },
     /// Lists all mempool entries, parents first.
     Mempool { reply: oneshot::Sender<Vec<MempoolEntry>> },
+    /// Lists the ids of mempool entries, parents first.
+    MempoolIds {
+        /// The maximum number of ids in the reply.
+        limit: usize,
+        reply: oneshot::Sender<Vec<TxId>>,
+    },
     /// Looks up one transaction and its state; `None` if unknown.
     Transaction { txid: TxId, reply: oneshot::Sender<Result<Option<TxInfo>, ChainFault>> },
     /// Checks everything from genesis.

@@ -327,6 +327,14 @@ impl ChainHandle {
         self.ask(|reply| ChainCommand::Mempool { reply }).await
     }
 
+    /// Returns the ids of at most `limit` mempool entries, parents first.
+    ///
+    /// # Errors
+    /// Fails if the chain is closed.
+    pub async fn mempool_ids(&self, limit: usize) -> Result<Vec<TxId>, ChainFault> {
+        self.ask(|reply| ChainCommand::MempoolIds { limit, reply }).await
+    }
+
     /// Returns a transaction and its state; `None` if unknown.
     ///
     /// # Errors

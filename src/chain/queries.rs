@@ -49,6 +49,15 @@ impl Chain {
         self.mempool.entries().map(|waiting| waiting.entry.clone()).collect()
     }
 
+    /// Returns the ids of at most `limit` mempool entries, parents first.
+    ///
+    /// # Security
+    /// Strangers may ask for these at any time, so the chain thread copies no entries for them.
+    #[must_use]
+    pub fn mempool_ids(&self, limit: usize) -> Vec<TxId> {
+        self.mempool.ids().take(limit).collect()
+    }
+
     /// Returns trades from the mempool, one element for each id, in the order of `ids`.
     #[must_use]
     pub fn waiting_trades(&self, ids: &[TxId]) -> Vec<Option<Arc<Transaction>>> {

@@ -548,6 +548,10 @@ impl ChainThread {
                 let mempool = self.chain.mempool();
                 self.hold(reply, mempool);
             }
+            ChainCommand::MempoolIds { limit, reply } => {
+                let ids = self.chain.mempool_ids(limit);
+                self.hold(reply, ids);
+            }
             ChainCommand::Transaction { txid, reply } => {
                 let transaction = self.chain.transaction(txid)?;
                 self.hold(reply, Ok(transaction));

@@ -393,6 +393,46 @@ impl Friends {
         self.receive(line, now)
     }
 
+    /// Handles a line to all that a peer forwarded. Returns true if it is to be forwarded further.
+    pub(crate) fn hear_line(
+        &mut self,
+        by: PeerId,
+        line: SignedLine,
+        now: UnixMillis,
+    ) -> Result<bool, ReceiveError> {
+        match self.receive_broadcast(line, now) {
+            Err(error) => self.forwards_unkept(by, error),
+            Ok(receipt) => Ok(matches!(receipt, Receipt::New(_) | Receipt::Request)),
+        }
+    }
+
+    /// Handles a goodbye that a peer forwarded. Returns true if it is to be forwarded further.
+    pub(crate) fn hear_quit(
+        &mut self,
+        by: PeerId,
+        quit: &SignedQuit,
+        now: UnixMillis,
+    ) -> Result<bool, ReceiveError> {
+        match self.receive_quit(quit, now) {
+            Err(error) => self.forwards_unkept(by, error),
+            Ok(receipt) => Ok(receipt == QuitReceipt::New),
+        }
+    }
+
+    /// Returns true if a valid line or goodbye of a stranger is to be forwarded although it is
+    /// beyond the strangers' rate: the peer that forwarded it is within its own rate.
+    fn forwards_unkept(&mut self, by: PeerId, error: ReceiveError) -> Result<bool, ReceiveError> {
+        match error {
+            ReceiveError::TooMany { author }
+                if self.level(&author) == Level::Stranger && !self.is_chosen(&author) =>
+            {
+                let level = self.level(&by);
+                Ok(self.rates.take_forwarded(by, level, (self.clock)()))
+            }
+            error => Err(error),
+        }
+    }
+
     pub(super) fn receive(
         &mut self,
         line: SignedLine,

@@ -23,8 +23,8 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use super::{
     AddressSource, Answer, ChatError, ChatRecord, Departure, FindError, Found, FriendInfo, Friends,
     FriendsEvent, JudgedProfile, KeepError, KeptLine, KnownPeer, Missed, OwnProfileError,
-    PayeeInfo, ProfileError, ProfileReceipt, QuitReceipt, Receipt, ReceiveError, SealedError,
-    SentLine, StoreFault, ToLeave,
+    PayeeInfo, ProfileError, ProfileReceipt, Receipt, ReceiveError, SealedError, SentLine,
+    StoreFault, ToLeave,
 };
 use crate::{
     peers::Ban,
@@ -289,11 +289,10 @@ commands! {
     ReceiveSealed receive_sealed(by: PeerId, line: SealedLine, now: UnixMillis)
         -> Result<Receipt, SealedError>
         = |friends| friends.receive_sealed(by, &line, now);
-    ReceiveBroadcast receive_broadcast(line: SignedLine, now: UnixMillis)
-        -> Result<Receipt, ReceiveError>
-        = |friends| friends.receive_broadcast(line, now);
-    ReceiveQuit receive_quit(quit: SignedQuit, now: UnixMillis) -> Result<QuitReceipt, ReceiveError>
-        = |friends| friends.receive_quit(&quit, now);
+    HearLine hear_line(by: PeerId, line: SignedLine, now: UnixMillis) -> Result<bool, ReceiveError>
+        = |friends| friends.hear_line(by, line, now);
+    HearQuit hear_quit(by: PeerId, quit: SignedQuit, now: UnixMillis) -> Result<bool, ReceiveError>
+        = |friends| friends.hear_quit(by, &quit, now);
     History history(friend: Option<PeerId>, limit: usize) -> Result<Vec<ChatRecord>, StoreFault>
         = |friends| friends.history(friend.as_ref(), limit);
     Search search(friend: Option<PeerId>, word: String, before: u64, limit: usize)

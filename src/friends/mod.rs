@@ -57,9 +57,7 @@ use tokio::sync::broadcast;
 #[cfg(any(test, fuzzing))]
 pub(crate) use known_addresses::check_address;
 
-pub(crate) use chat::{
-    ChatRecord, LineState, MAX_OUTBOX_PER_FRIEND, QuitReceipt, Receipt, SentLine,
-};
+pub(crate) use chat::{ChatRecord, LineState, MAX_OUTBOX_PER_FRIEND, Receipt, SentLine};
 pub(crate) use errors::{
     ChatError, FindError, OwnProfileError, ProfileError, ReceiveError, ResolveError,
 };
@@ -74,7 +72,11 @@ pub(crate) use profiles::{JudgedProfile, MAX_PROFILES_KEPT, ProfileReceipt};
 pub(crate) use sealed::{Agree, MAX_CARRIERS, SealedError, ToLeave};
 pub(crate) use store::StoreFault;
 #[cfg(test)]
-pub(crate) use {chat::MAX_TIME_APART_MS, profiles::MAX_AHEAD_MS, sealed::MAX_SEALED_APART_MS};
+pub(crate) use {
+    chat::{MAX_TIME_APART_MS, QuitReceipt},
+    profiles::MAX_AHEAD_MS,
+    sealed::MAX_SEALED_APART_MS,
+};
 
 use self::{
     conversations::Conversations,

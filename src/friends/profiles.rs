@@ -247,7 +247,7 @@ impl Friends {
     /// newer than the stored one.
     ///
     /// A profile that a friend passes on makes its peer introduced. Profiles that others pass on
-    /// are dropped. The profile of a stranger that introduces itself stays in memory.
+    /// are dropped unchecked. The profile of a stranger that introduces itself stays in memory.
     pub(crate) fn keep_profile(
         &mut self,
         profile: SignedProfile,
@@ -262,6 +262,10 @@ impl Friends {
             return Err(ProfileError::Banned { peer });
         }
         let by_friend = by != peer && self.trust.is_friend(&by);
+        if by != peer && !by_friend {
+            // Keys are free, so their holders could make this node verify any number of these.
+            return Ok(ProfileReceipt::Unvouched);
+        }
         let vouches = by_friend && self.level(&peer) == Level::Stranger;
         if let Some(held) = self.held(&peer).filter(|_| !vouches) {
             if *held == profile {
@@ -278,7 +282,7 @@ impl Friends {
         if ahead_ms > MAX_AHEAD_MS {
             return Err(ProfileError::TooFarAhead { ahead_ms });
         }
-        if by != peer && !by_friend || vouches && !self.trust.vouch(&by, peer) {
+        if vouches && !self.trust.vouch(&by, peer) {
             return Ok(ProfileReceipt::Unvouched);
         }
         if self.level(&peer) == Level::Stranger && !self.is_chosen(&peer) {

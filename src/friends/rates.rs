@@ -1,7 +1,12 @@
 //! Rate limits of chat and profiles: a token bucket for each friend and for each introduced peer,
 //! and one that all strangers share.
+//!
+//! # Security
+//! The bucket of all strangers decides whether a line is stored, and never alone whether it is
+//! forwarded. One author could otherwise keep it empty on all nodes, and silence all strangers. So
+//! each peer has a bucket for lines of strangers that it forwards and that are not stored.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, hash::Hash};
 
 use crate::{
     peers::Level,
@@ -20,6 +25,9 @@ const MISSED_RATE: Rate = Rate { burst: 5_000, per_second: 5 };
 /// The rate of lines, goodbyes, profiles and stored addresses of all strangers together. Keys cost
 /// nothing, so a bucket for each stranger would limit nothing.
 const STRANGERS_RATE: Rate = Rate { burst: 100, per_second: 1 };
+/// The rate of lines and goodbyes of strangers that are forwarded for a stranger, although they are
+/// not stored. Friends and introduced peers have [`FRIEND_RATE`] and [`INTRODUCED_RATE`] for these.
+const FORWARD_RATE: Rate = Rate { burst: 10, per_second: 1 };
 /// The rate of notices about strangers, in seconds: three at once, then one a minute.
 const NOTICE_RATE: Rate = Rate { burst: 180, per_second: 1 };
 /// Tokens of [`NOTICE_RATE`] that one notice takes.
@@ -34,8 +42,23 @@ pub(super) struct Rates {
     buckets: HashMap<(PeerId, Level), Bucket>,
     /// Buckets for missed lines, of authors who are no strangers or whom the user wrote to.
     missed: HashMap<PeerId, Bucket>,
+    /// Buckets of forwarding peers, for lines of strangers that are not stored.
+    forwarded: HashMap<(PeerId, Level), Bucket>,
     strangers: Bucket,
     notices: Bucket,
+}
+
+/// Takes a token from a bucket, which is full if it is new.
+fn take_from<Key: Hash + Eq>(
+    buckets: &mut HashMap<Key, Bucket>,
+    key: Key,
+    rate: Rate,
+    now: Moment,
+) -> bool {
+    if buckets.len() >= MAX_BUCKETS && !buckets.contains_key(&key) {
+        buckets.retain(|_, bucket| !bucket.is_full(now));
+    }
+    buckets.entry(key).or_insert_with(|| Bucket::new(rate, now)).take(1, now)
 }
 
 impl Rates {
@@ -43,6 +66,7 @@ impl Rates {
         Self {
             buckets: HashMap::new(),
             missed: HashMap::new(),
+            forwarded: HashMap::new(),
             strangers: Bucket::new(STRANGERS_RATE, now),
             notices: Bucket::new(NOTICE_RATE, now),
         }
@@ -56,19 +80,23 @@ impl Rates {
             Level::Introduced => INTRODUCED_RATE,
             Level::Friend => FRIEND_RATE,
         };
-        let key = (peer, level);
-        if self.buckets.len() >= MAX_BUCKETS && !self.buckets.contains_key(&key) {
-            self.buckets.retain(|_, bucket| !bucket.is_full(now));
-        }
-        self.buckets.entry(key).or_insert_with(|| Bucket::new(rate, now)).take(1, now)
+        take_from(&mut self.buckets, (peer, level), rate, now)
+    }
+
+    /// Takes one line from the bucket of a forwarding peer. Returns true if a stranger's line that
+    /// is not stored may be forwarded.
+    pub(super) fn take_forwarded(&mut self, by: PeerId, level: Level, now: Moment) -> bool {
+        let rate = match level {
+            Level::Stranger => FORWARD_RATE,
+            Level::Introduced => INTRODUCED_RATE,
+            Level::Friend => FRIEND_RATE,
+        };
+        take_from(&mut self.forwarded, (by, level), rate, now)
     }
 
     /// Takes one missed line from its author's bucket. Returns true if the bucket was not empty.
     pub(super) fn take_missed(&mut self, author: PeerId, now: Moment) -> bool {
-        if self.missed.len() >= MAX_BUCKETS && !self.missed.contains_key(&author) {
-            self.missed.retain(|_, bucket| !bucket.is_full(now));
-        }
-        self.missed.entry(author).or_insert_with(|| Bucket::new(MISSED_RATE, now)).take(1, now)
+        take_from(&mut self.missed, author, MISSED_RATE, now)
     }
 
     /// Takes one notice about a stranger. Returns true if it may be shown.
@@ -125,6 +153,17 @@ mod tests {
         let mut rates = Rates::new(0);
         assert_eq!(taken(&mut rates, 0..=255, Level::Stranger, 0), 100);
         assert_eq!(taken(&mut rates, 0..=255, Level::Stranger, 3_000), 3);
+    }
+
+    #[test]
+    fn each_forwarding_peer_has_a_budget_of_its_own() {
+        let mut rates = Rates::new(0);
+        let mut taken =
+            |peer, level, at| (0..9_999).filter(|_| rates.take_forwarded(peer, level, at)).count();
+        let stranger = Level::Stranger;
+        assert_eq!((taken(peer(1), stranger, 0), taken(peer(1), stranger, 2_000)), (10, 2));
+        assert_eq!((taken(peer(2), stranger, 0), taken(peer(3), Level::Friend, 0)), (10, 1_000));
+        assert!(rates.take(peer(1), Level::Stranger, 0), "another budget than that of authors");
     }
 
     #[test]

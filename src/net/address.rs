@@ -135,6 +135,13 @@ pub(super) fn ip(address: &Multiaddr) -> Option<IpAddr> {
     }
 }
 
+/// Returns the group of an operator's addresses to which a connection's far end belongs: the
+/// peer's, or its relay's. All without an address have one group.
+pub(crate) fn site_of(address: &str) -> IpAddr {
+    let address = address.parse::<Multiaddr>();
+    address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| network(&address))
+}
+
 /// Returns the IP address and port, and true for UDP. Returns none for a name.
 pub(super) fn socket(address: &Multiaddr) -> Option<(SocketAddr, bool)> {
     let ip = ip(address)?;

@@ -35,10 +35,25 @@ pub(super) const MAX_INBOUND_PER_PEER: usize = 2 * MAX_IN_FLIGHT_PER_PEER;
 /// Requests that wait for the node's response, of all peers that are no friends. The rest of
 /// [`MAX_INBOUND`] is for friends.
 pub(super) const MAX_INBOUND_STRANGERS: usize = 384;
+/// The most of [`MAX_INBOUND_STRANGERS`] for peers that are not proven either. The rest is for
+/// proven peers.
+pub(super) const MAX_INBOUND_UNPROVEN: usize = MAX_INBOUND_STRANGERS / 4 * 3;
+/// Requests that wait for the node's response, of all peers of one host (an IP address or a /64)
+/// that are neither friends nor proven: an eighth of [`MAX_INBOUND_STRANGERS`], and of its bytes.
+pub(super) const MAX_INBOUND_PER_HOST: usize = MAX_INBOUND_STRANGERS / 8;
+/// Requests of peers that are no friends and have not said hello, hellos excepted. The router keeps
+/// each for 5 s.
+pub(super) const MAX_EARLY: usize = 64;
+/// The most of [`MAX_EARLY`] of one host: all early requests of two of its peers.
+pub(super) const MAX_EARLY_PER_HOST: usize = 16;
 /// Bytes of all requests that wait for the node's response, as received: 16 MiB.
 pub(super) const MAX_INBOUND_BYTES: usize = 16 << 20;
 /// Bytes of such requests of peers that are no friends: 12 MiB.
 pub(super) const MAX_INBOUND_BYTES_STRANGERS: usize = 12 << 20;
+/// Bytes of such requests of peers that are not proven either: 9 MiB.
+pub(super) const MAX_INBOUND_BYTES_UNPROVEN: usize = MAX_INBOUND_BYTES_STRANGERS / 4 * 3;
+/// Bytes of such requests of one host: 1.5 MiB.
+pub(super) const MAX_INBOUND_BYTES_PER_HOST: usize = MAX_INBOUND_BYTES_STRANGERS / 8;
 
 /// Bytes of unsent responses to one peer: 16 MiB. A friend with no unsent response may always get
 /// one. Beyond the limit, a peer that does not read is answered Busy.
@@ -383,6 +398,7 @@ const _: () = {
     assert!(MAX_INBOUND_STRANGERS < MAX_INBOUND && MAX_SENDING_STRANGERS < MAX_SENDING);
     assert!(PROBE_INTERVAL.as_millis() > DIAL_BACK_PAUSE.as_millis());
     assert!(QUESTION_TIME.as_secs() > PROBE_INTERVAL.as_secs() + 10);
+    assert!(MAX_INBOUND_PER_PEER <= MAX_INBOUND_PER_HOST && MAX_EARLY < MAX_INBOUND_UNPROVEN / 4);
     // A mapped port outlives a few renewals without an answer.
     assert!(SPARE_TIME.as_secs() >= PING_INTERVAL.as_secs() + PING_TIME.as_secs());
     assert!(MAPPING_RENEWAL.as_secs() * 2 <= MAPPING_TIME.as_secs());

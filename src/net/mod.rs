@@ -49,6 +49,7 @@ mod handle;
 mod handshakes;
 mod identify;
 mod identity;
+mod inbound;
 mod limits;
 mod lingering;
 mod listen;
@@ -73,7 +74,7 @@ mod walk;
 
 use std::{sync::Arc, time::Duration};
 
-pub(crate) use address::AddressError;
+pub(crate) use address::{AddressError, site_of};
 pub(crate) use dial_cause::DialCause;
 pub(crate) use event::{
     CommandError, ConnectionSnapshot, GossipId, MappedBy, NetError, NetEvent, NetOffence,

@@ -1,9 +1,8 @@
-//! Bookkeeping of requests in both directions, without libp2p.
+//! Bookkeeping of the node's requests and of its unread responses, without libp2p.
 //!
 //! # Invariants
 //! - Each request of the node ends exactly once.
-//! - The requests that the node has yet to answer, and the responses that peers have yet to read,
-//!   are bounded for each peer and in total.
+//! - The responses that peers have yet to read are bounded for each peer and in total.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -15,12 +14,11 @@ use tokio::sync::mpsc::OwnedPermit;
 
 use super::{
     arrival::Arrival,
-    event::{NetEvent, ReplyId, RequestError},
+    event::{NetEvent, RequestError},
     limits::{
-        MAX_IN_FLIGHT_PER_PEER, MAX_INBOUND, MAX_INBOUND_BYTES, MAX_INBOUND_BYTES_STRANGERS,
-        MAX_INBOUND_PER_PEER, MAX_INBOUND_STRANGERS, MAX_SENDING, MAX_SENDING_PER_PEER,
-        MAX_SENDING_STRANGER, MAX_SENDING_STRANGERS, MAX_SYNC_IN_FLIGHT, MAX_WAITING_PER_PEER,
-        MAX_WAITING_TIME, SMALL_RESPONSE,
+        MAX_IN_FLIGHT_PER_PEER, MAX_SENDING, MAX_SENDING_PER_PEER, MAX_SENDING_STRANGER,
+        MAX_SENDING_STRANGERS, MAX_SYNC_IN_FLIGHT, MAX_WAITING_PER_PEER, MAX_WAITING_TIME,
+        SMALL_RESPONSE,
     },
     metrics::Meter,
 };
@@ -229,101 +227,6 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
     }
 }
 
-/// A request of a peer that the node has yet to answer.
-#[derive(Debug)]
-struct Owed<Channel> {
-    peer: PeerId,
-    is_friend: bool,
-    protocol: Protocol,
-    size: usize,
-    channel: Channel,
-}
-
-/// The requests of peers that the node has yet to answer. The transport takes a response through a
-/// `Channel`.
-#[derive(Debug)]
-pub(super) struct Inbound<Channel> {
-    next: u64,
-    owed: HashMap<u64, Owed<Channel>>,
-    per_peer: HashMap<PeerId, usize>,
-    bytes: usize,
-    /// The requests of peers that are no friends, and their bytes.
-    strangers: (usize, usize),
-}
-
-impl<Channel> Inbound<Channel> {
-    pub(super) fn new() -> Self {
-        let (owed, per_peer) = (HashMap::new(), HashMap::new());
-        Self { next: 0, owed, per_peer, bytes: 0, strangers: (0, 0) }
-    }
-
-    /// Stores the channel of a request. Returns it as an error if a limit is reached.
-    pub(super) fn admit(
-        &mut self,
-        peer: PeerId,
-        is_friend: bool,
-        protocol: Protocol,
-        size: usize,
-        channel: Channel,
-    ) -> Result<ReplyId, Channel> {
-        let (count, bytes) = self.strangers;
-        let strangers = (count.saturating_add(1), bytes.saturating_add(size));
-        if !is_friend
-            && (strangers.0 > MAX_INBOUND_STRANGERS || strangers.1 > MAX_INBOUND_BYTES_STRANGERS)
-        {
-            return Err(channel);
-        }
-        let of_peer = self.per_peer.get(&peer).copied().unwrap_or(0);
-        let bytes = self.bytes.saturating_add(size);
-        if self.owed.len() >= MAX_INBOUND
-            || of_peer >= MAX_INBOUND_PER_PEER
-            || bytes > MAX_INBOUND_BYTES
-        {
-            return Err(channel);
-        }
-        self.bytes = bytes;
-        if !is_friend {
-            self.strangers = strangers;
-        }
-        self.per_peer.insert(peer, of_peer.saturating_add(1));
-        let id = self.next;
-        self.next = self.next.wrapping_add(1);
-        self.owed.insert(id, Owed { peer, is_friend, protocol, size, channel });
-        Ok(ReplyId(id))
-    }
-
-    /// Removes a request, and returns its protocol, channel and peer. Returns `None` if the peer no
-    /// longer waits.
-    pub(super) fn take(&mut self, reply: &ReplyId) -> Option<(Protocol, Channel, PeerId)> {
-        let owed = self.owed.remove(&reply.0)?;
-        self.bytes = self.bytes.saturating_sub(owed.size);
-        if !owed.is_friend {
-            let (count, bytes) = self.strangers;
-            self.strangers = (count.saturating_sub(1), bytes.saturating_sub(owed.size));
-        }
-        if let Some(count) = self.per_peer.get_mut(&owed.peer) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.per_peer.remove(&owed.peer);
-            }
-        }
-        Some((owed.protocol, owed.channel, owed.peer))
-    }
-
-    /// Removes the requests whose peer no longer waits.
-    pub(super) fn sweep(&mut self, is_open: impl Fn(&Channel) -> bool) {
-        let closed: Vec<u64> = self
-            .owed
-            .iter()
-            .filter(|(_, owed)| !is_open(&owed.channel))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in closed {
-            self.take(&ReplyId(id));
-        }
-    }
-}
-
 /// The responses that the transport holds until the peer reads them. They are bounded, since a peer
 /// that does not read could otherwise fill the memory.
 #[derive(Debug)]
@@ -461,7 +364,8 @@ mod tests {
         outbound.sent(2, other.ticket, now);
         outbound.end(|lost| *lost == peer(1));
         assert!(outbound.is_busy(&peer(2)) && !outbound.is_busy(&peer(1)));
-        assert_eq!(outbound.landed(2).map(|ticket| ticket.id), Some(3));
+        let landed = outbound.landed(2).expect("it still waits for its answer");
+        assert_eq!(landed.id, 3);
         outbound.expire(now + Duration::from_hours(1), Duration::from_mins(1));
         let ends = ended(&mut receiver);
         assert_eq!(ends.len(), 2);
@@ -487,55 +391,6 @@ mod tests {
                 .all(|(_, error)| matches!(error, Some(RequestError::TimedOut { .. }))),
             "one for each"
         );
-    }
-
-    #[test]
-    fn an_answer_that_is_owed_is_taken_once() {
-        let mut inbound = Inbound::new();
-        let reply = inbound.admit(peer(1), true, Protocol::Chat, 10, "channel").unwrap();
-        assert_eq!(inbound.take(&reply), Some((Protocol::Chat, "channel", peer(1))));
-        assert_eq!(inbound.take(&reply), None);
-        assert!(inbound.per_peer.is_empty() && inbound.bytes == 0);
-    }
-
-    #[test]
-    fn one_peer_does_not_take_all_the_room() {
-        let mut inbound = Inbound::new();
-        for _ in 0..MAX_INBOUND_PER_PEER {
-            inbound.admit(peer(1), false, Protocol::Chat, 1, true).unwrap();
-        }
-        assert!(inbound.admit(peer(1), false, Protocol::Chat, 1, true).is_err());
-        inbound.admit(peer(2), false, Protocol::Chat, 1, false).unwrap();
-        assert!(
-            inbound.admit(peer(3), true, Protocol::Sync, MAX_INBOUND_BYTES, true).is_err(),
-            "bytes are bounded"
-        );
-        inbound.sweep(|open| *open);
-        assert_eq!(inbound.owed.len(), MAX_INBOUND_PER_PEER);
-    }
-
-    #[test]
-    fn strangers_leave_room_for_friends() {
-        let mut inbound = Inbound::new();
-        let taken = (0..MAX_INBOUND).filter(|number| {
-            let who = peer(u8::try_from(number / 16).unwrap());
-            inbound.admit(who, false, Protocol::Sync, 1, true).is_ok()
-        });
-        assert_eq!(taken.count(), MAX_INBOUND_STRANGERS);
-        assert!(inbound.admit(peer(99), true, Protocol::Sync, 1, true).is_ok());
-        inbound.sweep(|_| false);
-        assert_eq!(inbound.strangers, (0, 0));
-        let all = (0..2 * MAX_INBOUND).filter(|number| {
-            let who = peer(u8::try_from(number / 16).unwrap());
-            inbound.admit(who, true, Protocol::Sync, 1, true).is_ok()
-        });
-        assert_eq!(all.count(), MAX_INBOUND, "friends have a bound too");
-        inbound.sweep(|_| false);
-        let large = 1 << 20;
-        let bytes = (0..100_u8)
-            .filter(|who| inbound.admit(peer(*who), false, Protocol::Sync, large, true).is_ok());
-        assert_eq!(bytes.count() * large, MAX_INBOUND_BYTES_STRANGERS);
-        assert!(inbound.admit(peer(200), true, Protocol::Sync, large, true).is_ok());
     }
 
     #[test]

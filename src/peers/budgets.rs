@@ -300,6 +300,11 @@ impl Budgets {
         account(&mut self.peers, peer, now).spent(traffic, level, 1, now) == Spent::Within
     }
 
+    /// Returns true if the peer delivered something that this node lacked, not long ago.
+    pub(crate) fn is_proven(&self, peer: &PeerId, now: Instant) -> bool {
+        self.peers.get(peer).is_some_and(|account| account.is_proven(now))
+    }
+
     /// Records that a peer delivered something that this node lacked.
     pub(crate) fn useful(&mut self, peer: PeerId, now: Instant) {
         account(&mut self.peers, peer, now).proven = Some(now);

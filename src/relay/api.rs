@@ -116,7 +116,7 @@ pub(crate) enum RelayAction<M> {
     },
     /// Pause mining for a moment: the chain accepted a body of a branch better than its tip.
     SuspendMining,
-    /// Tell sync that a peer delivered a block or trade that this node lacked.
+    /// Tell sync that a peer delivered a block that this node lacked.
     Delivered { peer: PeerId },
     /// Hand a header to the chain.
     AcceptHeader {

@@ -256,14 +256,14 @@ impl<M: Copy> Relay<M> {
     pub(super) fn on_header_done(
         &mut self,
         hash: BlockHash,
-        result: Result<HeadersAccepted, Refused>,
+        result: &Result<HeadersAccepted, Refused>,
         now: Moment,
     ) {
         let claims = self.blocks.claims(&hash);
         let checking = claims.filter(|(_, claim)| matches!(claim.stage, Stage::Checking));
         let checking: Vec<ClaimKey> = checking.map(|(key, _)| key).collect();
         for key in checking {
-            match &result {
+            match result {
                 // The message announces an old block, whose sender did no work for it now.
                 Ok(accepted) if !accepted.wants_body => self.drop_claim(key, Verdict::Ignore),
                 Ok(accepted) => self.begin_claim(key, accepted.best_header.hash == hash),

@@ -23,7 +23,7 @@ pub(super) struct Allowance {
     asked: Option<Moment>,
     /// The last gossip or request of the peer.
     seen: Moment,
-    /// True if the peer delivered a header, block or trade that this node lacked.
+    /// True if the peer delivered a header or block that this node lacked.
     proven: bool,
     /// The last [`RelayAction::Delivered`] for it.
     told: Option<Moment>,
@@ -106,7 +106,7 @@ impl<M: Copy> Relay<M> {
                 self.on_trade_gossip(peer, message, &gossip, now);
             }
             RelayEvent::SolvedChecked { hash, result } => self.on_solved_checked(hash, result),
-            RelayEvent::HeaderDone { hash, result } => self.on_header_done(hash, result, now),
+            RelayEvent::HeaderDone { hash, result } => self.on_header_done(hash, &result, now),
             RelayEvent::Rebuilt { hash, rebuilt } => self.on_rebuilt(hash, rebuilt, now),
             RelayEvent::BlockDone { hash, result } => self.on_block_done(hash, result, now),
             RelayEvent::TradesDone { id, results } => self.on_trades_done(id, results, now),
@@ -164,13 +164,13 @@ impl<M: Copy> Relay<M> {
         Some(allowance)
     }
 
-    /// Returns true if the peer is a friend, or delivered something that this node lacked.
+    /// Returns true if the peer is a friend, or delivered a header or block that this node lacked.
     pub(super) fn is_trusted(&self, peer: &PeerId) -> bool {
         self.peers.get(peer).is_some_and(|allowance| allowance.proven) || self.trust.is_friend(peer)
     }
 
-    /// Records that a peer delivered something that this node lacked. Sync gets this at most once
-    /// per [`PROVEN_MS`].
+    /// Records that a peer delivered a block that this node lacked. Sync gets this at most once per
+    /// [`PROVEN_MS`].
     pub(super) fn delivered(&mut self, peer: PeerId, now: Moment) {
         if let Some(allowance) = self.allowance(peer, now)
             && allowance.told.is_none_or(|at| now.saturating_sub(at) >= PROVEN_MS)

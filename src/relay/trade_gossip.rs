@@ -182,7 +182,7 @@ impl<M: Copy> Relay<M> {
         };
         let message = check.message.take();
         let is_alone = check.ids.len() == 1 && check.known.is_empty() && !check.stays;
-        let (mut taken, mut proves) = (Vec::new(), false);
+        let mut taken = Vec::new();
         let mut stays = check.stays || results.len() < check.ids.len();
         let mut offence = None;
         for ((txid, transaction), result) in check.ids.iter().zip(check.transactions).zip(results) {
@@ -191,7 +191,6 @@ impl<M: Copy> Relay<M> {
                     taken.push(*txid);
                     let leaf = leaf_hash(&transaction);
                     self.trades.pool.insert(*txid, Pooled { leaf, forwarded: now });
-                    proves |= transaction.kind() != TransactionKind::Note;
                 }
                 Err(refused) if refused.blame == Blame::Peer => {
                     offence.get_or_insert(refused.to_string());
@@ -212,9 +211,6 @@ impl<M: Copy> Relay<M> {
                 }
                 Err(_) => stays = true,
             }
-        }
-        if proves {
-            self.delivered(check.peer, now);
         }
         let verdict = if offence.is_some() {
             Verdict::Reject

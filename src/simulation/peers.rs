@@ -16,7 +16,7 @@ use crate::{
     sync::SyncEvent,
     wire::{
         FEATURE_MINES, Gossip, HelloRequest, ItemId, PROTOCOL_VERSION, Request, RequestFailure,
-        Response, Status, SyncRequest, SyncResponse, Verdict, gossip_id,
+        Response, Status, SyncRequest, SyncResponse, Verdict, gossip_id, limits::MAX_MEMPOOL_IDS,
     },
 };
 
@@ -130,7 +130,9 @@ impl World {
         let run = self.run(node)?;
         Some(match request {
             SyncRequest::GetBlocks(request) => serve::inv(&run.reader, request).0,
-            SyncRequest::GetMempool => serve::mempool_ids(&run.chain.mempool()),
+            SyncRequest::GetMempool => {
+                SyncResponse::MempoolIds(run.chain.mempool_ids(MAX_MEMPOOL_IDS))
+            }
             SyncRequest::GetData(items) => {
                 let id_of = |item: &ItemId| match item {
                     ItemId::Trade(txid) => Some(*txid),

@@ -1,6 +1,6 @@
 //! The events that sync handles, the actions that it emits, and their types.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use crate::{
     chain::api::{BlockAccepted, HeaderContext, HeadersAccepted, Refused, Tip},
@@ -93,7 +93,7 @@ pub(crate) struct Progress {
     /// The time left at that rate; `None` if the rate is 0.
     pub(crate) seconds_left: Option<u64>,
     /// The number of connected friends and proven peers that claim no better chain than ours. A
-    /// proven peer delivered valid headers, blocks or trades that this node lacked.
+    /// proven peer delivered valid headers or blocks that this node lacked.
     pub(crate) confirmed: usize,
     /// True if there is any friend, connected or not.
     pub(crate) has_friends: bool,
@@ -145,6 +145,9 @@ pub(crate) enum SyncEvent {
         /// The Status, already checked to be of our network.
         status: Box<Status>,
     },
+    /// A peer's address belongs to this network, as in [`site_group`](crate::peers::site_group).
+    /// The node sends it after the peer's Status. A peer behind a relay belongs to the relay's.
+    PeerAt { peer: PeerId, site: IpAddr },
     /// A [`SyncAction::SendStatus`] got no reply.
     StatusFailed { peer: PeerId },
     /// The last connection to a peer went down.
@@ -189,7 +192,7 @@ pub(crate) enum SyncEvent {
         /// The context after the last header.
         result: Result<Box<HeaderContext>, Refused>,
     },
-    /// The relay found that a peer delivered a block or trade that this node lacked.
+    /// The relay found that a peer delivered a block that this node lacked.
     Delivered { peer: PeerId },
     /// The machine has woken from sleep, or its network has changed. Sync repeats all requests, and
     /// charges no peer for them.
@@ -293,8 +296,8 @@ pub(crate) enum SyncAction {
     Withhold { hash: BlockHash },
     /// Pause mining for a moment: the chain accepted a body of a branch better than its tip.
     SuspendMining,
-    /// A peer has delivered valid headers, blocks or trades that this node lacked. Repeated
-    /// at most once a minute for each peer.
+    /// A peer has delivered valid headers or blocks that this node lacked. Repeated at most once a
+    /// minute for each peer.
     Proven { peer: PeerId },
     /// Disconnect a stranger that announced blocks and did not deliver them.
     Disconnect { peer: PeerId },

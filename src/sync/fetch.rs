@@ -10,7 +10,7 @@ use super::{
     bodies::{Batch, BlockRef},
     items::read_blocks,
     peer::Peer,
-    ranks::Rank,
+    ranks::{BodyRank, Rank},
     requests::{InFlight, Purpose},
 };
 use crate::{
@@ -96,28 +96,29 @@ impl Sync {
         self.missing.complete_for = complete.then_some(best_header.hash);
     }
 
-    /// Sends one batch to each peer that can take one, in the order of rank, requests in flight,
-    /// failures and answer time. Returns false if no request was sent, or if the limit of requests
-    /// is reached.
+    /// Sends one batch to each peer that can take one, in the order of [`BodyRank`], requests in
+    /// flight, failures and answer time. Returns false if no request was sent, or if the limit of
+    /// requests is reached.
     fn ask_each_peer_once(&mut self, now: Moment) -> bool {
         let slow = self.late_peers(now);
-        let mut order: Vec<(Rank, usize, u32, u64, PeerId)> = self
+        let mut order: Vec<(BodyRank, usize, u32, u64, PeerId)> = self
             .peers
             .iter()
             .filter(|(id, peer)| now >= peer.data_from && !slow.contains(id))
             .map(|(id, peer)| {
                 let pipe = &peer.pipe;
-                let rank = self.rank(id, peer);
+                let rank = self.body_rank(id, peer);
                 (rank, pipe.requests(), peer.failures, pipe.answer_ms(), *id)
             })
             .collect();
         order.sort_unstable();
         let mut asked = false;
-        for (rank, .., id) in order {
+        for (.., id) in order {
             let (in_flight, expected) = self.body_requests(now);
             let Some(peer) = self.peers.get(&id) else {
                 continue;
             };
+            let rank = self.rank(&id, peer);
             if in_flight >= MAX_BODY_REQUESTS {
                 return false;
             }
@@ -147,15 +148,16 @@ impl Sync {
             return true;
         }
         let rank_of = |id: &PeerId| self.peers.get(id).map(|peer| self.rank(id, peer));
+        // Those to proven peers do not count: one that is silent takes no slot either.
         let counts = |request: &&InFlight| {
-            request.is_for_bodies() && rank_of(&request.peer).is_some_and(|other| other <= rank)
+            request.is_for_bodies()
+                && rank_of(&request.peer)
+                    .is_some_and(|other| other != Rank::Proven && other <= rank)
         };
         let requests = || self.requests.values().filter(counts);
         let share = if self.has_proven() { MAX_DOUBTFUL_REQUESTS } else { MAX_BODY_REQUESTS };
-        let is_doubtful = |request: &&InFlight| {
-            !request.is_late(now) && rank_of(&request.peer) != Some(Rank::Proven)
-        };
-        requests().filter(is_doubtful).count() < share && requests().count() < MAX_OPEN_REQUESTS
+        requests().filter(|request| !request.is_late(now)).count() < share
+            && requests().count() < MAX_OPEN_REQUESTS
     }
 
     /// Asks one more peer for the batch that holds up the window, once all requests for it are
@@ -184,19 +186,18 @@ impl Sync {
             .iter()
             .filter(|(id, peer)| !asked.contains(id) && !slow.contains(id) && now >= peer.data_from)
             .filter(|(_, peer)| peer.may_have(&block))
-            .map(|(id, peer)| {
-                (self.rank(id, peer), peer.failures, peer.pipe.answer_ms(), *id, &peer.pipe)
+            .filter(|(id, peer)| {
+                let (rank, pipe) = (self.rank(id, peer), &peer.pipe);
+                (rank == Rank::Proven && pipe.requests() < MAX_REQUESTS_PER_PEER)
+                    || (has_room && self.has_slot(rank, now) && pipe.has_room(false))
             })
-            .filter(|(rank, .., pipe)| {
-                let delivered = *rank == Rank::Proven;
-                (delivered && pipe.requests() < MAX_REQUESTS_PER_PEER)
-                    || (has_room && self.has_slot(*rank, now) && pipe.has_room(false))
-            })
-            .min_by_key(|(rank, failures, answer, id, _)| (*rank, *failures, *answer, *id));
-        if let Some((rank, _, _, other, pipe)) = other {
-            let most = pipe.request_bytes();
+            .min_by_key(|(id, peer)| {
+                (self.body_rank(id, peer), peer.failures, peer.pipe.answer_ms(), **id)
+            });
+        if let Some((&other, peer)) = other {
+            let most = peer.pipe.request_bytes();
             batch.retain(|wanted| self.bodies.is_asked(wanted));
-            let batch = self.bodies.cut(&batch, block, most_blocks(rank), most);
+            let batch = self.bodies.cut(&batch, block, most_blocks(self.rank(&other, peer)), most);
             debug!(
                 peer = %other,
                 asked = asked.len(),
@@ -205,6 +206,39 @@ impl Sync {
             );
             self.held_up = Some(block);
             self.ask_for_bodies(other, batch, now);
+        }
+    }
+
+    /// Asks one more trusted peer for a block whose header would soon be withheld, friends first.
+    /// It waits for no request in flight, and a friend for no limit of these.
+    pub(super) fn ask_before_withholding(&mut self, block: BlockRef, now: Moment) {
+        if self.missing.stale || now < self.bodies_from {
+            return;
+        }
+        let is_asked = |id: &PeerId| {
+            let has_block = |purpose: &Purpose| match purpose {
+                Purpose::Bodies(blocks) => blocks.contains(&block),
+                _ => false,
+            };
+            self.requests.values().any(|it| it.peer == *id && has_block(&it.purpose))
+        };
+        let has_room = self.body_requests(now).0 < MAX_BODY_REQUESTS;
+        let next = self
+            .peers
+            .iter()
+            .filter(|(id, peer)| self.is_trusted(id, peer) && peer.may_have(&block))
+            .filter(|(id, _)| has_room || self.trust.is_friend(id))
+            .filter(|(id, peer)| {
+                now >= peer.data_from
+                    && peer.pipe.requests() < MAX_REQUESTS_PER_PEER
+                    && !is_asked(id)
+            })
+            .map(|(id, peer)| (!self.trust.is_friend(id), self.body_rank(id, peer), *id))
+            .min();
+        if let Some((.., id)) = next {
+            self.held_up = Some(block);
+            let batch = self.bodies.cut(&[], block, 1, 0);
+            self.ask_for_bodies(id, batch, now);
         }
     }
 
@@ -270,7 +304,7 @@ impl Sync {
         }
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.unanswered = false;
-            peer.gave_body = true;
+            (peer.gave_body, peer.denials) = (true, 0);
             peer.answered();
             peer.pipe.answered(bytes.len(), took);
         }
@@ -339,6 +373,7 @@ impl Sync {
                 continue;
             };
             peer.proven = false;
+            peer.denials = peer.denials.saturating_add(1);
             peer.pipe.failed();
             peer.stalls = peer.stalls.saturating_add(1);
             peer.back_off(now, 0);

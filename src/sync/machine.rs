@@ -12,6 +12,7 @@ use super::{
     missing::{Wait, Withheld},
     peer::{Claim, MempoolVisit, Peer},
     requests::{InFlight, Purpose},
+    sites::{Site, Sites},
     ticket::Ticket,
     trades::Trades,
 };
@@ -57,6 +58,8 @@ pub(crate) struct Sync {
     /// The number of walks and header requests so far.
     numbers: u64,
     pub(super) peers: BTreeMap<PeerId, Peer>,
+    /// The networks of strangers whose branches were counted.
+    pub(super) sites: Sites,
     pub(super) requests: HashMap<u64, InFlight>,
     next_id: u64,
     pub(super) bodies: Bodies,
@@ -110,6 +113,7 @@ impl Sync {
             keys: 0,
             numbers: 0,
             peers: BTreeMap::new(),
+            sites: Sites::default(),
             requests: HashMap::new(),
             next_id: REQUEST_SPACE,
             bodies: Bodies::default(),
@@ -140,6 +144,11 @@ impl Sync {
     pub(crate) fn handle(&mut self, event: SyncEvent, now: Moment) -> Vec<SyncAction> {
         match event {
             SyncEvent::PeerStatus { peer, status } => self.on_status(peer, &status, now),
+            SyncEvent::PeerAt { peer, site } => {
+                if let Some(peer) = self.peers.get_mut(&peer) {
+                    peer.site = Site::Network(site);
+                }
+            }
             SyncEvent::StatusFailed { peer } => self.on_status_failed(peer),
             SyncEvent::PeerGone { peer } => self.on_peer_gone(peer, now),
             SyncEvent::Response { id, result } => {
@@ -165,7 +174,7 @@ impl Sync {
             SyncEvent::Grows { id, bytes } => self.on_grows(id, bytes, now),
             SyncEvent::BlocksDone { results } => self.on_blocks_done(results, now),
             SyncEvent::UnknownTrades { peer, ids } => self.on_unknown_trades(peer, ids),
-            SyncEvent::TradeDone { txid, result } => self.on_trade_done(txid, result, now),
+            SyncEvent::TradeDone { txid, result } => self.on_trade_done(txid, result),
             SyncEvent::Summary { tip, best_header, diverged } => {
                 self.on_summary(tip, best_header, diverged, now);
             }
@@ -200,7 +209,7 @@ impl Sync {
         }
         let claim =
             Claim { tip: status.tip, height: status.height, work: Work::from_be_bytes(work) };
-        let peer = self.peers.entry(id).or_insert_with(|| Peer::new(now));
+        let peer = self.peers.entry(id).or_insert_with(|| Peer::new(id, now));
         if peer.claim.is_none_or(|old| old.tip != claim.tip) {
             // A peer with a new tip may have other blocks than before.
             peer.lacks.clear();
@@ -355,6 +364,7 @@ impl Sync {
                     if let (Purpose::Bodies(_), Some(peer)) = (&purpose, self.peers.get_mut(&peer))
                     {
                         peer.unanswered = true;
+                        peer.denials = peer.denials.saturating_add(1);
                         peer.pipe.failed();
                     }
                     self.penalise(peer, Offence::Timeout, failure.to_string());
@@ -389,6 +399,7 @@ impl Sync {
             SyncResponse::NotYet | SyncResponse::NotFound => {
                 if let Purpose::Bodies(asked) = purpose {
                     peer.data_from = now.saturating_add(ELSEWHERE_MS);
+                    peer.denials = peer.denials.saturating_add(1);
                     if let Some(first) = asked.first() {
                         self.denies(id, first.hash);
                     }

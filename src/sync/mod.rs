@@ -19,8 +19,9 @@
 //!
 //! # Trust
 //! A claim decides which peer to ask, and nothing else. A peer is *proven* once it delivered valid
-//! headers, blocks or trades that this node lacked. A note costs nothing, and proves nothing.
-//! Proven peers are asked first, then friends. A peer that has delivered nothing is asked for one
+//! headers or blocks that this node lacked. A trade proves nothing, since a payment to oneself
+//! costs next to nothing. Proven peers are asked first, then friends. Bodies are asked first of
+//! peers that deliver them, then of friends. A peer that has delivered nothing is asked for one
 //! block at a time, even if it is a friend. The claims of strangers count for the phase only until
 //! they are tested, and only while no trusted peer is connected.
 //!
@@ -49,6 +50,7 @@ mod pipe;
 mod presync;
 mod ranks;
 mod requests;
+mod sites;
 #[cfg(test)]
 mod soundness;
 #[cfg(test)]
@@ -110,12 +112,15 @@ const FIRST_HEADERS: u32 = 64;
 /// The maximum number of headers above the fork in a presync. The chain stores no more headers
 /// beyond its tip.
 const MAX_PRESYNC_HEADERS: u32 = 262_144;
-/// The maximum number of concurrent presyncs with peers that are not trusted.
-const MAX_DOUBTFUL_PRESYNCS: usize = 1;
+/// The maximum number of concurrent presyncs with peers that are not trusted, each of another
+/// network. Three share the rate of [`DOUBT_PAUSE_MS`], and the longest branch still ends within
+/// [`MAX_DOUBT_MS`].
+const MAX_DOUBTFUL_PRESYNCS: usize = 3;
 /// The maximum time of the first pass of such a presync, in ms, so that the next peer gets its
 /// turn.
 const MAX_DOUBT_MS: u64 = 180_000;
-/// The pause between two batches of such a presync, in ms. It bounds the batches to 0.75 MB/s.
+/// The pause between two batches of such a presync, in ms, times the number of these. It bounds the
+/// batches of all to 0.75 MB/s.
 const DOUBT_PAUSE_MS: u64 = 250;
 /// The first back-off after a branch that cannot win, in ms. It doubles with each further one.
 const HOPELESS_MS: u64 = 60_000;
@@ -129,7 +134,8 @@ const CATCH_UP_BLOCKS: u32 = 4_096;
 const REORG_BLOCKS: u32 = 144;
 
 /// The time in which a peer must deliver the lowest missing body, in ms. After it, the header is
-/// withheld. It counts only while a peer was asked.
+/// withheld. It counts only while a peer was asked. The second half has 60 ticks, in each of which
+/// one more trusted peer is asked.
 const WITHHOLD_MS: u64 = 30_000;
 /// The maximum number of withheld headers that sync remembers, so that it can request their bodies.
 const MAX_WITHHELD: usize = 64;
@@ -156,8 +162,8 @@ const MAX_BODY_REQUESTS: usize = 16;
 /// The maximum number of body requests in flight to peers that are not proven, while a proven peer
 /// can be asked. Each is for one block.
 const MAX_DOUBTFUL_REQUESTS: usize = 2;
-/// The number of body requests in flight, late ones included, at which peers that are not proven
-/// get no further one.
+/// The number of body requests in flight to peers that are not proven, late ones included, at which
+/// such peers get no further one.
 const MAX_OPEN_REQUESTS: usize = 32;
 /// The maximum size of buffered bodies and expected responses, in bytes. The lowest wanted body is
 /// fetched even beyond it.

@@ -4,12 +4,12 @@ use std::collections::{HashSet, VecDeque};
 
 use super::{
     BACK_OFF_MS, HOPELESS_MS, MAX_BRANCHES, MAX_DOUBLINGS, MAX_HOPELESS_DOUBLINGS,
-    MAX_VISIT_FAILURES, WINDOW, bodies::BlockRef, pipe::Pipe, presync::Presync,
+    MAX_VISIT_FAILURES, WINDOW, bodies::BlockRef, pipe::Pipe, presync::Presync, sites::Site,
 };
 use crate::{
     chain::api::Tip,
     consensus::{Work, is_better},
-    primitives::{BlockHash, Header, Height, Moment},
+    primitives::{BlockHash, Header, Height, Moment, PeerId},
 };
 
 /// The best chain that a peer claims to have, from its Status.
@@ -140,6 +140,7 @@ pub(super) enum MempoolVisit {
 /// One connected peer.
 #[derive(Debug)]
 pub(super) struct Peer {
+    pub(super) site: Site,
     /// The claim of the last Status; `None` before the first one.
     pub(super) claim: Option<Claim>,
     /// The arrival of the last Status.
@@ -153,13 +154,14 @@ pub(super) struct Peer {
     pub(super) leads: VecDeque<BlockHash>,
     /// The first headers of its walks, whose bodies it claims to have.
     pub(super) vouched: VecDeque<BlockHash>,
-    /// True if it delivered valid headers, blocks or trades that this node lacked. A note does not
-    /// count.
+    /// True if it delivered valid headers or blocks that this node lacked. Trades do not count.
     pub(super) proven: bool,
     /// The last [`SyncAction::Proven`](super::SyncAction::Proven) for it.
     pub(super) proven_at: Option<Moment>,
     /// True if it delivered a body.
     pub(super) gave_body: bool,
+    /// The number of consecutive requests for bodies that brought none.
+    pub(super) denials: u32,
     /// True if the last request for bodies got no response in time.
     pub(super) unanswered: bool,
     /// The claimed tip of a branch that cannot win, or that is too long to store.
@@ -184,8 +186,9 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(now: Moment) -> Self {
+    pub(super) fn new(id: PeerId, now: Moment) -> Self {
         Self {
+            site: Site::Alone(id),
             claim: None,
             claimed_at: now,
             status_sent_at: 0,
@@ -196,6 +199,7 @@ impl Peer {
             proven: false,
             proven_at: None,
             gave_body: false,
+            denials: 0,
             unanswered: false,
             hopeless: None,
             hopeless_walks: 0,
@@ -213,6 +217,11 @@ impl Peer {
     /// Returns the claim if it beats the best header and no walk has proved or disproved it.
     pub(super) fn lead(&self, best_header: &Tip) -> Option<Claim> {
         self.claim.filter(|claim| claim.beats(best_header) && self.walked != Some(claim.tip))
+    }
+
+    /// Returns true if its last response to a request for bodies had some.
+    pub(super) const fn delivers(&self) -> bool {
+        self.gave_body && self.denials == 0
     }
 
     /// Returns true if a failed mempool visit should be retried.
@@ -291,10 +300,11 @@ impl Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::primitives::PublicKey;
 
     #[test]
     fn pauses_double_and_are_bounded_and_a_good_answer_ends_them() {
-        let mut peer = Peer::new(0);
+        let mut peer = Peer::new(PeerId(PublicKey([1; 32])), 0);
         let mut pauses = Vec::new();
         for _ in 0..8 {
             peer.back_off(1_000, 0);
@@ -317,7 +327,7 @@ mod tests {
 
     #[test]
     fn each_branch_that_cannot_win_costs_its_peer_a_longer_pause() {
-        let mut peer = Peer::new(0);
+        let mut peer = Peer::new(PeerId(PublicKey([1; 32])), 0);
         let claim = Claim { tip: BlockHash([1; 32]), height: 5, work: Work::ZERO };
         let mut pauses = Vec::new();
         for round in 0..9 {

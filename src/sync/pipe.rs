@@ -88,9 +88,10 @@ impl Pipe {
         self.limit /= 2;
     }
 
-    /// Returns the moving average of the time of an answer, in ms; 0 before the first one.
+    /// Returns the moving average of the time of an answer, in ms. It is the maximum before the
+    /// first one, so that peers that have answered come first.
     pub(super) const fn answer_ms(&self) -> u64 {
-        self.answer_ms
+        if self.answer_ms == 0 { u64::MAX } else { self.answer_ms }
     }
 
     /// Returns the age at which a request is late, in ms: [`PATIENT_ANSWERS`] of the peer's

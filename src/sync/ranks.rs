@@ -8,12 +8,26 @@ use crate::{
     primitives::{Moment, PeerId},
 };
 
-/// The order in which peers are asked.
+/// The order in which peers are asked for headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
-    /// A peer that has delivered headers, blocks or transactions that this node lacked.
+    /// A peer that has delivered headers or blocks that this node lacked.
     Proven,
     Friend,
+    Unknown,
+}
+
+/// The order in which peers are asked for bodies.
+///
+/// # Security
+/// Whoever is first to serve a header that others mined is proven. Such peers come behind friends,
+/// since a few of them could otherwise keep a body from this node until its header is withheld.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum BodyRank {
+    /// A proven peer whose last response to a request for bodies had some.
+    Delivers,
+    Friend,
+    Proven,
     Unknown,
 }
 
@@ -26,6 +40,19 @@ impl Sync {
             Rank::Friend
         } else {
             Rank::Unknown
+        }
+    }
+
+    /// Returns the place of a peer in the order of requests for bodies.
+    pub(super) fn body_rank(&self, id: &PeerId, peer: &Peer) -> BodyRank {
+        if peer.proven && peer.delivers() {
+            BodyRank::Delivers
+        } else if self.trust.is_friend(id) {
+            BodyRank::Friend
+        } else if peer.proven {
+            BodyRank::Proven
+        } else {
+            BodyRank::Unknown
         }
     }
 

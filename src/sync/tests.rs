@@ -1,5 +1,8 @@
 //! Tests that drive sync event by event, where strangers and friends compete.
 
+mod sites;
+mod withholding;
+
 use std::collections::BTreeSet;
 
 use super::{bodies::BlockRef, *};

@@ -1,6 +1,6 @@
 //! The state of mempool visits: one peer at a time, and the trades fetched from it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use crate::primitives::{Moment, PeerId, TxId};
 
@@ -25,8 +25,6 @@ pub(super) struct Trades {
     pub(super) queue: VecDeque<TxId>,
     /// Trades handed to the chain, with the sender and the time. At most one batch.
     pub(super) unanswered: HashMap<TxId, (PeerId, Moment)>,
-    /// Those of them that are notes.
-    pub(super) notes: HashSet<TxId>,
     /// The number of trades accepted so far, for `sync` reports.
     pub(super) accepted: u64,
 }
@@ -58,7 +56,6 @@ impl Trades {
     /// Stops waiting for replies of this node that never came.
     pub(super) fn end_lost(&mut self, before: Moment) {
         self.unanswered.retain(|_, (_, since)| *since >= before);
-        self.notes.retain(|txid| self.unanswered.contains_key(txid));
         if self.visit.is_some_and(|(_, stage, since)| stage == Stage::Filtering && since < before) {
             self.finish();
         }

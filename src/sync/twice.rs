@@ -8,8 +8,9 @@ use tracing::debug;
 use super::{
     DOUBT_PAUSE_MS, ELSEWHERE_MS, MAX_DOUBT_MS, MAX_DOUBTFUL_PRESYNCS, REORG_BLOCKS, Sync,
     SyncAction,
-    peer::{Batch, WalkStage},
+    peer::{Batch, Walk, WalkStage},
     presync::{Presync, Redone},
+    sites::Site,
 };
 use crate::{
     chain::api::{HeaderContext, Refused},
@@ -19,18 +20,38 @@ use crate::{
 };
 
 impl Sync {
-    /// Starts the walk again as a presync, or ends it if too many are under way.
+    /// Returns the networks of peers that are not trusted whose branches are being counted.
+    fn doubtful_sites(&self) -> Vec<Site> {
+        let is_presync = |walk: &Walk| walk.presync.is_some() || walk.stage == WalkStage::Placing;
+        self.peers
+            .iter()
+            .filter(|(id, peer)| {
+                peer.walk.as_ref().is_some_and(is_presync) && !self.is_trusted(id, peer)
+            })
+            .map(|(_, peer)| peer.site)
+            .collect()
+    }
+
+    /// Returns true if a branch of this peer may be counted now. Records it for its network.
+    fn admits_presync(&mut self, id: PeerId, now: Moment) -> bool {
+        if self.trusts(&id) {
+            return true;
+        }
+        let Some(site) = self.peers.get(&id).map(|peer| peer.site) else {
+            return false;
+        };
+        let others = self.doubtful_sites();
+        let is_free = others.len() < MAX_DOUBTFUL_PRESYNCS && !others.contains(&site);
+        let room = is_free && self.sites.is_due(&site, now);
+        if room {
+            self.sites.begin(site, now);
+        }
+        room
+    }
+
+    /// Starts the walk again as a presync, or ends it if the peer has to wait for others.
     pub(super) fn begin_presync(&mut self, id: PeerId, now: Moment) {
-        let doubtful =
-            self.peers
-                .iter()
-                .filter(|(id, peer)| {
-                    peer.walk.as_ref().is_some_and(|walk| {
-                        walk.presync.is_some() || walk.stage == WalkStage::Placing
-                    }) && !self.is_trusted(id, peer)
-                })
-                .count();
-        let room = self.trusts(&id) || doubtful < MAX_DOUBTFUL_PRESYNCS;
+        let room = self.admits_presync(id, now);
         let number = self.next_number();
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
@@ -154,6 +175,7 @@ impl Sync {
             presync.redoing = true;
             walk.last = Some((presync.fork.hash, presync.fork.height));
             walk.gained = now;
+            self.sites.forgive(&peer.site);
             return self.ask_for_headers(id, now);
         }
         let slow = !trusted && now.saturating_sub(walk.counting_since) >= MAX_DOUBT_MS;
@@ -181,7 +203,7 @@ impl Sync {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        let keeps = |walk: &super::peer::Walk| {
+        let keeps = |walk: &Walk| {
             let shown = walk.presync.as_ref().map(|presync| presync.shown());
             shown.is_none_or(|shown| shown >= walk.claim.work)
         };
@@ -195,9 +217,11 @@ impl Sync {
 
     /// Continues presyncs after their pause.
     pub(super) fn resume_walks(&mut self, now: Moment) {
+        let doubtful = u64::try_from(self.doubtful_sites().len()).unwrap_or(u64::MAX);
+        let pause = DOUBT_PAUSE_MS.saturating_mul(doubtful.max(1));
         let rested = |peer: &super::peer::Peer| {
             peer.walk.as_ref().is_some_and(|walk| {
-                walk.stage == WalkStage::Resting && now.saturating_sub(walk.since) >= DOUBT_PAUSE_MS
+                walk.stage == WalkStage::Resting && now.saturating_sub(walk.since) >= pause
             })
         };
         let ids: Vec<PeerId> =

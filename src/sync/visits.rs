@@ -17,7 +17,7 @@ use crate::{
     chain::api::Refused,
     consensus::Blame,
     peers::Offence,
-    primitives::{Moment, PeerId, Transaction, TransactionKind, TxId, encoding},
+    primitives::{Moment, PeerId, Transaction, TxId, encoding},
     wire::{Item, ItemId, SyncRequest, limits::MAX_MEMPOOL_IDS},
 };
 
@@ -163,9 +163,6 @@ impl Sync {
             match read_trade(item, txid) {
                 Ok(Some(transaction)) => {
                     self.trades.unanswered.insert(*txid, (id, now));
-                    if transaction.kind() == TransactionKind::Note {
-                        self.trades.notes.insert(*txid);
-                    }
                     self.out.push(SyncAction::AcceptTrade { peer: id, transaction });
                 }
                 Ok(None) => {}
@@ -181,19 +178,12 @@ impl Sync {
         self.trades.visit = Some((id, Stage::Ready, now));
     }
 
-    pub(super) fn on_trade_done(&mut self, txid: TxId, result: Result<(), Refused>, now: Moment) {
+    pub(super) fn on_trade_done(&mut self, txid: TxId, result: Result<(), Refused>) {
         let Some((peer, _)) = self.trades.unanswered.remove(&txid) else {
             return;
         };
-        let is_note = self.trades.notes.remove(&txid);
         match result {
-            Ok(()) => {
-                self.trades.accepted = self.trades.accepted.saturating_add(1);
-                // A note costs nothing, and proves nothing.
-                if !is_note {
-                    self.prove(peer, now);
-                }
-            }
+            Ok(()) => self.trades.accepted = self.trades.accepted.saturating_add(1),
             Err(refused) if refused.blame == Blame::Peer => {
                 self.penalise(peer, Offence::InvalidTrade, refused.to_string());
             }

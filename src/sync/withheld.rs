@@ -4,6 +4,10 @@
 //! within [`WITHHOLD_MS`], the chain leaves that header and its descendants aside. The node then
 //! follows the best branch whose bodies come. Sync remembers the header, and asks peers that claim
 //! a better chain for its body, less and less often. The body puts the header back.
+//!
+//! # Security
+//! A few slow peers could keep an honest header's body from the node until the time is over. In
+//! the second half of the time, each trusted peer that may have the body is therefore asked too.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -55,6 +59,8 @@ impl Sync {
             let denied = std::mem::take(&mut wait.denied);
             self.wait = None;
             self.withhold(block, &denied, now);
+        } else if wait.waited_ms >= WITHHOLD_MS / 2 {
+            self.ask_before_withholding(block, now);
         }
         self.drive_probes(now);
     }

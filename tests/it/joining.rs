@@ -360,7 +360,7 @@ fn a_backup_without_a_usable_chain_still_holds_the_chat() {
     node.stop();
     let good = fs::read(&chain).expect("read");
     let backup = |id: &str| {
-        let file = net.file(id, "") + ".backup";
+        let file = net.file(&format!("of-{id}"), "") + ".backup";
         let parts = yzw.json(["backup", &file])["parts"].to_string();
         assert!(parts.contains("friends.redb"), "{parts}");
         let restored = net.folder(id);

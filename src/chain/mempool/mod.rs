@@ -248,6 +248,11 @@ impl Mempool {
         self.order.values().filter_map(|txid| self.entries.get(txid))
     }
 
+    /// Iterates over the ids of all entries, parents first.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = TxId> {
+        self.order.values().copied()
+    }
+
     /// Returns the entry with this rank.
     fn at(&self, (_, Reverse(sequence)): &Rank) -> Option<TxId> {
         self.order.get(sequence).copied()

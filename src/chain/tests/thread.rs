@@ -55,6 +55,8 @@ async fn commands_are_answered_once_durable_and_events_follow() {
         Some(ChainEvent::TradeAccepted { origin: Origin::Local, .. })
     ));
     assert_eq!(handle.mempool().await.map(|waiting| waiting.len()), Ok(1));
+    assert_eq!(handle.mempool_ids(2).await, Ok(vec![trade.txid()]));
+    assert_eq!(handle.mempool_ids(0).await, Ok(Vec::new()), "the caller bounds them");
     assert_eq!(
         handle.balance(owner(&key(2))).await.map(|balance| balance.pending_in),
         Ok(Amount::from_coins(100))

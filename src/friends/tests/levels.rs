@@ -83,6 +83,19 @@ fn what_a_friend_tells_is_introduced_and_what_a_stranger_tells_is_dropped() {
 }
 
 #[test]
+fn no_signature_is_checked_of_what_a_stranger_tells_of_others() {
+    let (mut friends, sr, yjf, told) = (friends(), Key::new(1), Key::new(2), Key::new(3));
+    friends.befriend(yjf.profile("yjf", NOW), NOW).unwrap();
+    let mut forged = told.profile("hjs", NOW);
+    "forged".clone_into(&mut forged.name);
+    let by = |friends: &mut Friends, teller: &Key| {
+        friends.keep_profile(forged.clone(), teller.peer, NOW)
+    };
+    assert_eq!(by(&mut friends, &sr).unwrap(), ProfileReceipt::Unvouched);
+    assert!(by(&mut friends, &told).is_err() && by(&mut friends, &yjf).is_err());
+}
+
+#[test]
 fn a_friend_introduces_a_bounded_number() {
     let (mut friends, yjf) = (friends(), Key::new(1));
     friends.befriend(yjf.profile("yjf", NOW), NOW).unwrap();

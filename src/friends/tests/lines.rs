@@ -161,6 +161,34 @@ fn strangers_who_flood_are_ignored_and_friends_are_still_heard() {
 }
 
 #[test]
+fn an_author_that_uses_up_the_strangers_rate_does_not_silence_other_strangers() {
+    let (mut friends, yjf) = (friends(), Key::new(1));
+    friends.befriend(yjf.profile("yjf", NOW), NOW).unwrap();
+    let (loud, quiet, by) = (Key::new(2), Key::new(3), [Key::new(4), Key::new(5)]);
+    let forwarded = (0..150)
+        .filter(|counter| {
+            let line = loud.line(None, "buy", NOW, *counter);
+            friends.hear_line(by[0].peer, line, NOW).unwrap()
+        })
+        .count();
+    assert_eq!(forwarded, 110, "the loud one is bounded too");
+    let line = quiet.line(None, "hello", NOW, 0);
+    assert!(!friends.hear_line(by[0].peer, line.clone(), NOW).unwrap());
+    assert!(friends.hear_line(by[1].peer, line, NOW).unwrap());
+    assert!(friends.hear_quit(by[1].peer, &quiet.quit(NOW), NOW).unwrap());
+    assert!(friends.requests(1_000).iter().all(|kept| kept.text != "hello"), "it is not kept");
+    let forged = SignedLine { text: "bye".to_owned(), ..quiet.line(None, "hello", NOW, 1) };
+    assert!(friends.hear_line(by[1].peer, forged, NOW).is_err());
+    // An introduced peer has no part in the strangers' rate, and no second one.
+    let sr = Key::new(6);
+    friends.keep_profile(sr.profile("sr", NOW), yjf.peer, NOW).unwrap();
+    let many = (0..60).filter_map(|counter| {
+        friends.hear_line(by[1].peer, sr.line(None, "hi", NOW, counter), NOW).ok()
+    });
+    assert_eq!(many.count(), 50);
+}
+
+#[test]
 fn what_the_history_drops_leaves_nothing_behind_and_still_waits_in_the_outbox() {
     let (mut friends, yjf) = (friends(), Key::new(1));
     let first = friends.direct(yjf.peer, "one", NOW).unwrap();

@@ -11,7 +11,7 @@ use libp2p::{
 };
 use tokio::sync::oneshot;
 
-use super::{Network, peers::Peer};
+use super::Network;
 use crate::{
     net::{
         address::{ip, is_far, is_this_machine, peer_of, with_peer, without_peer},
@@ -76,10 +76,8 @@ impl Network {
         }
         let Self { book, peers, swarm, trust, target_peers, .. } = self;
         // Strangers that dial this node must not end its own search.
-        let counts = |(id, peer): &(&PeerId, &Peer)| {
-            trust.is_friend(id) || peer.connections.iter().any(|it| !it.inbound)
-        };
-        let enough = peers.iter().filter(counts).count() >= *target_peers;
+        let sought = peers.iter().filter(|(id, peer)| trust.is_friend(id) || peer.was_dialed());
+        let enough = sought.count() >= *target_peers;
         let gate = &swarm.behaviour().gate;
         let due = book.due(now, enough, |peer| !gate.is_banned(peer));
         for dial in due {

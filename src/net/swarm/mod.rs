@@ -56,12 +56,13 @@ use super::{
     event::{NetEvent, RequestError},
     gossip::{GossipLiveness, UnheardGossip},
     handle::{NetAnswer, NetCommand, Told},
+    inbound::Inbound,
     limits::{LINGER, MAX_KNOWN_ADDRESSES},
     listen::{build_swarm, listen},
     mapping::Mapping,
     metrics::Libp2pMetrics,
     peer::to_libp2p,
-    requests::{Inbound, Job, Outbound, Sending},
+    requests::{Job, Outbound, Sending},
     wake::{self, Listening, Wakes},
 };
 use crate::{

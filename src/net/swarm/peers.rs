@@ -73,6 +73,13 @@ pub(super) struct Peer {
     pub(super) leaving: Option<Leaving>,
 }
 
+impl Peer {
+    /// True if this node dialed the peer.
+    pub(super) fn was_dialed(&self) -> bool {
+        self.connections.iter().any(|connection| !connection.inbound)
+    }
+}
+
 /// A disconnection that this node has begun.
 #[derive(Debug)]
 pub(super) struct Leaving {
@@ -261,12 +268,11 @@ impl Network {
         let is_mute = |peer: &Peer| {
             !peer.greeted && peer.leaving.is_none() && now.duration_since(peer.since) >= hello_time
         };
-        let dialed = |peer: &Peer| peer.connections.iter().any(|connection| !connection.inbound);
         let mute: Vec<_> = self
             .peers
             .iter()
             .filter(|(_, peer)| is_mute(peer))
-            .map(|(id, peer)| (*id, dialed(peer)))
+            .map(|(id, peer)| (*id, peer.was_dialed()))
             .collect();
         for (peer, dialed) in mute {
             if dialed {

@@ -476,7 +476,7 @@ mod tests {
         let wrong = address("/ip4/9.9.9.9/tcp/8891");
         let mut reach = Reach::new(vec![wrong.clone()], true, false, false);
         assert!(reach.needs_relays() && !reach.is_public() && reach.way() == ReachWay::Nowhere);
-        assert_eq!(reach.external(), [wrong.clone()], "it is offered");
+        assert_eq!(reach.external(), std::slice::from_ref(&wrong), "it is offered");
         assert_eq!(reach.unproven().collect::<Vec<_>>(), [&wrong]);
         let start = Instant::now();
         reach.confirmed.insert(wrong.clone(), Origin::Tested(start));

@@ -1,6 +1,6 @@
 //! Requests and responses on the wire, in both directions.
 
-use std::{io, time::Instant};
+use std::{io, net::IpAddr, time::Instant};
 
 use libp2p::core::upgrade::NegotiationError;
 use libp2p::request_response::{
@@ -14,11 +14,12 @@ use crate::{
         codec::Frame,
         event::{NetEvent, NetOffence, ReplyId, RequestError},
         gossip_score::MUTED_SCORE,
-        limits::ANSWER_TIME,
+        inbound::{Asker, Standing},
+        limits::{ANSWER_TIME, SMALL_RESPONSE},
         peer::{from_libp2p, to_libp2p},
         requests::Job,
     },
-    peers::{Spent, Traffic},
+    peers::{Spent, Traffic, host_group},
     primitives::PeerId,
     wire::{
         ChatResponse, CodecError, FriendsResponse, HelloResponse, Protocol, Refusal, Request,
@@ -191,18 +192,32 @@ impl Network {
             }
             return None;
         }
-        if !self.has_room_for(&peer) {
+        // A peer that does not read its answers is not served further ones.
+        let reads = self.sending.has_room(&peer, SMALL_RESPONSE, self.trust.is_friend(&peer));
+        if !reads || !self.has_room_for(&peer) {
             self.respond_busy(peer, protocol, channel);
             return None;
         }
-        let is_friend = self.trust.is_friend(&peer);
-        match self.inbound.admit(peer, is_friend, protocol, size, channel) {
+        let asker = self.asker(peer, ip);
+        match self.inbound.admit(asker, protocol, size, channel) {
             Ok(reply) => Some(NetEvent::RequestReceived { peer, reply, request }),
             Err(channel) => {
                 self.respond_busy(peer, protocol, channel);
                 None
             }
         }
+    }
+
+    fn asker(&self, peer: PeerId, ip: Option<IpAddr>) -> Asker {
+        let standing = if self.trust.is_friend(&peer) {
+            Standing::Friend
+        } else if self.budgets.is_proven(&peer, Instant::now()) {
+            Standing::Proven
+        } else {
+            Standing::Unproven
+        };
+        let has_greeted = self.peers.get(&peer).is_some_and(|entry| entry.greeted);
+        Asker { peer, standing, has_greeted, host: ip.map(host_group) }
     }
 
     fn on_response(&mut self, key: FlightKey, response: Frame<Response>) {

@@ -17,7 +17,7 @@ use super::{
     network::log_unsent,
 };
 use crate::{
-    friends::{FriendsHandle, QuitReceipt, Receipt, ReceiveError, SentLine},
+    friends::{FriendsHandle, ReceiveError, SentLine},
     net::{GossipId, NetHandle, ReplyId, Verdict},
     node::clock::now,
     peers::Level,
@@ -304,14 +304,8 @@ impl Router {
         }
         let received = begun(async move {
             match gossip {
-                ChatGossip::Line(line) => friends
-                    .receive_broadcast(line, now())
-                    .await
-                    .map(|receipt| matches!(receipt, Receipt::New(_) | Receipt::Request)),
-                ChatGossip::Quit(quit) => friends
-                    .receive_quit(quit, now())
-                    .await
-                    .map(|receipt| receipt == QuitReceipt::New),
+                ChatGossip::Line(line) => friends.hear_line(peer, line, now()).await,
+                ChatGossip::Quit(quit) => friends.hear_quit(peer, quit, now()).await,
             }
         });
         self.spawn_work(async move {

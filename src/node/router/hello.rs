@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::{Connected, Purpose, Router, attempts::Failure};
 use crate::{
+    net::site_of,
     node::clock::{moment, now},
     primitives::{MiningMode, NetworkId, PeerId},
     sync::SyncEvent,
@@ -45,7 +46,7 @@ impl Router {
         let clock_offset_ms = i64::try_from(offset).unwrap_or(i64::MAX);
         let clock = i128::from(status.time).saturating_sub(i128::from(moment()));
         let Some(state) = self.connected.get_mut(&peer) else { return };
-        let first = state.status.is_none();
+        let (first, site) = (state.status.is_none(), site_of(&state.address));
         let news = state.status.as_ref().is_none_or(|before| before.tip != status.tip);
         state.clock = Some(i64::try_from(clock).unwrap_or(i64::MAX));
         state.status = Some(status.clone());
@@ -64,6 +65,7 @@ impl Router {
             self.introduce(peer);
         }
         self.sync(SyncEvent::PeerStatus { peer, status: Box::new(status) });
+        self.sync(SyncEvent::PeerAt { peer, site });
         if first {
             self.serve_after_hello(peer);
         }

@@ -215,8 +215,17 @@ impl Router {
     }
 
     /// Stores the profiles that a peer knows, up to the first one that its owner did not sign.
+    /// Drops them while the friends thread is busy, and asks again later.
     pub(super) fn on_profiles(&mut self, peer: PeerId, profiles: Vec<SignedProfile>) {
+        let is_friend = self.trust.is_friend(&peer);
+        if self.friends.is_busy_for(is_friend) {
+            if let Some(state) = self.connected.get_mut(&peer) {
+                state.ask_again = Some(REPEAT);
+            }
+            return;
+        }
         self.knows(peer, &profiles);
+        let profiles = if is_friend { profiles } else { of_itself(profiles, [peer, self.me]) };
         let friends = self.friends.clone();
         let done = self.done.clone();
         self.spawn_work(async move {
@@ -270,6 +279,8 @@ impl Router {
         if !self.connected.contains_key(&peer) {
             // The peer may have disconnected while its profile was being written.
             self.set_offline(peer);
+        } else if teller == peer {
+            self.online.insert(peer);
         }
         if self.trust.level(&peer) == Level::Stranger {
             return;
@@ -292,6 +303,19 @@ impl Router {
     }
 }
 
+/// Returns the first profile of each of these peers. Nothing else that a peer which is no friend
+/// sends is kept, so that it can make the friends thread verify no further ones.
+fn of_itself(profiles: Vec<SignedProfile>, wanted: [PeerId; 2]) -> Vec<SignedProfile> {
+    let mut kept: Vec<SignedProfile> = Vec::new();
+    for profile in profiles {
+        let is_new = kept.iter().all(|other| other.peer != profile.peer);
+        if is_new && wanted.contains(&profile.peer) {
+            kept.push(profile);
+        }
+    }
+    kept
+}
+
 /// Returns the consequence of a rejected profile for its sender: a penalty, or another request
 /// later.
 fn profile_fault(peer: PeerId, error: &ProfileError) -> Option<Done> {
@@ -299,4 +323,26 @@ fn profile_fault(peer: PeerId, error: &ProfileError) -> Option<Done> {
         return Some(Done::Ahead(peer));
     }
     error.offence().map(|offence| Done::Offence { peer, offence, reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::primitives::{PublicKey, Signature};
+
+    #[test]
+    fn one_profile_of_a_stranger_and_one_of_our_own_are_looked_at() {
+        let peer = |number| PeerId(PublicKey([number; 32]));
+        let profile = |number, sequence| SignedProfile {
+            peer: peer(number),
+            name: "sr".to_owned(),
+            addresses: Vec::new(),
+            payment: None,
+            sequence,
+            signature: Signature([0; 64]),
+        };
+        let sent: Vec<_> =
+            (0..8).flat_map(|round| [3, 1, 2].map(|who| profile(who, round))).collect();
+        assert_eq!(of_itself(sent, [peer(1), peer(2)]), [profile(1, 0), profile(2, 0)]);
+    }
 }

@@ -272,6 +272,8 @@ pub(crate) struct Router {
     /// Peers that the user blocked.
     blocked: HashSet<PeerId>,
     connected: HashMap<PeerId, Connected>,
+    /// Connected peers of which the friends thread knows that they are.
+    online: HashSet<PeerId>,
     /// Time since which there was always a peer that tells missed lines, or of the last wake.
     in_company: Instant,
     /// The router's own requests in flight, by id.
@@ -379,6 +381,7 @@ impl Router {
             trust: parts.trust,
             blocked: parts.blocked,
             connected: HashMap::new(),
+            online: HashSet::new(),
             in_company: Instant::now(),
             requests: HashMap::new(),
             next_request: 0,

@@ -119,7 +119,9 @@ impl Router {
             self.in_company = tokio::time::Instant::now();
         }
         self.connected.insert(peer, state);
-        self.keep_friends();
+        if self.trust.is_friend(&peer) {
+            self.keep_friends();
+        }
         self.send_hello(peer);
     }
 
@@ -132,13 +134,15 @@ impl Router {
         self.carrying.gone(&peer);
         self.sync(SyncEvent::PeerGone { peer });
         self.relay(RelayEvent::PeerGone { peer });
-        self.set_offline(peer);
+        if self.online.remove(&peer) {
+            self.set_offline(peer);
+        }
         if self.trust.is_friend(&peer) {
             self.leave_lines(peer);
         }
     }
 
-    /// Records that a friend is no longer connected.
+    /// Records that a peer is no longer connected.
     pub(super) fn set_offline(&self, peer: PeerId) {
         let friends = self.friends.clone();
         self.spawn_work(async move {

@@ -10,7 +10,7 @@ use tokio::{sync::Semaphore, task::spawn_blocking, time::Instant};
 
 use super::{Done, Router, network::log_unsent, turns::Turn};
 use crate::{
-    chain::{ChainHandle, ChainReader, api::MempoolEntry},
+    chain::{ChainHandle, ChainReader},
     net::ReplyId,
     primitives::{Encode, PeerId, Transaction},
     telemetry::events,
@@ -159,10 +159,9 @@ async fn sync_response(
             }
             response
         }
-        SyncRequest::GetMempool => match chain.mempool().await {
-            Ok(entries) => mempool_ids(&entries),
-            Err(_) => busy,
-        },
+        SyncRequest::GetMempool => {
+            chain.mempool_ids(MAX_MEMPOOL_IDS).await.map_or(busy, SyncResponse::MempoolIds)
+        }
         SyncRequest::GetData(items) => {
             let trades = waiting_trades(chain, &items).await;
             let _permit = disk().await?;
@@ -226,11 +225,6 @@ pub(crate) fn range(reader: &ChainReader, request: &GetRange) -> (SyncResponse, 
         _ if reader.header(&request.first).is_some() => (SyncResponse::NotYet, 0),
         _ => (SyncResponse::NotFound, 0),
     }
-}
-
-/// Returns the ids of the mempool's trades, parents first.
-pub(crate) fn mempool_ids(entries: &[MempoolEntry]) -> SyncResponse {
-    SyncResponse::MempoolIds(entries.iter().take(MAX_MEMPOOL_IDS).map(|entry| entry.txid).collect())
 }
 
 /// Returns items in the order of the request until the byte budget is spent, but at least one, and

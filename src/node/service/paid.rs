@@ -202,9 +202,9 @@ impl Announcer {
             self.offer_phrase().await;
         }
         let undone = news.fork.map(|fork| self.told.above(fork)).unwrap_or_default();
-        let mined: HashSet<TxId> = news.received.iter().map(|payment| payment.txid).collect();
+        let mined: HashSet<TxId> = news.payments.iter().map(|payment| payment.txid).collect();
         let (new, known): (Vec<_>, Vec<_>) = news
-            .received
+            .payments
             .into_iter()
             .partition(|payment| self.told.is_new(&payment.txid, payment.height));
         for payment in known {
@@ -355,10 +355,10 @@ mod tests {
         let genesis = (0, network.genesis.hash());
         let mut told = AllTold::default();
         let first = received_since(&reader, genesis, &owners);
-        assert_eq!((first.received.len(), first.fork), (1, None));
+        assert_eq!((first.payments.len(), first.fork), (1, None));
         let txid = trade.txid();
         assert!(told.is_new(&txid, Some(1)));
-        let amount = first.received[0].payment.amount;
+        let amount = first.payments[0].payment.amount;
         told.insert(txid, Told::new(None, amount, coins_of(&trade), Some(1)));
         for block in [other.next(&[]), other.next(std::slice::from_ref(&trade))] {
             test.block(&block).expect("accepted");
@@ -366,11 +366,11 @@ mod tests {
         test.chain.commit().expect("a commit");
         let again = received_since(&reader, first.upto, &owners);
         let mined: Vec<_> =
-            again.received.iter().map(|payment| (payment.txid, payment.height)).collect();
+            again.payments.iter().map(|payment| (payment.txid, payment.height)).collect();
         assert_eq!((mined, again.fork), (vec![(txid, Some(2))], Some(0)));
         assert!(!told.is_new(&txid, Some(2)));
         assert_eq!(told.above(0), [txid], "its first block left the chain");
         let own = received_since(&reader, genesis, &HashSet::from([friend, yzw]));
-        assert!(own.received.is_empty(), "one's own trade pays nobody");
+        assert!(own.payments.is_empty(), "one's own trade pays nobody");
     }
 }

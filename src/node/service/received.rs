@@ -22,7 +22,7 @@ pub(super) struct Incoming {
 /// The payments of new blocks.
 pub(super) struct Received {
     /// The first [`MAX_TOLD`] of them.
-    pub(super) received: Vec<Incoming>,
+    pub(super) payments: Vec<Incoming>,
     pub(super) upto: (Height, BlockHash),
     /// The height of the last block that a reorg left, if there was one.
     pub(super) fork: Option<Height>,
@@ -34,13 +34,13 @@ pub(super) fn received_since(
     from: (Height, BlockHash),
     owners: &HashSet<Owner>,
 ) -> Received {
-    let mut news = Received { received: Vec::new(), upto: from, fork: None };
+    let mut news = Received { payments: Vec::new(), upto: from, fork: None };
     loop {
         match reader.wallet_scan(Some(news.upto), owners) {
             Some(WalletScan::Left { fork }) => {
                 news.upto = fork;
                 news.fork = Some(news.fork.map_or(fork.0, |before| before.min(fork.0)));
-                news.received.retain(|payment| payment.height <= Some(fork.0));
+                news.payments.retain(|payment| payment.height <= Some(fork.0));
             }
             Some(WalletScan::Page { found, upto: Some(upto), .. }) => {
                 news.upto = upto;
@@ -49,10 +49,10 @@ pub(super) fn received_since(
                     let Some(payment) = payment(&mined.transaction, owners, value) else {
                         continue;
                     };
-                    let has_room = news.received.len() < MAX_TOLD;
+                    let has_room = news.payments.len() < MAX_TOLD;
                     if payment.direction == Direction::In && has_room {
                         let (coins, height) = (coins_of(&mined.transaction), Some(mined.height));
-                        news.received.push(Incoming { txid: mined.txid, payment, coins, height });
+                        news.payments.push(Incoming { txid: mined.txid, payment, coins, height });
                     }
                 }
             }

@@ -44,7 +44,7 @@ impl UnseenPayments {
         let this = self.clone();
         let begun = blocking(move || match this.mark() {
             Some(mark) => {
-                let since = received_since(&reader, mark, &owners).received;
+                let since = received_since(&reader, mark, &owners).payments;
                 // Those above the tip are announced.
                 since.iter().filter(|payment| payment.height <= Some(tip.0)).count()
             }

@@ -137,9 +137,10 @@ fn rebuild_all(
     }) {
         answered = actions.len();
         let is_true = *claimed == block.transactions[0];
-        let rebuilt = match is_true {
-            true => Rebuilt::Block(Box::new(block.clone())),
-            false => missing(block, &[1, 2, 3]),
+        let rebuilt = if is_true {
+            Rebuilt::Block(Box::new(block.clone()))
+        } else {
+            missing(block, &[1, 2, 3])
         };
         let event = RelayEvent::Rebuilt { hash: block.hash(), rebuilt };
         actions.extend(relay.handle(event, START));

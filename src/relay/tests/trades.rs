@@ -424,6 +424,20 @@ fn notes_taken(relay: &mut Relay<u32>, from: impl Iterator<Item = PeerId>, first
     taken
 }
 
+#[test]
+fn an_accepted_trade_proves_nothing_about_its_sender() {
+    let mut relay = relay();
+    let trade = spend(OutPoint { txid: TxId([7; 32]), index: 0 }, b"");
+    let gossip =
+        RelayEvent::TradeGossip { peer: peer(1), message: 1, gossip: announcement(&trade, 0) };
+    let asked = relay.handle(gossip, START);
+    let actions = checked(&mut relay, &asked, &[Ok(())], START);
+    assert_eq!(verdicts(&actions), [(1, Verdict::Accept)]);
+    let proves = |action: &RelayAction<u32>| matches!(action, RelayAction::Delivered { .. });
+    assert!(!actions.iter().any(proves), "a payment to oneself costs next to nothing");
+    assert!(!relay.is_trusted(&peer(1)));
+}
+
 fn many(number: usize) -> PeerId {
     let mut key = [1; 32];
     key[..8].copy_from_slice(&number.to_le_bytes());

@@ -485,7 +485,7 @@ fn wrong_profiles() -> Vec<Charges> {
         if is_forged {
             profile.signature = Signature([0; 64]);
         }
-        let error = room.keep_profile(profile, friend(2), NOW).expect_err("wrong");
+        let error = room.keep_profile(profile, friend(0), NOW).expect_err("wrong");
         error.offence().into_iter().collect()
     };
     vec![
