@@ -20,7 +20,7 @@ use crate::{
     consensus::Work,
     primitives::{Block, BlockHash, Header, PeerId, Transaction},
     relay::{self, Announcement, RelayAction, RelayEvent},
-    sync::{self, SyncAction, SyncEvent, check_branch},
+    sync::{self, Phase, SyncAction, SyncEvent, check_branch},
     wire::{Gossip, Request, RequestFailure, SyncRequest},
 };
 
@@ -119,7 +119,12 @@ impl World {
                 run.reports.push((ticket, report));
             }
             // Miners mine in every phase but the first, which lasts some seconds.
-            SyncAction::PhaseChanged { .. } => self.steer(node),
+            SyncAction::PhaseChanged { .. } => {
+                if self.phase(node) == Some(Phase::Synced) {
+                    self.figures.synced(node, self.now);
+                }
+                self.steer(node);
+            }
         }
     }
 
@@ -340,7 +345,12 @@ impl World {
                 let best_header = if diverged { tip } else { run.summary.best_header };
                 self.relay(node, RelayEvent::TipChanged { tip, best_header, connected, mined });
             }
-            ChainEvent::TradeAccepted { entry, .. } => self.trade_added(node, entry),
+            ChainEvent::TradeAccepted { entry, .. } => {
+                if !entry.local {
+                    self.figures.heard(&entry.txid, node, self.now);
+                }
+                self.trade_added(node, entry);
+            }
             ChainEvent::TradeVoid { txid, .. } | ChainEvent::TradeDropped { txid, .. } => {
                 self.relay(node, RelayEvent::TradeGone { txid });
             }

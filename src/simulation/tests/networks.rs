@@ -1,5 +1,6 @@
 //! Tests of whole networks of miners who pay each other: a few seeds of each kind.
 
+use super::long;
 use crate::simulation::{
     faults::Plan,
     scenario::{self, Options},
@@ -51,6 +52,16 @@ fn crashes_partitions_and_wrong_clocks_leave_nothing_behind() {
 fn liars_change_nothing_for_the_honest() {
     for seed in 0..6 {
         play(&Options { liars: 4, ..options(4, seed) });
+    }
+}
+
+#[test]
+fn a_newcomer_among_liars_fetches_the_chain() {
+    for seed in 0..3 {
+        let fetched = scenario::sync(seed, long(), (14, true));
+        assert!(fetched.took.is_some(), "seed {seed}: {fetched:?}");
+        assert!(fetched.bodies >= 600, "seed {seed}: {fetched:?}");
+        assert_eq!(fetched.outcome.violations, Vec::<String>::new());
     }
 }
 
