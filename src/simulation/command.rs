@@ -44,8 +44,8 @@ struct Arguments {
     #[arg(long, default_value_t = 0.0)]
     withhold: f64,
     /// Mean seconds between two payments; 0 for none
-    #[arg(long, default_value_t = 20)]
-    pay_every: u64,
+    #[arg(long, default_value_t = 20.0)]
+    pay_every: f64,
     /// Connect each node with each other over links of this delay one way, in ms, as the bench
     /// `spread` does with real nodes
     #[arg(long, value_name = "MS")]
@@ -86,7 +86,7 @@ impl Arguments {
             faults: if self.faults { Plan::ALL } else { Plan::default() },
             liars: self.liars,
             withhold: self.withhold.clamp(0.0, 0.9),
-            pay_every_s: self.pay_every,
+            pay_every_ms: (self.pay_every.max(0.0) * 1e3) as u64,
             without_liars: false,
             delay_ms: self.delay,
         }

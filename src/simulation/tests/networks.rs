@@ -26,7 +26,7 @@ fn options(nodes: usize, seed: u64) -> Options {
         faults: Plan::default(),
         liars: 0,
         withhold: 0.0,
-        pay_every_s: 10,
+        pay_every_ms: 10_000,
         without_liars: false,
         delay_ms: None,
     }
