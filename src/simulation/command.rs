@@ -46,6 +46,10 @@ struct Arguments {
     /// Mean seconds between two payments; 0 for none
     #[arg(long, default_value_t = 20.0)]
     pay_every: f64,
+    /// Share of the payments that a node does not take from gossip, such as 0.2; it then asks for
+    /// them when a block names them
+    #[arg(long, default_value_t = 0.0)]
+    unheard: f64,
     /// Connect each node with each other over links of this delay one way, in ms, as the bench
     /// `spread` does with real nodes
     #[arg(long, value_name = "MS")]
@@ -86,6 +90,7 @@ impl Arguments {
             faults: if self.faults { Plan::ALL } else { Plan::default() },
             liars: self.liars,
             withhold: self.withhold.clamp(0.0, 0.9),
+            unheard: self.unheard.clamp(0.0, 1.0),
             pay_every_ms: (self.pay_every.max(0.0) * 1e3) as u64,
             without_liars: false,
             delay_ms: self.delay,

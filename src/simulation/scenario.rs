@@ -46,6 +46,8 @@ pub(crate) struct Options {
     pub(crate) liars: usize,
     /// The share of the hash power whose miner withholds bodies.
     pub(crate) withhold: f64,
+    /// The share of the payments that a node does not take from gossip.
+    pub(crate) unheard: f64,
     /// The mean time between two payments, in ms.
     pub(crate) pay_every_ms: u64,
     /// True if the withholding miner's power is missing instead of lying.
@@ -65,6 +67,7 @@ impl Options {
             faults: Plan::default(),
             liars: 0,
             withhold: 0.0,
+            unheard: 0.0,
             pay_every_ms: 0,
             without_liars: false,
             delay_ms: None,
@@ -81,6 +84,7 @@ impl Options {
             (self.faults == Plan::ALL, " --faults".to_owned()),
             (self.liars > 0, format!(" --liars {}", self.liars)),
             (self.withhold > 0.0, format!(" --withhold {}", self.withhold)),
+            (self.unheard > 0.0, format!(" --unheard {}", self.unheard)),
             (self.pay_every_ms > 0, format!(" --pay-every {}", self.pay_every_ms as f64 / 1e3)),
             (self.delay_ms.is_some(), format!(" --delay {}", self.delay_ms.unwrap_or_default())),
         ] {
@@ -273,6 +277,7 @@ pub(crate) fn network(options: &Options) -> Outcome {
     if !options.without_liars {
         add_liars(&mut world, &history, options, &mut rng);
     }
+    world.unheard = options.unheard;
     world.pay_every(options.pay_every_ms);
     world.plan_faults(options.faults, options.minutes);
     world.run_for(options.minutes * 60_000);

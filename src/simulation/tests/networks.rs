@@ -26,6 +26,7 @@ fn options(nodes: usize, seed: u64) -> Options {
         faults: Plan::default(),
         liars: 0,
         withhold: 0.0,
+        unheard: 0.0,
         pay_every_ms: 10_000,
         without_liars: false,
         delay_ms: None,
@@ -45,6 +46,14 @@ fn miners_agree_and_every_payment_arrives() {
 fn crashes_partitions_and_wrong_clocks_leave_nothing_behind() {
     for seed in 0..8 {
         play(&Options { faults: Plan::ALL, ..options(5, seed) });
+    }
+}
+
+#[test]
+fn blocks_are_completed_whose_payments_gossip_did_not_bring() {
+    for seed in 0..4 {
+        let outcome = play(&Options { unheard: 0.5, liars: 4, ..options(6, seed) });
+        assert!(outcome.honest.1 > 8, "{outcome:?}");
     }
 }
 
