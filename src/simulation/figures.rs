@@ -59,6 +59,8 @@ pub(crate) struct Figures {
     /// The hashes of all miners.
     pub(super) hashes: f64,
     pub(crate) refused_payments: u64,
+    /// Requests of all relays for parts or bodies of announced blocks.
+    pub(crate) relay_requests: u64,
     pub(crate) crashes: u64,
     /// Acknowledged payments. The next field counts those of them that became void.
     pub(crate) payments: u64,

@@ -408,6 +408,7 @@ impl World {
         let to = node_of(to);
         let bytes = Request::Sync(request.clone()).encode().map_or(0, |bytes| bytes.len());
         let message = Message::Ask { id, request: Box::new(request) };
+        self.figures.relay_requests += u64::from(relay::owns_request(id));
         let now = self.now;
         if let Some(run) = self.run(node) {
             run.asked.insert(id, (to, now));

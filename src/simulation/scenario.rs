@@ -110,6 +110,8 @@ pub(crate) struct Outcome {
     pub(crate) heard: [u32; 3],
     /// The times in ms until a newcomer was synced: median and maximum.
     pub(crate) newcomers: [u32; 2],
+    /// Requests of all relays for parts or bodies of announced blocks.
+    pub(crate) relay_requests: u64,
     /// The average bytes that an honest node sent in a minute.
     pub(crate) bytes_a_minute: f64,
     /// The share of gossip in these bytes.
@@ -157,7 +159,8 @@ impl Outcome {
         format!(
             "a block to a node in {block} ms (p90 {block_p90}, p99 {block_p99}), a payment in \
              {paid} ms (p90 {paid_p90}, p99 {paid_p99}), a newcomer synced in {newcomer} ms (most \
-             {last})"
+             {last}), {} requests of relays",
+            self.relay_requests
         )
     }
 }
@@ -310,6 +313,7 @@ fn outcome(world: &World, minutes: u64, started: Instant) -> Outcome {
         each: shares(&figures.each(&kept, &honest)),
         heard: shares(&figures.each_payment(&honest)),
         newcomers: [0.5, 1.0].map(|share| quantile(&newcomers, share)),
+        relay_requests: figures.relay_requests,
         bytes_a_minute: all as f64 / nodes / minutes.max(1) as f64,
         gossip: gossip as f64 / all.max(1) as f64,
         honest: (mined, kept.len()),
