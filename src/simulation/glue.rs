@@ -119,13 +119,15 @@ impl World {
                 run.reports.push((ticket, report));
             }
             // Miners mine in every phase but the first, which lasts some seconds.
-            SyncAction::PhaseChanged { .. } => {
-                if self.phase(node) == Some(Phase::Synced) {
-                    self.figures.synced(node, self.now);
-                }
-                self.steer(node);
-            }
+            SyncAction::PhaseChanged { .. } => self.phase_changed(node),
         }
+    }
+
+    fn phase_changed(&mut self, node: usize) {
+        if self.phase(node) == Some(Phase::Synced) {
+            self.figures.synced(node, self.now);
+        }
+        self.steer(node);
     }
 
     fn relay_action(&mut self, node: usize, action: RelayAction<u64>) {
