@@ -10,9 +10,10 @@ use clap::Parser;
 
 use super::{
     faults::Plan,
+    figures::quantile,
     history::History,
     plot,
-    scenario::{self, Options, Outcome, SPACING_MS},
+    scenario::{self, Fetched, Options, Outcome, SPACING_MS},
 };
 
 /// Simulates the whole network in virtual time: cargo run --release --example simulate -- --nodes
@@ -43,15 +44,23 @@ struct Arguments {
     #[arg(long, default_value_t = 0.0)]
     withhold: f64,
     /// Mean seconds between two payments; 0 for none
-    #[arg(long, default_value_t = 20)]
-    pay_every: u64,
+    #[arg(long, default_value_t = 20.0)]
+    pay_every: f64,
+    /// Share of the payments that a node does not take from gossip, such as 0.2; it then asks for
+    /// them when a block names them
+    #[arg(long, default_value_t = 0.0)]
+    unheard: f64,
     /// Connect each node with each other over links of this delay one way, in ms, as the bench
     /// `spread` does with real nodes
     #[arg(long, value_name = "MS")]
     delay: Option<u64>,
-    /// Let a newcomer fetch this many blocks from peers that are killed, cut off and slowed
+    /// Let a newcomer fetch this many blocks from peers that are killed, cut off and slowed, beside
+    /// the liars of `--liars`
     #[arg(long, value_name = "BLOCKS")]
     sync: Option<usize>,
+    /// Leave out the faults of `--sync`, and give its peers the lines of the other runs
+    #[arg(long)]
+    calm: bool,
     /// Let two halves meet that mined this many blocks apart
     #[arg(long, value_name = "BLOCKS")]
     halves: Option<usize>,
@@ -81,7 +90,8 @@ impl Arguments {
             faults: if self.faults { Plan::ALL } else { Plan::default() },
             liars: self.liars,
             withhold: self.withhold.clamp(0.0, 0.9),
-            pay_every_s: self.pay_every,
+            unheard: self.unheard.clamp(0.0, 1.0),
+            pay_every_ms: (self.pay_every.max(0.0) * 1e3) as u64,
             without_liars: false,
             delay_ms: self.delay,
         }
@@ -157,7 +167,8 @@ fn networks(arguments: &Arguments) -> bool {
     let outcomes = each_seed(arguments, |seed| {
         let options = arguments.options(seed);
         let outcome = scenario::network(&options);
-        let text = lines(seed, &outcome, &options.replay());
+        let mut text = lines(seed, &outcome, &options.replay());
+        let _ = write!(text, "\n  {}", outcome.times());
         (outcome, text)
     });
     let violations: usize = outcomes.iter().map(|outcome| outcome.violations.len()).sum();
@@ -199,25 +210,43 @@ fn withheld(arguments: &Arguments) -> bool {
 fn sync(arguments: &Arguments, blocks: usize) -> bool {
     let history = History::new(SPACING_MS, blocks, 8);
     let outcomes = each_seed(arguments, |seed| {
-        let (outcome, took) = scenario::sync_among_faults(seed, &history);
-        let replay =
+        let fetched = scenario::sync(seed, &history, (arguments.liars, arguments.calm));
+        let Fetched { outcome, took, bodies, bytes } = fetched;
+        let mut replay =
             format!("cargo run --release --example simulate -- --sync {blocks} --seed {seed}");
+        if arguments.liars > 0 {
+            let _ = write!(replay, " --liars {}", arguments.liars);
+        }
+        if arguments.calm {
+            replay.push_str(" --calm");
+        }
         let mut text = lines(seed, &outcome, &replay);
         match took {
             Some(ms) => {
-                let _ = write!(text, "\n  synced after {} s", ms / 1_000);
+                let (seconds, megabytes) = (ms as f64 / 1e3, bytes as f64 / 1e6);
+                let _ = write!(
+                    text,
+                    "\n  synced after {seconds:.2} s, {bodies} bodies, {megabytes:.2} MB of answers"
+                );
             }
             None => {
                 let _ = write!(text, "\n  VIOLATION it does not finish\n  replay: {replay}");
             }
         }
-        (took.is_some() && outcome.violations.is_empty(), text)
+        ((took.filter(|_| outcome.violations.is_empty()), bytes), text)
     });
-    let finished = outcomes.iter().filter(|finished| **finished).count();
+    let mut times: Vec<u32> =
+        outcomes.iter().filter_map(|(took, _)| u32::try_from((*took)?).ok()).collect();
+    times.sort_unstable();
+    let finished = times.len();
+    let [median, p90, most] = [0.5, 0.9, 1.0].map(|share| f64::from(quantile(&times, share)) / 1e3);
+    let megabytes = outcomes.iter().map(|(_, bytes)| *bytes as f64).sum::<f64>()
+        / (1e6 * outcomes.len().max(1) as f64);
+    println!("all: {median:.2} s (p90 {p90:.2}, most {most:.2}), {megabytes:.2} MB of answers");
     let text = format!(
-        "{finished} of {} syncs of {blocks} blocks finished while peers were killed, cut off and \
-         slowed (bar: all)",
-        outcomes.len()
+        "{finished} of {} syncs of {blocks} blocks finished{} (bar: all)",
+        outcomes.len(),
+        if arguments.calm { "" } else { " while peers were killed, cut off and slowed" }
     );
     bar(arguments, &text, finished == outcomes.len())
 }

@@ -4,20 +4,42 @@ use std::collections::BTreeMap;
 
 use crate::{
     peers::Offence,
-    primitives::{BlockHash, Height},
+    primitives::{BlockHash, Height, TxId},
 };
 
 /// The mark of a node that a block has not reached.
 const NEVER: u32 = u32::MAX;
 
-/// A block that was mined during the run.
+/// A block that was mined during the run, or a payment.
 #[derive(Debug)]
 pub(super) struct Born {
     /// The time in µs.
     pub(super) at: u64,
     pub(super) is_honest: bool,
-    /// The time in ms until each node connected it.
+    /// The time in ms until each node connected the block, or had the payment in its mempool.
     reached: Vec<u32>,
+}
+
+impl Born {
+    const fn new(is_honest: bool, now: u64) -> Self {
+        Self { at: now, is_honest, reached: Vec::new() }
+    }
+
+    /// Records that a node has it.
+    fn reach(&mut self, node: usize, now: u64) {
+        if self.reached.len() <= node {
+            self.reached.resize(node + 1, NEVER);
+        }
+        if self.reached[node] == NEVER {
+            self.reached[node] = ms(now.saturating_sub(self.at));
+        }
+    }
+
+    /// Returns the times in ms until those of these nodes had it that have it.
+    fn times<'a>(&'a self, nodes: &'a [usize]) -> impl Iterator<Item = u32> + 'a {
+        let times = nodes.iter().filter_map(|node| self.reached.get(*node));
+        times.copied().filter(|took| *took != NEVER)
+    }
 }
 
 /// The figures of a run.
@@ -37,6 +59,8 @@ pub(crate) struct Figures {
     /// The hashes of all miners.
     pub(super) hashes: f64,
     pub(crate) refused_payments: u64,
+    /// Requests of all relays for parts or bodies of announced blocks.
+    pub(crate) relay_requests: u64,
     pub(crate) crashes: u64,
     /// Acknowledged payments. The next field counts those of them that became void.
     pub(crate) payments: u64,
@@ -45,26 +69,42 @@ pub(crate) struct Figures {
     pub(crate) diverged: u64,
     /// The agreed chain.
     pub(super) chain: Vec<BlockHash>,
+    /// The payments that a node's user made.
+    paid: BTreeMap<TxId, Born>,
+    /// The first time at which each node was synced, in ms.
+    synced: BTreeMap<usize, u32>,
 }
 
 impl Figures {
     /// Records a block that was just mined.
     pub(super) fn created(&mut self, hash: BlockHash, is_honest: bool, now: u64) {
-        self.blocks.insert(hash, Born { at: now, is_honest, reached: Vec::new() });
+        self.blocks.insert(hash, Born::new(is_honest, now));
     }
 
     /// Records that a node connected blocks.
     pub(super) fn connected(&mut self, node: usize, blocks: &[(BlockHash, Height)], now: u64) {
         for (hash, _) in blocks {
-            let Some(born) = self.blocks.get_mut(hash) else { continue };
-            if born.reached.len() <= node {
-                born.reached.resize(node + 1, NEVER);
-            }
-            if born.reached[node] == NEVER {
-                let took = now.saturating_sub(born.at) / 1_000;
-                born.reached[node] = u32::try_from(took).unwrap_or(NEVER - 1);
+            if let Some(born) = self.blocks.get_mut(hash) {
+                born.reach(node, now);
             }
         }
+    }
+
+    /// Records a payment that a node's user just made.
+    pub(super) fn paid(&mut self, txid: TxId, now: u64) {
+        self.paid.insert(txid, Born::new(true, now));
+    }
+
+    /// Records that a payment of another node entered a node's mempool.
+    pub(super) fn heard(&mut self, txid: &TxId, node: usize, now: u64) {
+        if let Some(payment) = self.paid.get_mut(txid) {
+            payment.reach(node, now);
+        }
+    }
+
+    /// Records that a node is synced.
+    pub(super) fn synced(&mut self, node: usize, now: u64) {
+        self.synced.entry(node).or_insert_with(|| ms(now));
     }
 
     /// Returns the times in ms until these nodes had each of these blocks, sorted. A block that did
@@ -83,6 +123,33 @@ impl Figures {
         times.sort_unstable();
         times
     }
+
+    /// Returns the times in ms until one of these nodes had one of these blocks, sorted.
+    pub(super) fn each(&self, blocks: &[BlockHash], nodes: &[usize]) -> Vec<u32> {
+        let born = blocks.iter().filter_map(|hash| self.blocks.get(hash));
+        sorted(born.flat_map(|born| born.times(nodes)))
+    }
+
+    /// Returns the times in ms until one of these nodes had a payment of another, sorted.
+    pub(super) fn each_payment(&self, nodes: &[usize]) -> Vec<u32> {
+        sorted(self.paid.values().flat_map(|payment| payment.times(nodes)))
+    }
+
+    /// Returns the times in ms until those of these nodes were synced that ever were, sorted.
+    pub(super) fn each_synced(&self, nodes: impl Iterator<Item = usize>) -> Vec<u32> {
+        sorted(nodes.filter_map(|node| self.synced.get(&node).copied()))
+    }
+}
+
+fn sorted(times: impl Iterator<Item = u32>) -> Vec<u32> {
+    let mut times: Vec<u32> = times.collect();
+    times.sort_unstable();
+    times
+}
+
+/// Returns a time in µs as ms.
+fn ms(us: u64) -> u32 {
+    u32::try_from(us / 1_000).unwrap_or(NEVER - 1)
 }
 
 /// Returns the value at a share of a sorted list; 0 for an empty one.

@@ -20,7 +20,7 @@ use crate::{
     consensus::Work,
     primitives::{Block, BlockHash, Header, PeerId, Transaction},
     relay::{self, Announcement, RelayAction, RelayEvent},
-    sync::{self, SyncAction, SyncEvent, check_branch},
+    sync::{self, Phase, SyncAction, SyncEvent, check_branch},
     wire::{Gossip, Request, RequestFailure, SyncRequest},
 };
 
@@ -119,8 +119,15 @@ impl World {
                 run.reports.push((ticket, report));
             }
             // Miners mine in every phase but the first, which lasts some seconds.
-            SyncAction::PhaseChanged { .. } => self.steer(node),
+            SyncAction::PhaseChanged { .. } => self.phase_changed(node),
         }
+    }
+
+    fn phase_changed(&mut self, node: usize) {
+        if self.phase(node) == Some(Phase::Synced) {
+            self.figures.synced(node, self.now);
+        }
+        self.steer(node);
     }
 
     fn relay_action(&mut self, node: usize, action: RelayAction<u64>) {
@@ -345,7 +352,12 @@ impl World {
                 let best_header = if diverged { tip } else { run.summary.best_header };
                 self.relay(node, RelayEvent::TipChanged { tip, best_header, connected, mined });
             }
-            ChainEvent::TradeAccepted { entry, .. } => self.trade_added(node, entry),
+            ChainEvent::TradeAccepted { entry, .. } => {
+                if !entry.local {
+                    self.figures.heard(&entry.txid, node, self.now);
+                }
+                self.trade_added(node, entry);
+            }
             ChainEvent::TradeVoid { txid, .. } | ChainEvent::TradeDropped { txid, .. } => {
                 self.relay(node, RelayEvent::TradeGone { txid });
             }
@@ -403,6 +415,7 @@ impl World {
         let to = node_of(to);
         let bytes = Request::Sync(request.clone()).encode().map_or(0, |bytes| bytes.len());
         let message = Message::Ask { id, request: Box::new(request) };
+        self.figures.relay_requests += u64::from(relay::owns_request(id));
         let now = self.now;
         if let Some(run) = self.run(node) {
             run.asked.insert(id, (to, now));

@@ -86,7 +86,10 @@ impl World {
         let transaction = payment(&network, wallet, &coin, to);
         let Some(run) = self.run(node) else { return };
         match run.chain.accept_trade(transaction, Origin::Local, wall) {
-            Ok(txid) => self.hold(node, Reply::Acknowledged(txid)),
+            Ok(txid) => {
+                self.figures.paid(txid, self.now);
+                self.hold(node, Reply::Acknowledged(txid));
+            }
             Err(AcceptTradeError::Fault(fault)) => self.fault(node, &fault),
             // Another node with the same wallet was faster, or the tip is older than the coin.
             Err(_) => self.figures.refused_payments += 1,

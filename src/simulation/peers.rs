@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rand::RngExt as _;
+
 use super::{
     liars::Answered,
     node::{Seen, node_of, peer},
@@ -191,6 +193,11 @@ impl World {
         let gossip = packet.gossip.clone();
         let seen = Seen { packet: Some(Arc::clone(&packet)), had_by: vec![from] };
         let message = run.gossip.insert(packet.id, seen, now);
+        let is_payment = matches!(gossip, Gossip::Trade(_));
+        if is_payment && self.unheard > 0.0 && self.rng.random_bool(self.unheard) {
+            // The node forwards it, so that a smaller share of the others lacks it.
+            return self.verdict(node, message, Verdict::Accept);
+        }
         let peer = peer(from);
         match gossip {
             Gossip::Block(gossip) => {

@@ -30,6 +30,8 @@ const DEGREE: (usize, usize) = (4, 12);
 const LIAR_LINKS: usize = 8;
 /// One in this number of honest nodes starts without any block.
 const NEWCOMERS: usize = 10;
+/// The longest time that a newcomer's sync may take, in ms.
+const SYNC_LIMIT_MS: u64 = 1_800_000;
 /// The length from which on a run has ticks once a second and templates every five.
 const LONG_MINUTES: u64 = 240;
 
@@ -44,8 +46,10 @@ pub(crate) struct Options {
     pub(crate) liars: usize,
     /// The share of the hash power whose miner withholds bodies.
     pub(crate) withhold: f64,
-    /// The mean time between two payments, in s.
-    pub(crate) pay_every_s: u64,
+    /// The share of the payments that a node does not take from gossip.
+    pub(crate) unheard: f64,
+    /// The mean time between two payments, in ms.
+    pub(crate) pay_every_ms: u64,
     /// True if the withholding miner's power is missing instead of lying.
     pub(crate) without_liars: bool,
     /// The delay of all links one way, in ms. The nodes are then all connected with each other and
@@ -54,6 +58,22 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// Returns the options of one node without users.
+    fn alone(seed: u64) -> Self {
+        Self {
+            nodes: 1,
+            seed,
+            minutes: 0,
+            faults: Plan::default(),
+            liars: 0,
+            withhold: 0.0,
+            unheard: 0.0,
+            pay_every_ms: 0,
+            without_liars: false,
+            delay_ms: None,
+        }
+    }
+
     /// Returns the options that repeat the run.
     pub(crate) fn replay(&self) -> String {
         let mut text = format!(
@@ -64,7 +84,8 @@ impl Options {
             (self.faults == Plan::ALL, " --faults".to_owned()),
             (self.liars > 0, format!(" --liars {}", self.liars)),
             (self.withhold > 0.0, format!(" --withhold {}", self.withhold)),
-            (self.pay_every_s > 0, format!(" --pay-every {}", self.pay_every_s)),
+            (self.unheard > 0.0, format!(" --unheard {}", self.unheard)),
+            (self.pay_every_ms > 0, format!(" --pay-every {}", self.pay_every_ms as f64 / 1e3)),
             (self.delay_ms.is_some(), format!(" --delay {}", self.delay_ms.unwrap_or_default())),
         ] {
             if is_on {
@@ -83,6 +104,14 @@ pub(crate) struct Outcome {
     pub(crate) course: u64,
     /// The times in ms until a block had reached all honest nodes: median, 90 %, 99 %, maximum.
     pub(crate) spread: [u32; 4],
+    /// The times in ms until a block had reached one honest node: median, 90 %, 99 %.
+    pub(crate) each: [u32; 3],
+    /// The times in ms until a payment was in the mempool of one further honest node, likewise.
+    pub(crate) heard: [u32; 3],
+    /// The times in ms until a newcomer was synced: median and maximum.
+    pub(crate) newcomers: [u32; 2],
+    /// Requests of all relays for parts or bodies of announced blocks.
+    pub(crate) relay_requests: u64,
     /// The average bytes that an honest node sent in a minute.
     pub(crate) bytes_a_minute: f64,
     /// The share of gossip in these bytes.
@@ -120,6 +149,18 @@ impl Outcome {
             self.diverged,
             self.course,
             self.took.as_secs_f64(),
+        )
+    }
+
+    /// Returns the times of single nodes as text.
+    pub(crate) fn times(&self) -> String {
+        let ([block, block_p90, block_p99], [paid, paid_p90, paid_p99]) = (self.each, self.heard);
+        let [newcomer, last] = self.newcomers;
+        format!(
+            "a block to a node in {block} ms (p90 {block_p90}, p99 {block_p99}), a payment in \
+             {paid} ms (p90 {paid_p90}, p99 {paid_p99}), a newcomer synced in {newcomer} ms (most \
+             {last}), {} requests of relays",
+            self.relay_requests
         )
     }
 }
@@ -239,7 +280,8 @@ pub(crate) fn network(options: &Options) -> Outcome {
     if !options.without_liars {
         add_liars(&mut world, &history, options, &mut rng);
     }
-    world.pay_every(options.pay_every_s * 1_000);
+    world.unheard = options.unheard;
+    world.pay_every(options.pay_every_ms);
     world.plan_faults(options.faults, options.minutes);
     world.run_for(options.minutes * 60_000);
     world.finish();
@@ -257,6 +299,9 @@ fn outcome(world: &World, minutes: u64, started: Instant) -> Outcome {
         .copied()
         .collect();
     let times = figures.spread(&kept, &honest);
+    let is_new = |node: &usize| node % NEWCOMERS == NEWCOMERS - 1;
+    let newcomers = figures.each_synced(honest.iter().copied().filter(is_new));
+    let shares = |times: &[u32]| [0.5, 0.9, 0.99].map(|share| quantile(times, share));
     let sent: Vec<_> = honest.iter().map(|node| world.nodes[*node].sent).collect();
     let all: u64 = sent.iter().map(super::node::Sent::all).sum();
     let gossip: u64 = sent.iter().map(|sent| sent.gossip).sum();
@@ -265,6 +310,10 @@ fn outcome(world: &World, minutes: u64, started: Instant) -> Outcome {
         violations: world.violations.clone(),
         course: world.course,
         spread: [0.5, 0.9, 0.99, 1.0].map(|share| quantile(&times, share)),
+        each: shares(&figures.each(&kept, &honest)),
+        heard: shares(&figures.each_payment(&honest)),
+        newcomers: [0.5, 1.0].map(|share| quantile(&newcomers, share)),
+        relay_requests: figures.relay_requests,
         bytes_a_minute: all as f64 / nodes / minutes.max(1) as f64,
         gossip: gossip as f64 / all.max(1) as f64,
         honest: (mined, kept.len()),
@@ -276,11 +325,21 @@ fn outcome(world: &World, minutes: u64, started: Instant) -> Outcome {
     }
 }
 
-/// Lets a newcomer fetch a chain from four peers that are killed, cut off and slowed meanwhile.
-/// Returns the outcome, and the virtual time of the sync in ms if it finished.
-pub(crate) fn sync_among_faults(seed: u64, history: &History) -> (Outcome, Option<u64>) {
-    /// The longest time that a sync may take, in ms.
-    const LIMIT_MS: u64 = 1_800_000;
+/// The result of a newcomer's sync.
+#[derive(Debug, Clone)]
+pub(crate) struct Fetched {
+    pub(crate) outcome: Outcome,
+    /// The virtual time of the sync in ms, if it finished.
+    pub(crate) took: Option<u64>,
+    /// The number of bodies that the newcomer handed to its chain.
+    pub(crate) bodies: u64,
+    /// The bytes of all answers to the newcomer.
+    pub(crate) bytes: u64,
+}
+
+/// Lets a newcomer fetch a chain from four peers. Unless it is `calm`, they are killed, cut off and
+/// slowed meanwhile. The newcomer is also connected to `liars`.
+pub(crate) fn sync(seed: u64, history: &History, (liars, calm): (usize, bool)) -> Fetched {
     let started = Instant::now();
     let mut world = World::new(history.clone(), seed);
     let mut rng = StdRng::seed_from_u64(seed ^ 0xfa17);
@@ -288,11 +347,32 @@ pub(crate) fn sync_among_faults(seed: u64, history: &History) -> (Outcome, Optio
     let newcomer = world.add(&empty, Manner::Honest);
     for _ in 0..4 {
         let server = world.add(history, Manner::Honest);
-        let line = Line { bytes_per_ms: rng.random_range(20.0..400.0), ..line(&mut rng) };
+        let rate = if calm { 250.0..5_000.0 } else { 20.0..400.0 };
+        let line = Line { bytes_per_ms: rng.random_range(rate), ..line(&mut rng) };
         world.connect(newcomer, server, line);
     }
+    // The liars' own choices leave those of the faults as they are.
+    let mut of_liars = StdRng::seed_from_u64(seed ^ 0x11a5);
+    add_liars(&mut world, history, &Options { liars, ..Options::alone(seed) }, &mut of_liars);
+    if !calm {
+        plan_sync_faults(&mut world, newcomer, &mut rng);
+    }
+    let target = world.tip(1);
+    let took = world.run_until(SYNC_LIMIT_MS, |world| {
+        world.tip(newcomer) == target && world.phase(newcomer) == Some(Phase::Synced)
+    });
+    Fetched {
+        outcome: outcome(&world, SYNC_LIMIT_MS / 60_000, started),
+        took,
+        bodies: world.nodes[newcomer].bodies,
+        bytes: world.nodes.iter().map(|node| node.sent.answers).sum(),
+    }
+}
+
+/// Kills, cuts off and slows the four peers of a newcomer, and sometimes crashes the newcomer.
+fn plan_sync_faults(world: &mut World, newcomer: usize, rng: &mut StdRng) {
     let mut at = 0;
-    while at < LIMIT_MS * 500 {
+    while at < SYNC_LIMIT_MS * 500 {
         at += rng.random_range(500_000..20_000_000);
         let server = rng.random_range(1..5);
         let fault = match rng.random_range(0..4) {
@@ -311,11 +391,6 @@ pub(crate) fn sync_among_faults(seed: u64, history: &History) -> (Outcome, Optio
             world.queue.push(at, Event::Fault(Fault::Crash { node: newcomer }));
         }
     }
-    let target = world.tip(1);
-    let took = world.run_until(LIMIT_MS, |world| {
-        world.tip(newcomer) == target && world.phase(newcomer) == Some(Phase::Synced)
-    });
-    (outcome(&world, LIMIT_MS / 60_000, started), took)
 }
 
 /// Lets two halves of a network meet that mined apart. Returns the outcome, and the virtual time in

@@ -78,6 +78,8 @@ pub(crate) struct World {
     pub(super) pay_every_us: u64,
     /// True if nodes publish nothing, and get data only by requests.
     pub(super) without_gossip: bool,
+    /// The share of the payments that a node does not take from gossip.
+    pub(super) unheard: f64,
     /// Old announcements, for liars.
     pub(super) stale: Vec<Arc<Packet>>,
     /// The side of each node while the network is split.
@@ -102,6 +104,7 @@ impl World {
             course: 0xcbf2_9ce4_8422_2325,
             pay_every_us: 0,
             without_gossip: false,
+            unheard: 0.0,
             stale: Vec::new(),
             sides: BTreeMap::new(),
         }

@@ -1,5 +1,6 @@
 //! Tests of whole networks of miners who pay each other: a few seeds of each kind.
 
+use super::long;
 use crate::simulation::{
     faults::Plan,
     scenario::{self, Options},
@@ -25,7 +26,8 @@ fn options(nodes: usize, seed: u64) -> Options {
         faults: Plan::default(),
         liars: 0,
         withhold: 0.0,
-        pay_every_s: 10,
+        unheard: 0.0,
+        pay_every_ms: 10_000,
         without_liars: false,
         delay_ms: None,
     }
@@ -48,9 +50,28 @@ fn crashes_partitions_and_wrong_clocks_leave_nothing_behind() {
 }
 
 #[test]
+fn blocks_are_completed_whose_payments_gossip_did_not_bring() {
+    for seed in 0..3 {
+        let outcome = play(&Options { unheard: 0.5, liars: 4, ..options(6, seed) });
+        // Sync would fetch these blocks after two seconds.
+        assert!(outcome.each[1] < 2_000 && outcome.relay_requests > 0, "{outcome:?}");
+    }
+}
+
+#[test]
 fn liars_change_nothing_for_the_honest() {
     for seed in 0..6 {
         play(&Options { liars: 4, ..options(4, seed) });
+    }
+}
+
+#[test]
+fn a_newcomer_among_liars_fetches_the_chain() {
+    for seed in 0..3 {
+        let fetched = scenario::sync(seed, long(), (14, true));
+        assert!(fetched.took.is_some(), "seed {seed}: {fetched:?}");
+        assert!(fetched.bodies >= 600, "seed {seed}: {fetched:?}");
+        assert_eq!(fetched.outcome.violations, Vec::<String>::new());
     }
 }
 
