@@ -136,7 +136,7 @@ pub(super) fn ip(address: &Multiaddr) -> Option<IpAddr> {
 }
 
 /// Returns the group of an operator's addresses to which a connection's far end belongs: the
-/// peer's, or its relay's. All without an address have one group.
+/// peer's, or its relay's. Peers without an IP address share one group.
 pub(crate) fn site_of(address: &str) -> IpAddr {
     let address = address.parse::<Multiaddr>();
     address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| network(&address))

@@ -40,7 +40,7 @@ pub(super) struct Frame {
     pub(super) refused: Vec<usize>,
 }
 
-/// The way of a message.
+/// The decision of the door on a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     /// Gossipsub gets the message.

@@ -70,8 +70,8 @@ mod tests;
 
 type Client = client::Behaviour;
 type Server = server::Behaviour;
-/// A handler that asks, one that accepts the connection of a peer that dials back, and one that
-/// has the first report again that the peer answers.
+/// A handler that asks, one that accepts the connection of a peer that dials back, and a
+/// [`Reminder`], which repeats the report that the peer answers questions.
 type AskingHandler =
     ConnectionHandlerSelect<ConnectionHandlerSelect<THandler<Client>, THandler<Client>>, Reminder>;
 
@@ -260,8 +260,8 @@ impl Asking {
     }
 
     /// Returns an untested address and a friend to ask about it: one that sees this node at that IP
-    /// address, answers, and has no other question. One that sees this very address comes first: it
-    /// asks for no 100 kB beforehand. Then comes another friend than the last one.
+    /// address, answers, and has no other question. Prefers a friend that sees this exact
+    /// address, since it needs no 100 kB first. Among equals, prefers one that was not asked last.
     fn next_question<'a>(&self, witnesses: &'a [Witness]) -> Option<(Multiaddr, &'a Witness)> {
         let is_asked = |it: &Candidate| self.questions.values().any(|q| q.address == it.address);
         let is_due = |it: &&Candidate| it.state == State::Untested && !is_asked(it);

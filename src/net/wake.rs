@@ -11,6 +11,7 @@
 
 use std::{
     collections::BTreeSet,
+    io::ErrorKind,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     time::{Duration, Instant},
 };
@@ -207,9 +208,9 @@ pub(super) fn source_of(remote: SocketAddr) -> Option<IpAddr> {
 }
 
 /// True if the machine still has the address. A connection from a lost address is dead, though the
-/// system does not report it.
+/// system does not report it. Any other error, such as too many open files, proves nothing.
 pub(super) fn is_ours(ip: IpAddr) -> bool {
-    UdpSocket::bind((ip, 0)).is_ok()
+    !UdpSocket::bind((ip, 0)).is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
 }
 
 #[cfg(test)]

@@ -240,7 +240,9 @@ impl<M: Copy> Relay<M> {
     /// now, unless another one about the block was. Otherwise it waits for the block's merkle root.
     fn begin_claim(&mut self, key: ClaimKey, leads: bool) {
         let is_forwarded = self.blocks.claims(&key.0).any(|(_, claim)| claim.is_forwarded);
-        let announcer = self.blocks.pending.get(&key).and_then(|claim| claim.sources.first());
+        // Without its message, the time for a verdict is over.
+        let waiting = self.blocks.pending.get(&key).filter(|claim| claim.message.is_some());
+        let announcer = waiting.and_then(|claim| claim.sources.first());
         let forwards = !is_forwarded && announcer.is_some_and(|peer| self.is_trusted(peer));
         let Some(claim) = self.blocks.pending.get_mut(&key) else {
             return;

@@ -210,7 +210,8 @@ impl Sync {
     }
 
     /// Asks one more trusted peer for a block whose header would soon be withheld, friends first.
-    /// It waits for no request in flight, and a friend for no limit of these.
+    /// Sends the request even if others are in flight. For a friend, it also ignores the bound of
+    /// these.
     pub(super) fn ask_before_withholding(&mut self, block: BlockRef, now: Moment) {
         if self.missing.stale || now < self.bodies_from {
             return;

@@ -238,6 +238,8 @@ impl Sync {
         }
         self.wait = None;
         self.moved = now;
+        // What ended with the connections says nothing about the branches of their networks.
+        self.sites.clear();
         let peers: Vec<PeerId> = self.peers.keys().copied().collect();
         for id in peers {
             self.send_status(id, now);

@@ -234,6 +234,7 @@ impl Sync {
         if self.tickets.len() >= MAX_TICKETS {
             return self.end_ticket(&entry, SyncOutcome::Busy);
         }
+        self.sites.clear();
         for id in entry.waiting.clone() {
             if let Some(peer) = self.peers.get_mut(&id) {
                 // A user's command overrides the back-off.

@@ -20,8 +20,9 @@ pub(super) enum Rank {
 /// The order in which peers are asked for bodies.
 ///
 /// # Security
-/// Whoever is first to serve a header that others mined is proven. Such peers come behind friends,
-/// since a few of them could otherwise keep a body from this node until its header is withheld.
+/// The first peer that serves a new header becomes proven, even if another peer mined it. Such
+/// peers come behind friends, since a few of them could otherwise keep a body from this node until
+/// its header is withheld.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum BodyRank {
     /// A proven peer whose last response to a request for bodies had some.

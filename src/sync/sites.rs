@@ -57,6 +57,11 @@ impl Sites {
         record.count = record.count.saturating_add(1);
     }
 
+    /// Forgets all networks.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     /// Forgets a network, since its branch has shown enough work.
     pub(super) fn forgive(&mut self, site: &Site) {
         self.0.remove(site);

@@ -104,6 +104,8 @@ impl Sync {
                 Purpose::Bodies(blocks) => blocks.contains(&block),
                 _ => false,
             })
+            // A peer that was asked a moment ago, or is sending, keeps its promise.
+            .filter(|request| request.is_late(now) && request.grown == 0)
             .map(|request| request.peer)
             .collect();
         let best_header = self.best_header.hash;

@@ -289,7 +289,12 @@ impl Network {
         let behaviour = self.swarm.behaviour_mut();
         behaviour.asking.start_anew();
         let witnesses = behaviour.identify.witnesses();
-        let is_seen = |address: &Multiaddr| witnesses.iter().any(|it| it.seen.contains(address));
+        let seen = || witnesses.iter().flat_map(|witness| &witness.seen);
+        let users = &self.reach.users;
+        let is_seen = |address: &Multiaddr| {
+            let users = users.contains(address);
+            seen().any(|other| other == address || users && ip(other) == ip(address))
+        };
         let is_old = |(address, origin): (&Multiaddr, &Origin)| {
             let old = matches!(origin, Origin::Tested(_)) && !is_seen(address);
             old.then(|| address.clone())

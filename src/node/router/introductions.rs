@@ -303,8 +303,8 @@ impl Router {
     }
 }
 
-/// Returns the first profile of each of these peers. Nothing else that a peer which is no friend
-/// sends is kept, so that it can make the friends thread verify no further ones.
+/// Returns the first profile of each of these peers. Drops all other profiles, so that a stranger
+/// cannot make the friends thread verify many signatures.
 fn of_itself(profiles: Vec<SignedProfile>, wanted: [PeerId; 2]) -> Vec<SignedProfile> {
     let mut kept: Vec<SignedProfile> = Vec::new();
     for profile in profiles {

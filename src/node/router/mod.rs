@@ -272,7 +272,7 @@ pub(crate) struct Router {
     /// Peers that the user blocked.
     blocked: HashSet<PeerId>,
     connected: HashMap<PeerId, Connected>,
-    /// Connected peers of which the friends thread knows that they are.
+    /// Connected peers that the router has reported to the friends thread as online.
     online: HashSet<PeerId>,
     /// Time since which there was always a peer that tells missed lines, or of the last wake.
     in_company: Instant,
