@@ -324,7 +324,7 @@ fn which(lines: &[Option<String>]) -> String {
 /// Lists names: `yzw, yjf and sr`, or `yzw, yjf, sr and 4 more`.
 fn listed(names: &[String]) -> String {
     match names.split_at_checked(LISTED) {
-        Some((first, rest @ [_, ..])) => format!("{} and {} more", first.join(", "), rest.len()),
+        Some((first, rest @ [_, _, ..])) => format!("{} and {} more", first.join(", "), rest.len()),
         _ => match names.split_last() {
             Some((last, first)) if !first.is_empty() => format!("{} and {last}", first.join(", ")),
             _ => names.concat(),
@@ -403,7 +403,7 @@ mod tests {
             ConsoleEvent::FriendLeft { name: "yzw".to_owned(), peer_id: peer(1), quit: true };
         assert_eq!(view.event(&left, now), None);
         assert!(view.due().is_some());
-        assert_eq!(view.gathered(), "* yjf, sr, hjs and 1 more are here\n* yzw has left");
+        assert_eq!(view.gathered(), "* yjf, sr, hjs and xzq are here\n* yzw has left");
         assert_eq!((view.due(), view.gathered()), (None, String::new()));
     }
 
