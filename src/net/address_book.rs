@@ -365,7 +365,7 @@ impl AddressBook {
 
     /// Returns the entries to dial now, among those that are not connected. Each counts as being
     /// dialed until [`AddressBook::connected`] or [`AddressBook::failed`]. With `enough`, enough
-    /// peers are connected, and only hints about friends are dialed, whoever told them.
+    /// peers are connected, and only hints about friends are dialed, from any teller.
     pub(super) fn due(
         &mut self,
         now: Instant,

@@ -148,7 +148,7 @@ impl Sync {
             return true;
         }
         let rank_of = |id: &PeerId| self.peers.get(id).map(|peer| self.rank(id, peer));
-        // Those to proven peers do not count: one that is silent takes no slot either.
+        // Requests to proven peers do not count, so that a silent one takes no slot of a friend.
         let counts = |request: &&InFlight| {
             request.is_for_bodies()
                 && rank_of(&request.peer)

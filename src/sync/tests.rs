@@ -250,27 +250,16 @@ fn of_too_many_withheld_headers_the_oldest_is_forgotten() {
     assert_eq!(probed, blocks[1..].iter().map(|block| block.hash).collect());
 }
 
-/// Counts a branch that forks at height 1, up to this number of headers. Returns true if the walk
-/// goes on.
-fn goes_on_after(counted: u32) -> bool {
-    let (friend, fork) = (peer(200), tip(1));
-    let mut sync = machine(&[friend]);
-    sync.handle(status(friend, 10_000_000, 0), NOW);
-    let located = SyncEvent::Locator { peer: friend, hashes: vec![fork.hash] };
-    let mut actions = sync.handle(located, NOW);
-    let context = |height: Height, hash| {
-        let window = HeaderWindow::genesis(&network(10_000));
-        Box::new(HeaderContext { tip: Tip { hash, height, ..fork }, window })
-    };
-    let merkle_root = MerkleRoot::ZERO;
-    let header = Header { previous: fork.hash, merkle_root, height: 2, time: 0, bits: 0, nonce: 0 };
-    let is_walk = |request: &SyncRequest| matches!(request, SyncRequest::GetBlocks(_));
-    let answer = |sync: &mut Sync, actions: &[SyncAction]| {
-        let (_, id) = asked(actions, is_walk)[0];
-        let inv = SyncResponse::Inv(header.to_bytes().into());
-        sync.handle(SyncEvent::Response { id, result: Ok(inv) }, NOW)
-    };
-    actions = answer(&mut sync, &actions);
+/// Answers a walk with one header, which the chain refuses since its branch has too little work.
+/// Returns what follows.
+fn refuse_walk(
+    sync: &mut Sync,
+    (peer, id): (PeerId, u64),
+    header: &Header,
+    now: Moment,
+) -> Vec<SyncAction> {
+    let inv = SyncResponse::Inv(header.to_bytes().into());
+    let actions = sync.handle(SyncEvent::Response { id, result: Ok(inv) }, now);
     let walk = actions.iter().find_map(|action| match action {
         SyncAction::AcceptHeaders { walk, .. } => Some(*walk),
         _ => None,
@@ -278,10 +267,30 @@ fn goes_on_after(counted: u32) -> bool {
     let cause = RefusalCause::TooLittleWork;
     let refused = Refused { blame: Blame::Nobody, cause, code: "test", reason: "a test".into() };
     let walk = walk.expect("headers for the chain");
-    sync.handle(SyncEvent::HeadersDone { peer: friend, walk, result: Err(refused) }, NOW);
+    sync.handle(SyncEvent::HeadersDone { peer, walk, result: Err(refused) }, now)
+}
+
+/// Counts a branch that forks at height 1, up to this number of headers. Returns true if the walk
+/// goes on.
+fn goes_on_after(counted: u32) -> bool {
+    let (friend, fork) = (peer(200), tip(1));
+    let mut sync = machine(&[friend]);
+    sync.handle(status(friend, 10_000_000, 0), NOW);
+    let located = SyncEvent::Locator { peer: friend, hashes: vec![fork.hash] };
+    let actions = sync.handle(located, NOW);
+    let context = |height: Height, hash| {
+        let window = HeaderWindow::genesis(&network(10_000));
+        Box::new(HeaderContext { tip: Tip { hash, height, ..fork }, window })
+    };
+    let merkle_root = MerkleRoot::ZERO;
+    let header = Header { previous: fork.hash, merkle_root, height: 2, time: 0, bits: 0, nonce: 0 };
+    let is_walk = |request: &SyncRequest| matches!(request, SyncRequest::GetBlocks(_));
+    refuse_walk(&mut sync, asked(&actions, is_walk)[0], &header, NOW);
     let begin = SyncEvent::HeaderContext { peer: friend, context: Some(context(1, fork.hash)) };
-    actions = sync.handle(begin, NOW);
-    actions = answer(&mut sync, &actions);
+    let actions = sync.handle(begin, NOW);
+    let inv = SyncResponse::Inv(header.to_bytes().into());
+    let (_, id) = asked(&actions, is_walk)[0];
+    let actions = sync.handle(SyncEvent::Response { id, result: Ok(inv) }, NOW);
     assert!(actions.iter().any(|action| matches!(action, SyncAction::CheckHeaders { .. })));
     let result = Ok(context(1 + counted, header.hash()));
     let actions = sync.handle(SyncEvent::HeadersChecked { peer: friend, result }, NOW);

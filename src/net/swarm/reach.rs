@@ -168,18 +168,16 @@ impl Reach {
     }
 
     /// Returns the tested addresses at which no friend has seen this node for a while, though a
-    /// friend could: one that sees the node at another address of the same IP version. Of the
-    /// user's addresses the port counts for nothing, since the router may map it to another.
+    /// friend could: one that sees the node at another address of the same IP version.
     fn unseen(&mut self, witnesses: &[Witness], now: Instant) -> Vec<Multiaddr> {
-        let seen = || witnesses.iter().flat_map(|witness| &witness.seen);
         let version = |address: &Multiaddr| ip(address).map(|ip| ip.is_ipv4());
+        let seen = witnesses.iter().flat_map(|witness| &witness.seen);
+        let versions: Vec<_> = seen.map(version).collect();
         let mut old = Vec::new();
         for (address, origin) in &mut self.confirmed {
             let Origin::Tested(last) = origin else { continue };
-            let users = self.users.contains(address);
-            let is_it = |other: &Multiaddr| other == address || users && ip(other) == ip(address);
-            let could = seen().any(|other| version(other) == version(address));
-            if !could || seen().any(is_it) {
+            let could = versions.contains(&version(address));
+            if !could || is_seen(address, &self.users, witnesses) {
                 *last = now;
             } else if now.saturating_duration_since(*last) >= UNSEEN_TIME {
                 old.push(address.clone());
@@ -187,6 +185,14 @@ impl Reach {
         }
         old
     }
+}
+
+/// True if a friend sees this node at the address. Of the user's addresses the port counts for
+/// nothing, since the router may map it to another.
+fn is_seen(address: &Multiaddr, users: &[Multiaddr], witnesses: &[Witness]) -> bool {
+    let is_users = users.contains(address);
+    let mut seen = witnesses.iter().flat_map(|witness| &witness.seen);
+    seen.any(|other| other == address || is_users && ip(other) == ip(address))
 }
 
 impl Network {
@@ -289,15 +295,10 @@ impl Network {
         let behaviour = self.swarm.behaviour_mut();
         behaviour.asking.start_anew();
         let witnesses = behaviour.identify.witnesses();
-        let seen = || witnesses.iter().flat_map(|witness| &witness.seen);
         let users = &self.reach.users;
-        let is_seen = |address: &Multiaddr| {
-            let users = users.contains(address);
-            seen().any(|other| other == address || users && ip(other) == ip(address))
-        };
         let is_old = |(address, origin): (&Multiaddr, &Origin)| {
-            let old = matches!(origin, Origin::Tested(_)) && !is_seen(address);
-            old.then(|| address.clone())
+            let is_tested = matches!(origin, Origin::Tested(_));
+            (is_tested && !is_seen(address, users, &witnesses)).then(|| address.clone())
         };
         let old: Vec<_> = self.reach.confirmed.iter().filter_map(is_old).collect();
         self.forget_addresses(old);

@@ -3,11 +3,7 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::{
-    chain::api::{RefusalCause, Refused},
-    consensus::Blame,
-    primitives::{Encode, Header, MerkleRoot},
-};
+use crate::primitives::{Header, MerkleRoot};
 
 /// Connects a stranger of a network that claims this height, and has the chain refuse its first
 /// headers. Returns true if its branch is counted now.
@@ -18,21 +14,11 @@ fn is_counted(sync: &mut Sync, number: u8, network: u8, height: Height, now: Mom
     sync.handle(SyncEvent::PeerAt { peer: id, site }, now);
     let actions = sync.handle(SyncEvent::Locator { peer: id, hashes: vec![hash(1)] }, now);
     let is_walk = |request: &SyncRequest| matches!(request, SyncRequest::GetBlocks(_));
-    let [(asked, request)] = asked(&actions, is_walk)[..] else { panic!("no walk of {number}") };
-    assert_eq!(asked, id);
+    let [walk] = asked(&actions, is_walk)[..] else { panic!("no walk of {number}") };
+    assert_eq!(walk.0, id);
     let (previous, merkle_root) = (hash(1), MerkleRoot::ZERO);
     let header = Header { previous, merkle_root, height: 2, time: 0, bits: 0, nonce: 0 };
-    let inv = SyncResponse::Inv(header.to_bytes().into());
-    let actions = sync.handle(SyncEvent::Response { id: request, result: Ok(inv) }, now);
-    let walk = actions.iter().find_map(|action| match action {
-        SyncAction::AcceptHeaders { walk, .. } => Some(*walk),
-        _ => None,
-    });
-    let cause = RefusalCause::TooLittleWork;
-    let refused = Refused { blame: Blame::Nobody, cause, code: "test", reason: "a test".into() };
-    let walk = walk.expect("headers for the chain");
-    let done = SyncEvent::HeadersDone { peer: id, walk, result: Err(refused) };
-    let actions = sync.handle(done, now);
+    let actions = refuse_walk(sync, walk, &header, now);
     actions.iter().any(|action| matches!(action, SyncAction::HeaderContext { .. }))
 }
 
